@@ -1,0 +1,216 @@
+//! Names of things: nodes, lives of nodes, topics, streams, links.
+
+use core::fmt;
+use core::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A node's Ed25519 public key: the identity is what the handshake proved, nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub [u8; 32]);
+
+impl NodeId {
+    /// The first eight bytes as an integer: enough to spread nodes over buckets.
+    pub fn prefix(&self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..5].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The text is not a node id: 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a node id is 64 hexadecimal digits")]
+pub struct NodeIdError;
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<Self, NodeIdError> {
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(NodeIdError);
+        }
+        let mut bytes = [0; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| NodeIdError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Which life of a node this is. It rises at every start and after every refuted death, so a
+/// returned node is newer than any report of its death.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// The next life.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The longest topic name, in bytes of UTF-8 (design limit; MQTT allows 65,535).
+pub const TOPIC_BYTES_MAX: usize = 255;
+
+/// The internal topic that contains every peer, so that each has neighbours.
+pub const OVERLAY_TOPIC: &str = "$overlay";
+
+/// A topic name: 1 to 255 bytes of UTF-8, levels split by `/`, without wildcards or NUL.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Topic(Arc<str>);
+
+/// Why a text is not a topic name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TopicError {
+    /// No byte at all.
+    #[error("a topic name has at least one character")]
+    Empty,
+    /// Longer than [`TOPIC_BYTES_MAX`].
+    #[error("a topic name has at most {TOPIC_BYTES_MAX} bytes, this one has {0}")]
+    TooLong(usize),
+    /// `+` and `#` select topics in filters; NUL and other control characters break logs.
+    #[error("a topic name may not contain {0:?}")]
+    Character(char),
+    /// Names that begin with `$` belong to the system.
+    #[error("topic names that begin with '$' are reserved")]
+    Reserved,
+}
+
+impl Topic {
+    /// A topic that applications may use.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn new(name: &str) -> Result<Self, TopicError> {
+        if name.starts_with('$') {
+            return Err(TopicError::Reserved);
+        }
+        Self::any(name)
+    }
+
+    /// The topic that contains every peer.
+    pub fn overlay() -> Self {
+        Self(Arc::from(OVERLAY_TOPIC))
+    }
+
+    /// Whether the system, not an application, owns this topic.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('$')
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn any(name: &str) -> Result<Self, TopicError> {
+        if name.is_empty() {
+            return Err(TopicError::Empty);
+        }
+        if name.len() > TOPIC_BYTES_MAX {
+            return Err(TopicError::TooLong(name.len()));
+        }
+        match name.chars().find(|&c| c == '+' || c == '#' || c.is_control()) {
+            Some(c) => Err(TopicError::Character(c)),
+            None => Ok(Self(Arc::from(name))),
+        }
+    }
+}
+
+impl TryFrom<String> for Topic {
+    type Error = TopicError;
+
+    fn try_from(name: String) -> Result<Self, TopicError> {
+        Self::any(&name)
+    }
+}
+
+impl From<Topic> for String {
+    fn from(topic: Topic) -> Self {
+        topic.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who speaks in a stream: one life of one publisher. With a topic it names a stream, whose
+/// messages are numbered without gaps from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The publisher.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+}
+
+/// One connection, as numbered by the driver. Never reused within a run.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct LinkId(pub u64);
+
+/// One dial, as numbered by the machine that asked for it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct DialId(pub u64);
+
+/// One request of the application or of the protocol, echoed in the answer.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct RequestId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_are_checked() {
+        assert!(Topic::new("sport/football").is_ok());
+        assert_eq!(Topic::new(""), Err(TopicError::Empty));
+        assert_eq!(Topic::new(&"x".repeat(300)), Err(TopicError::TooLong(300)));
+        assert_eq!(Topic::new("a/+/b"), Err(TopicError::Character('+')));
+        assert_eq!(Topic::new("a\0b"), Err(TopicError::Character('\0')));
+        assert_eq!(Topic::new("$overlay"), Err(TopicError::Reserved));
+        assert!(Topic::overlay().is_internal());
+    }
+
+    #[test]
+    fn node_id_round_trips_as_text() {
+        let id = NodeId([0xab; 32]);
+        assert_eq!(id.to_string().parse::<NodeId>(), Ok(id));
+        assert_eq!("zz".parse::<NodeId>(), Err(NodeIdError));
+        assert_eq!("é".repeat(32).parse::<NodeId>(), Err(NodeIdError));
+        assert_eq!(format!("{id:?}"), "ababababab");
+    }
+}

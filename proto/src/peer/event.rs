@@ -1,0 +1,373 @@
+//! What crosses the border between a peer's protocol and its application: commands in, events
+//! out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
+use crate::wire::batch::{Batch, Message};
+use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
+use crate::wire::record::TopicRecord;
+
+/// What the application may ask. Each gets one [`Event::Answer`] with its request id.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make this peer the host of a new topic. With `exist_ok`, a topic that this peer already
+    /// hosts is fine. Answers [`Answer::Topic`].
+    CreateTopic {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+        /// A topic hosted here already is no error.
+        exist_ok: bool,
+    },
+    /// End a topic that this peer hosts. Answers [`Answer::Done`].
+    DeleteTopic {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// What the seeds know of a topic. Answers [`Answer::Topic`].
+    TopicInfo {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// A page of the topics that a seed knows. Answers [`Answer::Topics`].
+    ListTopics {
+        /// Echoed.
+        request: RequestId,
+        /// An MQTT filter, empty for all.
+        filter: String,
+        /// How many to leave out.
+        offset: u32,
+        /// How many at most.
+        limit: u32,
+    },
+    /// A page of the peers that a seed knows; without seeds, those that this peer knows.
+    /// Answers [`Answer::Peers`].
+    ListPeers {
+        /// Echoed.
+        request: RequestId,
+        /// A part of name, address or id, empty for all.
+        filter: String,
+        /// How many to leave out.
+        offset: u32,
+        /// How many at most.
+        limit: u32,
+    },
+    /// Receive a topic from now on, or with everything that neighbours retain. Answers
+    /// [`Answer::Topic`]. A repeated subscription is fine.
+    Subscribe {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+        /// Where to begin.
+        from: From,
+    },
+    /// Receive a topic no more. Answers [`Answer::Done`].
+    Unsubscribe {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// Publish one message. Answers [`Answer::Published`].
+    Publish {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+        /// Headers and body, within the limits of [`crate::wire::batch`].
+        message: Message,
+    },
+    /// All batches of a topic that this peer retains, oldest first. Answers
+    /// [`Answer::Batches`].
+    Retained {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// Tell seeds and neighbours that this peer leaves. Answers [`Answer::Done`]; then nothing
+    /// more happens.
+    Leave {
+        /// Echoed.
+        request: RequestId,
+    },
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum From {
+    /// With what is published after it.
+    #[default]
+    New,
+    /// With everything that this peer and its neighbours retain.
+    All,
+}
+
+/// What the application and the log are told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The end of a command.
+    Answer {
+        /// That of the command.
+        request: RequestId,
+        /// How it went.
+        result: Result<Answer, CommandError>,
+    },
+    /// The next messages of a stream: in order, once. Deliver those from `from_seq` on.
+    Deliver {
+        /// The messages.
+        batch: Arc<Batch>,
+        /// The first that is new; earlier ones were delivered before or precede the
+        /// subscription.
+        from_seq: u64,
+    },
+    /// Messages that nobody could supply in time. What follows is delivered.
+    Gap {
+        /// The topic.
+        topic: Topic,
+        /// The stream.
+        origin: Origin,
+        /// First missing sequence number.
+        from: u64,
+        /// Last missing sequence number.
+        to: u64,
+    },
+    /// A subscribed topic was deleted by its host; the subscription is over.
+    TopicDeleted {
+        /// The topic.
+        topic: Topic,
+    },
+    /// For the log.
+    Notice(Notice),
+}
+
+/// How a command succeeded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// A topic.
+    Topic(TopicInfo),
+    /// Topics.
+    Topics {
+        /// How many match.
+        total: u32,
+        /// The page.
+        items: Vec<TopicItem>,
+    },
+    /// Peers.
+    Peers {
+        /// How many match.
+        total: u32,
+        /// The page.
+        items: Vec<PeerItem>,
+    },
+    /// A publication is on its way.
+    Published {
+        /// Its sequence number in this peer's stream of the topic.
+        seq: u64,
+        /// The sequence number of the first message of its batch.
+        batch: u64,
+        /// On how many links it went out. 0 is a result: nobody listens yet.
+        reached: u32,
+    },
+    /// Retained batches.
+    Batches(Vec<Arc<Batch>>),
+}
+
+/// What is known of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its record.
+    pub record: TopicRecord,
+    /// How many live peers subscribe to it, as far as the seeds know.
+    pub subscribers: u32,
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// Nobody created it, or its host deleted it.
+    #[error("Topic '{0}' not found")]
+    TopicNotFound(Topic),
+    /// Somebody hosts it already.
+    #[error("Topic '{topic}' already exists, hosted by {host}")]
+    TopicExists {
+        /// The topic.
+        topic: Topic,
+        /// Its host.
+        host: NodeId,
+    },
+    /// Only the host may delete a topic.
+    #[error("Topic '{topic}' is hosted by {host}, only its host can delete it")]
+    NotHost {
+        /// The topic.
+        topic: Topic,
+        /// Its host.
+        host: NodeId,
+    },
+    /// Fewer than a majority of the seeds answered.
+    #[error("fewer than {quorum} of {total} seeds answered; gossip goes on, try again later")]
+    NoQuorum {
+        /// floor(n/2)+1.
+        quorum: usize,
+        /// n.
+        total: usize,
+    },
+    /// The peer is at one of its limits.
+    #[error("limit reached: {what} (at most {limit})")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The message is too large.
+    #[error("a message has at most {limit} bytes, this one has {size}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The peer's own queue is full.
+    #[error("busy: {waiting} publications wait to go out, retry in {retry_ms} ms")]
+    Busy {
+        /// How many wait.
+        waiting: usize,
+        /// When to try again.
+        retry_ms: u32,
+    },
+    /// The peer is leaving.
+    #[error("the peer is leaving the cluster")]
+    Leaving,
+}
+
+/// For the log: what happened that people and scripts look for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A batch was received for the first time, with each of its messages.
+    FirstReceipt {
+        /// The batch.
+        batch: Arc<Batch>,
+        /// The neighbour that brought it.
+        from: NodeId,
+        /// How many links it crossed.
+        hop: u8,
+    },
+    /// A seed took the registration and answered with a list of peers.
+    SeedJoined {
+        /// The seed's address.
+        seed: SocketAddr,
+        /// How many seeds are joined now.
+        joined: usize,
+        /// How many are needed.
+        quorum: usize,
+        /// The list.
+        peers: Vec<PeerEntry>,
+    },
+    /// A seed is lost.
+    SeedLost {
+        /// The seed's address.
+        seed: SocketAddr,
+        /// Why.
+        cause: String,
+        /// How many seeds are joined now.
+        joined: usize,
+    },
+    /// A majority of the seeds is joined now (`true`), or not any more.
+    Quorum(bool),
+    /// A neighbour is linked.
+    NeighborUp {
+        /// The neighbour.
+        peer: PeerEntry,
+        /// How many neighbours there are now.
+        neighbors: usize,
+    },
+    /// A neighbour is gone.
+    NeighborDown {
+        /// The neighbour.
+        peer: PeerEntry,
+        /// Why.
+        cause: String,
+        /// How many neighbours there are now.
+        neighbors: usize,
+    },
+    /// A neighbour missed too many replies, or was lost and cannot be reached: reported.
+    DeadNode {
+        /// The neighbour.
+        peer: PeerEntry,
+        /// Why.
+        cause: String,
+    },
+    /// A reported neighbour was heard again: the report is withdrawn.
+    Refuted {
+        /// The neighbour.
+        peer: PeerEntry,
+    },
+    /// A majority of the seeds declared a node dead.
+    DeclaredDead {
+        /// The node.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// This node itself had been declared dead, and goes on with a new incarnation.
+    Returned {
+        /// The new life.
+        incarnation: Incarnation,
+    },
+    /// A ping goes to a silent neighbour.
+    LivenessRequest {
+        /// The neighbour's address.
+        to: SocketAddr,
+    },
+    /// A neighbour answered a ping.
+    LivenessReply {
+        /// The neighbour's address.
+        from: SocketAddr,
+    },
+    /// A link was refused, dropped or closed for a reason that people should see.
+    LinkRefused {
+        /// The other end.
+        remote: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// Why.
+        reason: Reason,
+        /// In words.
+        text: String,
+    },
+    /// A hole in a stream was filled by pulling.
+    Repaired {
+        /// The topic.
+        topic: Topic,
+        /// The stream.
+        origin: Origin,
+        /// First sequence number.
+        from: u64,
+        /// Last sequence number.
+        to: u64,
+        /// The neighbour that supplied it.
+        by: NodeId,
+    },
+}
+
+/// What a peer keeps over restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// The peers it knows: neighbours first, then the passive view.
+    KnownPeers(Vec<PeerEntry>),
+    /// The life it is in.
+    Incarnation(Incarnation),
+}

@@ -1,0 +1,176 @@
+//! What crosses the border between a seed's protocol and its shell.
+
+use std::net::SocketAddr;
+
+use crate::id::{Incarnation, NodeId, RequestId, Topic};
+use crate::wire::frame::{PeerEntry, Reason};
+
+/// What the shell may ask of a seed.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Tell everybody that this seed stops. Answered by [`Event::Left`]; then nothing happens.
+    Leave {
+        /// Echoed.
+        request: RequestId,
+    },
+}
+
+/// What the log is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The goodbyes are queued.
+    Left {
+        /// That of the command.
+        request: RequestId,
+    },
+    /// For the log.
+    Notice(Notice),
+}
+
+/// For the log: what happened that people and scripts look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A peer or a seed connected.
+    Connection {
+        /// Where it can be dialled.
+        address: SocketAddr,
+        /// Where the connection came from.
+        remote: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// `peer` or `seed`.
+        role: &'static str,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Where the other end can be dialled.
+        address: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// `peer` or `seed`.
+        role: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// A peer registered here.
+    Registered {
+        /// The peer.
+        peer: PeerEntry,
+        /// Its name.
+        name: String,
+        /// How many peers are listed now.
+        peers: usize,
+        /// How many peers the answer named.
+        sample: usize,
+    },
+    /// A peer left gracefully.
+    Left {
+        /// The peer.
+        peer: PeerEntry,
+        /// How many peers are listed now.
+        peers: usize,
+    },
+    /// A lease ran out without a renewal.
+    Expired {
+        /// The peer.
+        peer: PeerEntry,
+        /// How many peers are listed now.
+        peers: usize,
+    },
+    /// A peer, or this seed itself, accuses a peer.
+    Reported {
+        /// The accused.
+        peer: PeerEntry,
+        /// Where the accuser can be dialled.
+        reporter: SocketAddr,
+    },
+    /// A report was withdrawn, or the accused answered a probe.
+    Refuted {
+        /// The accused.
+        peer: PeerEntry,
+        /// How.
+        cause: &'static str,
+    },
+    /// The accused did not answer this seed's probe: it votes.
+    Voted {
+        /// The accused.
+        peer: PeerEntry,
+        /// How many seeds have voted.
+        votes: usize,
+        /// How many votes are needed.
+        quorum: usize,
+    },
+    /// A majority of the seeds voted: the peer is dropped, with its subscriptions.
+    Dead {
+        /// The peer.
+        peer: PeerEntry,
+        /// How many peers are listed now.
+        peers: usize,
+    },
+    /// A dead or unknown peer came back.
+    Returned {
+        /// The peer.
+        peer: PeerEntry,
+        /// The life it is in now.
+        incarnation: Incarnation,
+    },
+    /// A topic was created.
+    TopicCreated {
+        /// The topic.
+        topic: Topic,
+        /// Its host.
+        host: NodeId,
+    },
+    /// A topic was deleted.
+    TopicDeleted {
+        /// The topic.
+        topic: Topic,
+        /// Its host.
+        host: NodeId,
+    },
+    /// A peer subscribed to a topic.
+    Subscribed {
+        /// The peer.
+        node: NodeId,
+        /// The topic.
+        topic: Topic,
+        /// How many subscribers it has now.
+        subscribers: usize,
+    },
+    /// A peer unsubscribed from a topic.
+    Unsubscribed {
+        /// The peer.
+        node: NodeId,
+        /// The topic.
+        topic: Topic,
+        /// How many subscribers it has now.
+        subscribers: usize,
+    },
+    /// Another seed is linked (`true`) or lost.
+    SeedLink {
+        /// The other seed.
+        seed: SocketAddr,
+        /// Whether it is linked now.
+        up: bool,
+        /// How many seeds are reachable now, this one included.
+        reachable: usize,
+        /// How many seeds there are.
+        total: usize,
+    },
+    /// A link was refused or closed for a reason that people should see.
+    LinkRefused {
+        /// The other end.
+        remote: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// Why.
+        reason: Reason,
+        /// In words.
+        text: String,
+    },
+}
+
+/// What a seed keeps over restarts. Nothing yet: peers repeat their records to a seed that does
+/// not know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durable {}

@@ -1,0 +1,125 @@
+//! Counters: plain integers, raised where the event occurs, exported by the shell.
+
+/// Defines a `Copy` struct of counters that can be listed by name.
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $help:literal])+ $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $help])+ pub $field: u64,)+
+        }
+
+        impl $name {
+            /// Each counter's name, help text and value, in order of declaration.
+            pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($field), concat!($($help),+).trim_ascii(), self.$field),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// What a peer has done since it started.
+    PeerStats {
+        /// Messages published here.
+        published,
+        /// Messages handed to the application.
+        delivered,
+        /// Batches received for the first time.
+        batches_received,
+        /// Batches received again.
+        batches_duplicate,
+        /// Bytes of batches received, duplicates included.
+        batch_bytes_received,
+        /// Batches sent because a link is eager.
+        batches_pushed,
+        /// Batches sent because they were pulled.
+        batches_repaired,
+        /// Bytes of batches sent.
+        batch_bytes_sent,
+        /// Batches dropped because their signature is not the origin's.
+        batches_forged,
+        /// Batches dropped because they are older than all retention.
+        batches_stale,
+        /// Batches dropped because their topic was deleted.
+        batches_deleted_topic,
+        /// Batches dropped because they are too far ahead of their stream.
+        batches_beyond_window,
+        /// Batches of topics that this peer does not want.
+        batches_unwanted,
+        /// Batches that overlap another one of their stream.
+        batches_overlapping,
+        /// Announcements sent.
+        announces_sent,
+        /// Announcements received.
+        announces_received,
+        /// Grafts sent.
+        grafts_sent,
+        /// Prunes sent.
+        prunes_sent,
+        /// Ranges pulled to fill holes.
+        pulls_sent,
+        /// Pulls answered.
+        pulls_answered,
+        /// Holes that were filled by pulling.
+        repairs,
+        /// Holes reported as gaps.
+        gaps,
+        /// Frames shed because a link's queue was full.
+        frames_shed,
+        /// Links that became active.
+        links_opened,
+        /// Active links that ended.
+        links_closed,
+        /// Links closed because the other end broke the protocol.
+        violations,
+        /// Dials begun.
+        dials,
+        /// Dials that failed.
+        dials_failed,
+        /// Pings sent to silent neighbours.
+        pings_sent,
+        /// Neighbours that became suspect.
+        suspects,
+        /// Dead-node reports sent to seeds.
+        reports_sent,
+        /// Entries dropped from full views.
+        view_evictions,
+    }
+}
+
+counters! {
+    /// What a seed has done since it started.
+    SeedStats {
+        /// Registrations taken.
+        registrations,
+        /// Renewals taken.
+        renewals,
+        /// Records merged.
+        records_merged,
+        /// Records dropped because they were not their owner's, or not legal.
+        records_refused,
+        /// Records dropped because a table or a peer's share of it is full.
+        records_shed,
+        /// Samples answered.
+        samples,
+        /// Topic lookups answered.
+        lookups,
+        /// Dead-node reports received.
+        reports,
+        /// Probes of accused peers.
+        probes,
+        /// Votes cast.
+        votes,
+        /// Peers declared dead.
+        deaths,
+        /// Leases that ran out.
+        leases_expired,
+        /// Links closed because the other end broke the protocol.
+        violations,
+        /// Full table transfers sent to other seeds.
+        table_transfers,
+        /// Frames shed because a link's queue was full.
+        frames_shed,
+    }
+}

@@ -1,0 +1,184 @@
+//! Frames to bytes and back.
+//!
+//! `length u32 | kind u8 | body`, the length counting kind and body. Kind 255 is a batch, whose
+//! body is `cause u8 | hop u8 | tree u8 | age_ms u32 | batch`.
+
+use std::sync::Arc;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use crate::wire::DecodeError;
+use crate::wire::batch::{BATCH_BYTES_MAX, Batch};
+use crate::wire::frame::{self, BatchFrame, Cause, Frame};
+
+/// Bytes before the kind: the length.
+pub const LENGTH_BYTES: usize = 4;
+/// The largest first frame on a link (design §7.29).
+pub const FIRST_FRAME_BYTES_MAX: usize = 4 << 10;
+/// The largest frame that is not a batch.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// The largest frame of all.
+pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
+
+const BATCH_KIND: u8 = 255;
+/// The kind and the fields of a batch frame before the batch.
+const BATCH_PREFIX_BYTES: usize = 1 + 7;
+/// One past the kind of the last control frame, [`Frame::RecordsRequest`].
+const CONTROL_KINDS: u8 = 33;
+
+/// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Length, kind and all of the body that is not shared.
+    pub head: Bytes,
+    /// The batch, empty for other frames.
+    pub tail: Bytes,
+}
+
+impl Encoded {
+    /// Bytes on the link.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Never true: a frame has a head.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+}
+
+/// Writes a frame.
+pub fn encode(frame: &Frame) -> Encoded {
+    let mut head = BytesMut::with_capacity(64);
+    let tail = match frame {
+        Frame::Batch(frame) => {
+            let length = BATCH_PREFIX_BYTES + frame.batch.bytes().len();
+            head.put_u32(u32::try_from(length).expect("batches are capped"));
+            head.put_u8(BATCH_KIND);
+            head.put_u8(match frame.cause {
+                Cause::Push => 0,
+                Cause::Pull => 1,
+            });
+            head.put_u8(frame.hop);
+            head.put_u8(frame.tree);
+            head.put_u32(frame.age_ms);
+            frame.batch.bytes().clone()
+        }
+        control => {
+            let body = postcard::to_allocvec(control).expect("control frames can be written");
+            debug_assert!(body.len() <= CONTROL_BYTES_MAX, "control frame too large: {control:?}");
+            head.put_u32(u32::try_from(body.len()).expect("control frames are small"));
+            head.put_slice(&body);
+            Bytes::new()
+        }
+    };
+    Encoded { head: head.freeze(), tail }
+}
+
+/// What the next bytes of a link are.
+#[derive(Debug, PartialEq)]
+pub enum Decoded {
+    /// A frame.
+    Frame(Frame),
+    /// A frame of a kind that this version does not know; it was skipped.
+    Unknown(u8),
+    /// The next frame is not complete: this many bytes in all are needed for it.
+    Incomplete(usize),
+}
+
+/// Takes the next frame from `buffer`, which may hold the beginning of a frame, one, or many.
+/// A frame longer than `limit` is refused before it is read.
+///
+/// # Errors
+/// What is wrong with the bytes; the link is of no use after it.
+pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeError> {
+    let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else {
+        return Ok(Decoded::Incomplete(LENGTH_BYTES));
+    };
+    let length = u32::from_be_bytes(*prefix) as usize;
+    let limit = limit.min(FRAME_BYTES_MAX);
+    if length > limit {
+        return Err(DecodeError::TooLarge { what: "frame", limit });
+    }
+    if length == 0 {
+        return Err(DecodeError::Malformed("frame length"));
+    }
+    let Some(&kind) = buffer.get(LENGTH_BYTES) else {
+        return Ok(Decoded::Incomplete(LENGTH_BYTES + length));
+    };
+    if kind != BATCH_KIND && length > CONTROL_BYTES_MAX {
+        return Err(DecodeError::TooLarge { what: "control frame", limit: CONTROL_BYTES_MAX });
+    }
+    if buffer.len() < LENGTH_BYTES + length {
+        return Ok(Decoded::Incomplete(LENGTH_BYTES + length));
+    }
+    buffer.advance(LENGTH_BYTES);
+    let body = buffer.split_to(length).freeze();
+    match kind {
+        BATCH_KIND => decode_batch(body).map(|frame| Decoded::Frame(Frame::Batch(frame))),
+        kind if kind >= CONTROL_KINDS => Ok(Decoded::Unknown(kind)),
+        _ => decode_control(&body).map(Decoded::Frame),
+    }
+}
+
+fn decode_batch(mut body: Bytes) -> Result<BatchFrame, DecodeError> {
+    if body.len() < BATCH_PREFIX_BYTES {
+        return Err(DecodeError::Truncated);
+    }
+    body.advance(1);
+    let cause = match body.get_u8() {
+        0 => Cause::Push,
+        1 => Cause::Pull,
+        _ => return Err(DecodeError::Malformed("cause")),
+    };
+    let hop = body.get_u8();
+    let tree = body.get_u8();
+    let age_ms = body.get_u32();
+    let batch: Arc<Batch> = Batch::decode(body)?;
+    Ok(BatchFrame { cause, hop, tree, age_ms, batch })
+}
+
+fn decode_control(body: &[u8]) -> Result<Frame, DecodeError> {
+    let (frame, rest) = postcard::take_from_bytes::<Frame>(body)
+        .map_err(|_| DecodeError::Malformed("control frame"))?;
+    if !rest.is_empty() {
+        return Err(DecodeError::Malformed("control frame length"));
+    }
+    check_counts(&frame)?;
+    Ok(frame)
+}
+
+/// The counts that receivers rely on. Sizes are already bounded by the length of the frame.
+fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
+    let (what, count, limit) = match frame {
+        Frame::Hello(hello) if hello.cluster.len() > frame::CLUSTER_BYTES_MAX => {
+            ("cluster name", hello.cluster.len(), frame::CLUSTER_BYTES_MAX)
+        }
+        Frame::Hello(hello) if hello.name.len() > crate::wire::record::NAME_BYTES_MAX => {
+            ("name", hello.name.len(), crate::wire::record::NAME_BYTES_MAX)
+        }
+        Frame::Hello(hello) => ("wanted topics", hello.wanted.len(), frame::WANTED_MAX),
+        Frame::Goodbye(bye) => ("text", bye.text.len(), frame::TEXT_BYTES_MAX),
+        Frame::Refuse(peers) | Frame::Shuffle(peers) | Frame::ShuffleReply(peers) => {
+            ("peers", peers.len(), frame::SAMPLE_MAX)
+        }
+        Frame::Interests(interests) => ("interests", interests.len(), frame::INTERESTS_MAX),
+        Frame::Heads(heads) => ("heads", heads.heads.len(), frame::HEADS_MAX),
+        Frame::Pull(pull) => ("ranges", pull.ranges.len(), frame::RANGES_MAX),
+        Frame::Registered(answer) => ("peers", answer.peers.len(), frame::SAMPLE_MAX),
+        Frame::Renew(renew) => ("neighbors", renew.neighbors.len(), frame::SAMPLE_MAX),
+        Frame::Renewed(answer) => ("peers", answer.targets.len(), frame::SAMPLE_MAX),
+        Frame::Put(put) => ("records", put.records.len(), frame::RECORDS_MAX),
+        Frame::PutDone(done) => ("records", done.refused.len(), frame::RECORDS_MAX),
+        Frame::Sample(sample) => ("peers", sample.peers.len(), frame::SAMPLE_MAX),
+        Frame::Found(found) => ("peers", found.subscribers.len(), frame::SAMPLE_MAX),
+        Frame::List(list) => ("filter", list.filter.len(), frame::TEXT_BYTES_MAX),
+        Frame::PeerPage(page) => ("items", page.items.len(), frame::PAGE_MAX),
+        Frame::TopicPage(page) => ("items", page.items.len(), frame::PAGE_MAX),
+        Frame::Dead(dead) => ("votes", dead.votes.len(), frame::SAMPLE_MAX),
+        Frame::Records(records) => ("records", records.len(), frame::RECORDS_MAX),
+        Frame::Leases(leases) => ("leases", leases.len(), frame::LEASES_MAX),
+        _ => return Ok(()),
+    };
+    if count > limit { Err(DecodeError::TooLarge { what, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,143 @@
+//! Records: facts that one node owns, signs and versions, and that seeds keep and merge by
+//! maximum. Whoever holds the higher version of a record holds the truth.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{Scheme, Signature, Signer};
+use crate::id::{Incarnation, NodeId, Topic};
+
+/// The most addresses a peer may register.
+pub const ADDRESSES_MAX: usize = 8;
+/// The longest node name, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+const DOMAIN: &str = "tidings record 1";
+
+/// A peer as others know it. Owner: the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRecord {
+    /// The peer.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Rises with each change within one life.
+    pub version: u64,
+    /// Where it can be dialled, best first; 1 to [`ADDRESSES_MAX`].
+    pub addresses: Vec<SocketAddr>,
+    /// A name for people, at most [`NAME_BYTES_MAX`] bytes, perhaps empty.
+    pub name: String,
+    /// The peer has left gracefully.
+    pub left: bool,
+}
+
+/// That a peer wants, or no longer wants, a topic. Owner: the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionRecord {
+    /// The subscriber.
+    pub node: NodeId,
+    /// Its life: subscriptions of a former life are void.
+    pub incarnation: Incarnation,
+    /// The topic.
+    pub topic: Topic,
+    /// Rises with each change within one life.
+    pub version: u64,
+    /// Whether the peer wants the topic.
+    pub subscribed: bool,
+}
+
+/// A topic. Owner: its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicRecord {
+    /// The name.
+    pub topic: Topic,
+    /// Which creation of this name it is, from 1. Batches of an older one are void.
+    pub generation: u64,
+    /// Rises with each change of this generation.
+    pub version: u64,
+    /// The peer that created it and may delete it.
+    pub host: NodeId,
+    /// When it was created, in microseconds since 1970 by the host's clock. Information only.
+    pub created_at_us: i64,
+    /// The host deleted it.
+    pub deleted: bool,
+}
+
+/// A seed's word that a life of a node has ended. Owner: the seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeathVote {
+    /// The seed that votes.
+    pub voter: NodeId,
+    /// The accused.
+    pub node: NodeId,
+    /// The life that has ended; a later one is not concerned.
+    pub incarnation: Incarnation,
+}
+
+/// Any record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A peer.
+    Peer(PeerRecord),
+    /// A subscription.
+    Subscription(SubscriptionRecord),
+    /// A topic.
+    Topic(TopicRecord),
+    /// A vote.
+    DeathVote(DeathVote),
+}
+
+impl Record {
+    /// The node whose signature makes this record valid.
+    pub fn owner(&self) -> NodeId {
+        match self {
+            Self::Peer(record) => record.node,
+            Self::Subscription(record) => record.node,
+            Self::Topic(record) => record.host,
+            Self::DeathVote(record) => record.voter,
+        }
+    }
+
+    /// Whether its counts and lengths are within limits.
+    pub fn is_legal(&self) -> bool {
+        match self {
+            Self::Peer(record) => {
+                let addresses = record.addresses.len();
+                (1..=ADDRESSES_MAX).contains(&addresses) && record.name.len() <= NAME_BYTES_MAX
+            }
+            Self::Topic(record) => record.generation > 0 && !record.topic.is_internal(),
+            Self::Subscription(record) => !record.topic.is_internal(),
+            Self::DeathVote(_) => true,
+        }
+    }
+}
+
+/// A record and its owner's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRecord {
+    /// What is claimed.
+    pub record: Record,
+    /// The owner's signature over it.
+    pub signature: Signature,
+}
+
+impl SignedRecord {
+    /// Signs `record`; `signer` is its owner.
+    pub fn sign(record: Record, signer: &Signer) -> Self {
+        debug_assert_eq!(record.owner(), signer.node(), "only the owner signs a record");
+        let signature = signer.sign(DOMAIN, &encode(&record));
+        Self { record, signature }
+    }
+
+    /// Whether the record is within limits and its owner signed it.
+    pub fn verify(&self, scheme: Scheme) -> bool {
+        let owner = self.record.owner();
+        self.record.is_legal()
+            && scheme.verify(&owner, DOMAIN, &encode(&self.record), &self.signature)
+    }
+}
+
+fn encode(record: &Record) -> Vec<u8> {
+    postcard::to_allocvec(record).expect("records contain nothing that postcard cannot write")
+}

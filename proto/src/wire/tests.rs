@@ -1,0 +1,171 @@
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+use super::batch::{Batch, BatchHeader, Message};
+use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
+use super::frame::{BatchFrame, Cause, Frame, Goodbye, Hello, Purpose, Reason, Role};
+use super::record::{PeerRecord, Record, SignedRecord};
+use crate::crypto::{Scheme, Signer};
+use crate::id::{Incarnation, Origin, Topic};
+use crate::wire::DecodeError;
+
+fn signer() -> Signer {
+    Signer::ed25519(&[7; 32])
+}
+
+fn batch(messages: &[Message]) -> std::sync::Arc<Batch> {
+    let header = BatchHeader {
+        topic: Topic::new("sport/football").expect("legal"),
+        origin: Origin { node: signer().node(), incarnation: Incarnation(3) },
+        address: "127.0.0.1:7201".parse().expect("address"),
+        generation: 1,
+        first_seq: 5,
+        published_at_us: 1_700_000_000_000_000,
+        count: 0,
+    };
+    Batch::sign(header, messages, &signer())
+}
+
+fn bytes_of(frame: &Frame) -> BytesMut {
+    let encoded = encode(frame);
+    let mut bytes = BytesMut::from(&encoded.head[..]);
+    bytes.extend_from_slice(&encoded.tail);
+    bytes
+}
+
+fn hello() -> Frame {
+    Frame::Hello(Box::new(Hello {
+        version: 1,
+        cluster: "local".into(),
+        role: Role::Peer,
+        purpose: Purpose::Neighbor,
+        incarnation: Incarnation(9),
+        address: "[::1]:7200".parse().expect("address"),
+        name: "ada".into(),
+        wanted: vec![u64::MAX; 3],
+        urgent: true,
+    }))
+}
+
+#[test]
+fn batch_survives_the_wire_and_is_verified() {
+    let sent = batch(&[Message::new("a"), Message::new(""), Message::new(vec![0; 70_000])]);
+    let received = Batch::decode(sent.bytes().clone()).expect("decodes");
+    assert_eq!(received, sent);
+    assert!(received.verify(Scheme::Ed25519));
+    let sequences: Vec<_> = received.messages().map(|(seq, m)| (seq, m.body.len())).collect();
+    assert_eq!(sequences, [(5, 1), (6, 0), (7, 70_000)]);
+    assert_eq!(received.header().last_seq(), 7);
+}
+
+#[test]
+fn any_changed_byte_of_a_batch_is_noticed() {
+    let sent = batch(&[Message::new("hello")]);
+    for at in 0..sent.bytes().len() {
+        let mut bytes = sent.bytes().to_vec();
+        bytes[at] ^= 1;
+        let accepted = Batch::decode(bytes.into()).is_ok_and(|b| b.verify(Scheme::Ed25519));
+        assert!(!accepted, "byte {at}");
+    }
+}
+
+#[test]
+fn golden_bytes_of_a_batch_prefix() {
+    let sent = batch(&[Message::new("hi")]);
+    let prefix: String = sent.bytes()[..16].iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(prefix, "010e73706f72742f666f6f7462616c6c");
+    // layout, topic, key, address, four u64, count, one message, signature
+    assert_eq!(sent.bytes().len(), 1 + 15 + 32 + 7 + 32 + 2 + (6 + 2) + 64);
+}
+
+#[test]
+fn golden_bytes_of_control_frames() {
+    assert_eq!(&bytes_of(&Frame::Ping(1))[..], [0, 0, 0, 2, 2, 1]);
+    assert_eq!(&bytes_of(&Frame::Accept)[..], [0, 0, 0, 1, 4]);
+    let bye = Frame::Goodbye(Goodbye { reason: Reason::Leaving, text: "x".into() });
+    assert_eq!(&bytes_of(&bye)[..], [0, 0, 0, 4, 1, 0, 1, b'x']);
+    assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
+}
+
+#[test]
+fn frames_are_taken_one_by_one_from_any_split() {
+    let pushed = Frame::Batch(BatchFrame {
+        cause: Cause::Push,
+        hop: 1,
+        tree: 2,
+        age_ms: 3,
+        batch: batch(&[Message::new("x")]),
+    });
+    let frames = [hello(), Frame::Ping(7), pushed, Frame::Accept];
+    let stream: Vec<u8> = frames.iter().flat_map(|f| bytes_of(f).to_vec()).collect();
+    let mut buffer = BytesMut::new();
+    let mut received = Vec::new();
+    for byte in stream {
+        buffer.extend_from_slice(&[byte]);
+        while let Decoded::Frame(frame) = decode(&mut buffer, FRAME_BYTES_MAX).expect("decodes") {
+            received.push(frame);
+        }
+    }
+    assert_eq!(received, frames);
+}
+
+#[test]
+fn oversized_lengths_are_refused_before_the_bytes_come() {
+    let mut large = BytesMut::from(&u32::MAX.to_be_bytes()[..]);
+    assert!(matches!(decode(&mut large, FRAME_BYTES_MAX), Err(DecodeError::TooLarge { .. })));
+    let mut control = BytesMut::from(&[0, 2, 0, 0, 0][..]);
+    assert!(matches!(decode(&mut control, FRAME_BYTES_MAX), Err(DecodeError::TooLarge { .. })));
+    let mut first = bytes_of(&Frame::Shuffle(Vec::new()));
+    assert!(matches!(decode(&mut first, 0), Err(DecodeError::TooLarge { .. })));
+    let mut empty = BytesMut::from(&[0, 0, 0, 0][..]);
+    assert_eq!(decode(&mut empty, FRAME_BYTES_MAX), Err(DecodeError::Malformed("frame length")));
+}
+
+#[test]
+fn unknown_kinds_are_skipped() {
+    let mut buffer = BytesMut::from(&[0, 0, 0, 3, 200, 1, 2][..]);
+    buffer.extend_from_slice(&bytes_of(&Frame::Accept));
+    assert_eq!(decode(&mut buffer, FRAME_BYTES_MAX), Ok(Decoded::Unknown(200)));
+    assert_eq!(decode(&mut buffer, FRAME_BYTES_MAX), Ok(Decoded::Frame(Frame::Accept)));
+}
+
+#[test]
+fn records_are_bound_to_their_owner() {
+    let record = PeerRecord {
+        node: signer().node(),
+        incarnation: Incarnation(1),
+        version: 1,
+        addresses: vec!["127.0.0.1:1".parse().expect("address")],
+        name: "ada".into(),
+        left: false,
+    };
+    let signed = SignedRecord::sign(Record::Peer(record.clone()), &signer());
+    assert!(signed.verify(Scheme::Ed25519));
+    let forged = Record::Peer(PeerRecord { left: true, ..record.clone() });
+    assert!(!SignedRecord { record: forged, ..signed }.verify(Scheme::Ed25519));
+    let homeless = Record::Peer(PeerRecord { addresses: Vec::new(), ..record });
+    assert!(!SignedRecord::sign(homeless, &signer()).verify(Scheme::Ed25519));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let mut buffer = BytesMut::from(&bytes[..]);
+        while let Ok(Decoded::Frame(_) | Decoded::Unknown(_)) = decode(&mut buffer, FRAME_BYTES_MAX)
+        {}
+        let _ = Batch::decode(Bytes::from(bytes));
+    }
+
+    #[test]
+    fn damaged_frames_never_panic(at in 0usize..500, value: u8) {
+        let mut frame = bytes_of(&Frame::Batch(BatchFrame {
+            cause: Cause::Pull, hop: 0, tree: 0, age_ms: 0,
+            batch: batch(&[Message::new("one"), Message::new("two")]),
+        }));
+        let at = at % frame.len();
+        frame[at] = value;
+        if let Ok(Decoded::Frame(Frame::Batch(frame))) = decode(&mut frame, FRAME_BYTES_MAX) {
+            let _ = frame.batch.messages().count();
+        }
+    }
+}
