@@ -7,7 +7,8 @@
 //! [`stranger::Stranger`] as another node does, honest or not.
 //!
 //! Nothing here sleeps for a fixed time: [`wait::until`] polls for a condition with a deadline.
-//! The one exception is [`wait::stays`], for tests in which the passing of time is the subject.
+//! The exceptions are [`wait::stays`] and [`wait::pause`], for tests in which the passing of time
+//! is the subject.
 //! [`turn`] keeps clusters that need the whole machine from running beside others.
 
 pub mod binaries;

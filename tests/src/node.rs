@@ -132,7 +132,7 @@ impl Node {
                 panic!("{} ended with {status}:\n{}", self.spec.name, self.stderr());
             }
             assert!(start.elapsed() < START_LIMIT, "{} does not serve", self.spec.name);
-            thread::sleep(Duration::from_millis(10));
+            wait::pause(Duration::from_millis(10));
         }
     }
 

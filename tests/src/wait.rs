@@ -21,7 +21,7 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>
             return found;
         }
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        thread::sleep(STEP);
+        pause(STEP);
     }
 }
 
@@ -43,8 +43,14 @@ pub fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while start.elapsed() < time {
         assert!(condition(), "no longer after {:?}: {what}", start.elapsed());
-        thread::sleep(5 * STEP);
+        pause(5 * STEP);
     }
+}
+
+/// Lets time pass, for tests in which that is the subject.
+#[expect(clippy::disallowed_methods, reason = "the one place where tests sleep")]
+pub fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! A seed that has nothing to do does nothing.
 
 use std::net::TcpStream;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tidings_proto::wire::frame::Purpose;
 use tidings_tests::cluster::Setup;
 use tidings_tests::node::Node;
 use tidings_tests::stranger::Stranger;
+use tidings_tests::wait;
 
 const WATCHED: Duration = Duration::from_secs(8);
 /// Of one core. A release build uses a third of it.
@@ -18,8 +18,7 @@ const SHARE_MAX: f64 = 0.01;
 fn is_idle(seeds: &[Node], what: &str) {
     let before: Vec<_> = seeds.iter().map(Node::cpu_time).collect();
     let start = Instant::now();
-    // The passing of time is the subject.
-    thread::sleep(WATCHED);
+    wait::pause(WATCHED);
     for (seed, before) in seeds.iter().zip(before) {
         let used = seed.cpu_time().saturating_sub(before);
         let share = used.as_secs_f64() / start.elapsed().as_secs_f64();

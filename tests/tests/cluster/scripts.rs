@@ -50,7 +50,7 @@ fn launch_status_stop() {
     let launch = ["--seeds", "3", "--peers", "5", "--offset", OFFSET];
     let first = launched.script("launch.sh", &launch).expect_code(0);
     let shown = first.text() + &first.stderr;
-    assert!(shown.contains("5 of 5"), "{shown}");
+    assert!(shown.contains("Received by 4 of 4 other peers"), "{shown}");
     let pids = launched.pids();
     assert_eq!(pids.len(), 8, "{shown}");
     assert!(pids.iter().all(|pid| running(pid)));
