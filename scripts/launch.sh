@@ -92,6 +92,8 @@ start() {
         --data "$run/data/$name" --ports-file "$run/$name.json" "$@" \
         </dev/null >/dev/null 2>"$run/$name.stderr" &
     say $! >"$run/$name.pid"
+    # Its end is reported by this script, not by bash.
+    disown
     started+=("$name")
 }
 
