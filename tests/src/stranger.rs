@@ -78,7 +78,7 @@ impl Stranger {
             incarnation: Incarnation(1),
             address: self.address(),
             name: "stranger".to_owned(),
-            wanted: Vec::new(),
+            wanted: vec![short_name("$overlay")],
             urgent: false,
         }
     }
@@ -191,6 +191,12 @@ impl std::fmt::Debug for Stranger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Stranger({:?})", self.id())
     }
+}
+
+/// How a greeting names a topic.
+fn short_name(topic: &str) -> u64 {
+    let hash = blake3::hash(topic.as_bytes());
+    u64::from_be_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
 }
 
 fn is_closed(error: &io::Error) -> bool {

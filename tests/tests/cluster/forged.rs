@@ -1,6 +1,6 @@
 //! A liar cannot evict a peer that answers, nor speak in its name.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tidings_proto::crypto::Signer;
@@ -14,6 +14,11 @@ use tidings_tests::cluster::{Cluster, listing};
 use tidings_tests::node::Node;
 use tidings_tests::stranger::Stranger;
 use tidings_tests::wait::{self, SOON};
+
+fn now_us() -> i64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_micros()).unwrap()
+}
 
 fn identity(cluster: &Cluster, peer: usize) -> (NodeId, Incarnation) {
     let id = cluster.peers[peer].id();
@@ -120,7 +125,7 @@ fn a_batch_in_anothers_name_is_not_delivered_and_ends_the_link() {
         address: cluster.peers[1].listen(),
         generation: 1,
         first_seq: 1,
-        published_at_us: 0,
+        published_at_us: now_us(),
         count: 1,
     };
     let messages = [Message::new(Bytes::from_static(b"forged"))];
