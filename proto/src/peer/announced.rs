@@ -33,6 +33,17 @@ pub(crate) struct Wanted {
     due: Instant,
 }
 
+/// A batch whose time has come.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// The batch.
+    pub(crate) key: Key,
+    /// Its topic.
+    pub(crate) topic: Topic,
+    /// Whom to graft it from; `None` when nobody is left, and the batch is then forgotten here.
+    pub(crate) announcer: Option<(LinkId, u8)>,
+}
+
 /// All announced batches that have not come.
 #[derive(Debug, Default)]
 pub(crate) struct Announced {
@@ -81,13 +92,12 @@ impl Announced {
         Some(wanted)
     }
 
-    /// The next batch whose time has come, with the announcer to graft; without one when none is
-    /// left, and the batch is then forgotten here.
+    /// The next batch whose time has come. Links without a round trip are gone.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
         round_trip: impl Fn(LinkId) -> Option<Duration>,
-    ) -> Option<(Key, Topic, Option<(LinkId, u8)>)> {
+    ) -> Option<Due> {
         let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
         self.due.remove(&(due, key));
         let wanted = self.wanted.get_mut(&key)?;
@@ -97,11 +107,11 @@ impl Announced {
             if let Some(round_trip) = round_trip(announcer.0) {
                 wanted.due = now + round_trip * 2 + RETRY_EXTRA;
                 self.due.insert((wanted.due, key));
-                return Some((key, topic, Some(announcer)));
+                return Some(Due { key, topic, announcer: Some(announcer) });
             }
         }
         self.wanted.remove(&key);
-        Some((key, topic, None))
+        Some(Due { key, topic, announcer: None })
     }
 
     /// When the next batch is to be grafted.
@@ -128,7 +138,7 @@ mod tests {
         assert!(announced.pop_due(Instant::from_millis(39), round_trip).is_none());
         let mut asked = Vec::new();
         while let Some(due) = announced.next_deadline() {
-            let (_, _, link) = announced.pop_due(due, round_trip).expect("due");
+            let link = announced.pop_due(due, round_trip).expect("due").announcer;
             asked.push((due, link.map(|(_, slot)| slot)));
         }
         let at = Instant::from_millis;

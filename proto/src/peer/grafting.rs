@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Peer;
-use super::announced::{Key, Wanted};
+use super::announced::{Due, Key, Wanted};
 use super::links::Phase;
 use super::trees::{self, ORIGIN_TREE};
 use crate::config::Dissemination;
@@ -103,9 +103,8 @@ impl Peer {
                 let fit = link.phase == Phase::Active && link.suspect_since.is_none();
                 fit.then_some(link.round_trip)
             };
-            let Some((key, topic, announcer)) = self.announced.pop_due(self.now, round_trip) else {
-                return;
-            };
+            let due = self.announced.pop_due(self.now, round_trip);
+            let Some(Due { key, topic, announcer }) = due else { return };
             match announcer {
                 Some((link, slot)) => self.graft(key, &topic, link, slot),
                 None => self.pull_from_anybody(key, &topic),
