@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::dispatch::{Dispatch, Shared};
 use crate::error::{Error, JoinError};
-use crate::pending::Ticket;
+use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
 use crate::queue::{Queue, QueueLimits};
 use crate::subscription::Subscription;
@@ -362,10 +362,10 @@ impl Inner {
         let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(this));
         let from = if replay { From::New } else { from };
         let retained = topic.clone();
-        let ticket = this.shared.pending.ticket(None)?;
+        let ticket = this.shared.pending.ticket(Extra::None)?;
         this.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
         let replayed = if replay {
-            let ticket = this.shared.pending.ticket(Some(queue))?;
+            let ticket = this.shared.pending.ticket(Extra::ReplayTo(queue))?;
             this.send(Command::Retained { request: ticket.request, topic: retained }).await?;
             Some(ticket)
         } else {
@@ -385,14 +385,14 @@ impl Inner {
         if self.shared.fanout.wants(&topic) {
             return Ok(());
         }
-        let ticket = self.shared.pending.ticket(None)?;
+        let ticket = self.shared.pending.ticket(Extra::None)?;
         self.send(Command::Unsubscribe { request: ticket.request, topic }).await?;
         drop(gate);
         wait(ticket).await.map(drop)
     }
 
     async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
-        let ticket = self.shared.pending.ticket(None)?;
+        let ticket = self.shared.pending.ticket(Extra::None)?;
         self.send(command(ticket.request)).await?;
         wait(ticket).await
     }

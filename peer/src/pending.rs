@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_proto::RequestId;
 use tidings_proto::peer::event::{Answer, CommandError};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
 use crate::queue::Queue;
@@ -34,12 +34,25 @@ struct Waiting {
 #[derive(Debug)]
 struct Waiter {
     sender: oneshot::Sender<Outcome>,
-    replay_to: Option<Arc<Queue>>,
+    extra: Extra,
 }
 
-/// A place for an answer. Dropping it forgets the request.
+/// What else an answer brings about.
+#[derive(Debug)]
+pub(crate) enum Extra {
+    /// Nothing.
+    None,
+    /// Retained batches go into this queue, in the driver's task.
+    ReplayTo(Arc<Queue>),
+    /// The publication gives its room back, whether or not somebody waits for the answer.
+    Room(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+}
+
+/// A place for an answer. Dropping it forgets the request, unless it was `sent` and its answer
+/// has something to bring about without it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
+    pub(crate) sent: bool,
     pub(crate) request: RequestId,
     pub(crate) answer: oneshot::Receiver<Outcome>,
     pending: Arc<Pending>,
@@ -47,14 +60,16 @@ pub(crate) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.pending.lock().requests.remove(&self.request);
+        if !self.sent {
+            self.pending.lock().requests.remove(&self.request);
+        }
     }
 }
 
 impl Pending {
-    /// Makes a place for an answer. Retained batches go to `replay_to` when it is answered.
-    pub(crate) fn ticket(self: &Arc<Self>, replay_to: Option<Arc<Queue>>) -> Result<Ticket, Error> {
-        let request = self.unanswered();
+    /// Makes a place for an answer.
+    pub(crate) fn ticket(self: &Arc<Self>, extra: Extra) -> Result<Ticket, Error> {
+        let request = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = oneshot::channel();
         let mut waiting = self.lock();
         if waiting.stopped {
@@ -63,22 +78,17 @@ impl Pending {
         if waiting.requests.len() >= PENDING_MAX {
             return Err(Error::Busy("requests"));
         }
-        waiting.requests.insert(request, Waiter { sender, replay_to });
+        waiting.requests.insert(request, Waiter { sender, extra });
         drop(waiting);
-        Ok(Ticket { request, answer, pending: Arc::clone(self) })
-    }
-
-    /// The number of a request whose answer nobody waits for.
-    pub(crate) fn unanswered(&self) -> RequestId {
-        RequestId(self.next.fetch_add(1, Ordering::Relaxed))
+        Ok(Ticket { sent: false, request, answer, pending: Arc::clone(self) })
     }
 
     /// Gives an answer to who waits for it, if somebody still does.
     pub(crate) fn answer(&self, request: RequestId, outcome: Outcome) {
         let waiter = self.lock().requests.remove(&request);
-        let Some(Waiter { sender, replay_to }) = waiter else { return };
-        match (outcome, replay_to) {
-            (Ok(Answer::Batches(batches)), Some(queue)) => {
+        let Some(Waiter { sender, extra }) = waiter else { return };
+        match (outcome, extra) {
+            (Ok(Answer::Batches(batches)), Extra::ReplayTo(queue)) => {
                 queue.replay(&batches);
                 let _ = sender.send(Ok(Answer::Done));
             }

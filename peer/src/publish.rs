@@ -11,10 +11,9 @@ use tidings_proto::peer::event::{Answer, Command, CommandError};
 use tidings_proto::wire::batch::{MESSAGE_BYTES_MAX, Message};
 use tidings_proto::{Peer as Machine, Topic};
 use tidings_runtime::{Handle, TryCommandError};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Error;
-use crate::pending::{Pending, Ticket};
+use crate::pending::{Extra, Pending, Ticket};
 use crate::window::Window;
 
 /// A publication waits this long for room on congested links. A neighbour that does not read is
@@ -38,7 +37,6 @@ pub struct Published {
 #[must_use = "a refused publication is reported here only"]
 pub struct Receipt {
     ticket: Ticket,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Future for Receipt {
@@ -89,23 +87,25 @@ impl Publisher {
     pub(crate) async fn enqueue(&self, topic: &str, body: Bytes) -> Result<Receipt, Error> {
         let topic = check(topic, &body)?;
         let room = self.window.enter(body.len()).await.map_err(|_| Error::Stopped)?;
-        let ticket = self.pending.ticket(None)?;
+        let mut ticket = self.pending.ticket(Extra::Room(room))?;
         let command = publish_command(&ticket, topic, body);
         self.handle.command(command).await.map_err(|_| Error::Stopped)?;
-        Ok(Receipt { ticket, _room: room })
+        ticket.sent = true;
+        Ok(Receipt { ticket })
     }
 
     pub(crate) fn try_enqueue(&self, topic: &str, body: Bytes) -> Result<Receipt, Error> {
         let topic = check(topic, &body)?;
         let busy = Error::Busy("publications");
         let room = self.window.try_enter(body.len()).map_err(|_| busy.clone())?;
-        let ticket = self.pending.ticket(None)?;
+        let mut ticket = self.pending.ticket(Extra::Room(room))?;
         let command = publish_command(&ticket, topic, body);
         self.handle.try_command(command).map_err(|error| match error {
             TryCommandError::Full => busy,
             TryCommandError::Stopped => Error::Stopped,
         })?;
-        Ok(Receipt { ticket, _room: room })
+        ticket.sent = true;
+        Ok(Receipt { ticket })
     }
 
     /// Waits until everything handed over so far is on its way.

@@ -116,18 +116,7 @@ impl Queue {
     pub(crate) fn replay(&self, batches: &[Arc<Batch>]) {
         self.change(|inner, limits| {
             inner.holding = false;
-            for batch in batches {
-                let header = batch.header();
-                let last = inner.replayed.get(&header.origin).copied();
-                let next = last.map_or(header.first_seq, |last| last.saturating_add(1));
-                if header.first_seq > next {
-                    let (origin, to) = (header.origin, header.first_seq - 1);
-                    inner.entries.push_back(Entry::Gap { origin, from: next, to });
-                }
-                inner.push_batch(Arc::clone(batch), header.first_seq.max(next), limits);
-                let last = header.last_seq().max(last.unwrap_or(0));
-                inner.replayed.insert(header.origin, last);
-            }
+            in_stream_order(batches).for_each(|batch| inner.replay(batch, limits));
         });
     }
 
@@ -196,6 +185,17 @@ impl Inner {
         self.bytes += batch.bytes().len();
         self.entries.push_back(Entry::Batch { batch, from_seq });
         self.make_room(limits);
+    }
+
+    fn replay(&mut self, batch: &Arc<Batch>, limits: QueueLimits) {
+        let (origin, first) = (batch.header().origin, batch.header().first_seq);
+        let last = self.replayed.get(&origin).copied();
+        let next = last.map_or(first, |last| last.saturating_add(1));
+        if first > next {
+            self.entries.push_back(Entry::Gap { origin, from: next, to: first - 1 });
+        }
+        self.push_batch(Arc::clone(batch), first.max(next), limits);
+        self.replayed.insert(origin, batch.header().last_seq().max(last.unwrap_or(0)));
     }
 
     /// The newest entry stays even when it alone is over the limits: a message of the largest
@@ -271,6 +271,19 @@ impl Inner {
         }
         self.wakers.push(waker.clone());
     }
+}
+
+/// The batches with each stream in order: where the list has one of a stream, the next one of
+/// that stream comes.
+fn in_stream_order(batches: &[Arc<Batch>]) -> impl Iterator<Item = &Arc<Batch>> {
+    let key = |batch: &Batch| (batch.header().origin, batch.header().first_seq);
+    let sorted: BTreeMap<_, _> = batches.iter().map(|batch| (key(batch), batch)).collect();
+    let mut streams: BTreeMap<Origin, VecDeque<&Arc<Batch>>> = BTreeMap::new();
+    for ((origin, _), batch) in sorted {
+        streams.entry(origin).or_default().push_back(batch);
+    }
+    let next = move |batch: &Arc<Batch>| streams.get_mut(&batch.header().origin)?.pop_front();
+    batches.iter().filter_map(next)
 }
 
 /// How many messages `batch` has from `from_seq` on; `None` for none.

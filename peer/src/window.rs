@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// Room for publications, in KiB: 16 MiB, twice a link's queue (design §9).
+/// Room for publications, in KiB: 16 MiB, as much as the machine lets wait, so that it is never
+/// busy because of one process.
 const WINDOW_KIB: u32 = 16 << 10;
 /// A small publication takes this much, so that 4,096 of them are under way at most.
 const PUBLICATION_KIB_MIN: usize = 4;
+
+/// What surrounds a body on its way.
+const OVERHEAD_BYTES: usize = 64;
 
 /// The room of one peer. Waiting publications get it in the order in which they asked.
 #[derive(Clone, Debug)]
@@ -37,6 +41,6 @@ impl Window {
 }
 
 fn kib(bytes: usize) -> u32 {
-    let kib = bytes.div_ceil(1_024).max(PUBLICATION_KIB_MIN);
+    let kib = (bytes + OVERHEAD_BYTES).div_ceil(1_024).max(PUBLICATION_KIB_MIN);
     u32::try_from(kib).unwrap_or(WINDOW_KIB).min(WINDOW_KIB)
 }
