@@ -13,6 +13,7 @@ use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions};
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
 use crate::dispatch::{Dispatch, Shared};
@@ -95,11 +96,18 @@ impl Peer {
     /// # Errors
     /// Its data directory or its address cannot be used.
     pub async fn join(config: Config) -> Result<Self, JoinError> {
-        let wanted = config.peer.listen;
-        let listener = bind(wanted)?;
+        let listener = bind(config.peer.listen)?;
+        Self::join_on(listener, config).await
+    }
+
+    /// [`Self::join`] on a socket that listens already, whatever `config.peer.listen` says.
+    ///
+    /// # Errors
+    /// Its data directory cannot be used, or the socket has no address.
+    pub async fn join_on(listener: TcpListener, config: Config) -> Result<Self, JoinError> {
         let listen = listener
             .local_addr()
-            .map_err(|source| BindError::Io { address: wanted, source })?;
+            .map_err(|source| BindError::Io { address: config.peer.listen, source })?;
         let data = DataDir::open(&config.peer.data)?;
         let clock = Clock::start();
         let key = Arc::clone(data.key());
@@ -168,6 +176,12 @@ impl Peer {
     pub async fn wait_joined(&self, timeout: Duration) -> Result<(), Error> {
         let waited = tokio::time::timeout(timeout, self.joined()).await;
         waited.unwrap_or(Err(Error::Timeout(timeout)))
+    }
+
+    /// Waits until the peer has stopped: left, or broken.
+    pub async fn stopped(&self) {
+        let mut joined = self.inner.joined.clone();
+        while joined.changed().await.is_ok() {}
     }
 
     /// Makes this peer the host of a new topic.
