@@ -87,7 +87,8 @@ pub enum Command {
         /// Headers and body, within the limits of [`crate::wire::batch`].
         message: Message,
     },
-    /// All batches of a topic that this peer retains, oldest first. Answers
+    /// All batches of a topic that this peer retains and that wait for no earlier one of their
+    /// stream, in order of arrival: what was delivered, and no more. Answers
     /// [`Answer::Batches`].
     Retained {
         /// Echoed.
