@@ -266,6 +266,11 @@ pub enum Notice {
         /// How many links it crossed.
         hop: u8,
     },
+    /// Messages of this peer were signed and sent.
+    Published {
+        /// The batch.
+        batch: Arc<Batch>,
+    },
     /// A seed took the registration and answered with a list of peers.
     SeedJoined {
         /// The seed's address.
