@@ -14,6 +14,7 @@ use tracing::{Level, debug, enabled, info, warn};
 pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
     match notice {
         Notice::FirstReceipt { batch, from, hop } => first_receipt(&batch, from, hop),
+        Notice::Published { batch } => published(&batch),
         Notice::DeadNode { peer, cause } => {
             let line = format!("Dead Node:{}:{}:{own}", peer.address, Seconds(now_us));
             warn!(line, node = ?peer.node, cause, "dead_node");
@@ -37,23 +38,31 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
     }
 }
 
-/// One line a message: `<time>:<origin ip:port>:<sequence number>`. What this peer published
-/// itself was not received, and has a name of its own.
 fn first_receipt(batch: &Batch, from: NodeId, hop: u8) {
-    if !enabled!(Level::INFO) {
-        return;
-    }
-    let header = batch.header();
-    let time = Seconds(header.published_at_us);
-    for (seq, message) in batch.messages() {
-        let line = format!("{time}:{}:{seq}", header.address);
-        let (topic, bytes) = (&header.topic, message.body.len());
-        if from == header.origin.node && hop == 0 {
-            info!(line, %topic, bytes, "publish");
-        } else {
+    if enabled!(Level::INFO) {
+        let topic = &batch.header().topic;
+        for (line, bytes) in lines(batch) {
             info!(line, %topic, bytes, hop, ?from, "gossip");
         }
     }
+}
+
+fn published(batch: &Batch) {
+    if enabled!(Level::INFO) {
+        let topic = &batch.header().topic;
+        for (line, bytes) in lines(batch) {
+            info!(line, %topic, bytes, "publish");
+        }
+    }
+}
+
+/// A line for each message, `<time>:<origin ip:port>:<sequence number>`, and its size.
+fn lines(batch: &Batch) -> impl Iterator<Item = (String, usize)> {
+    let header = batch.header();
+    let time = Seconds(header.published_at_us);
+    batch.messages().map(move |(seq, message)| {
+        (format!("{time}:{}:{seq}", header.address), message.body.len())
+    })
 }
 
 fn seeds(notice: Notice) {
@@ -95,6 +104,7 @@ fn neighbors(notice: Notice) {
 }
 
 /// Microseconds since 1970 as seconds with six decimals: a time without a colon.
+#[derive(Clone, Copy)]
 struct Seconds(i64);
 
 impl fmt::Display for Seconds {

@@ -317,7 +317,10 @@ impl Peer {
         limits: QueueLimits,
     ) -> Result<Subscription, Error> {
         let topic = Topic::new(topic)?;
-        Inner::subscribe(&self.inner, topic, from, limits).await
+        // In a task of its own: when the caller goes away, the machine's answer must be awaited
+        // all the same before the topic is left again.
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, from, limits);
+        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
     }
 
     /// This peer, as of now.
@@ -362,32 +365,27 @@ impl Peer {
 
 impl Inner {
     async fn subscribe(
-        this: &Arc<Self>,
+        self: Arc<Self>,
         topic: Topic,
         from: From,
         limits: QueueLimits,
     ) -> Result<Subscription, Error> {
-        let gate = this.membership.lock().await;
-        let further = this.shared.fanout.wants(&topic);
-        let replay = further && from == From::All;
+        let gate = self.membership.lock().await;
+        let replay = from == From::All;
         let queue = Arc::new(Queue::new(topic.clone(), limits, replay));
-        this.shared.fanout.add(&queue)?;
-        // From here on dropping the subscription cleans up, also when this future is dropped.
-        let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(this));
-        let from = if replay { From::New } else { from };
+        self.shared.fanout.add(&queue)?;
+        // From here on dropping the subscription cleans up.
+        let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(&self));
+        let ticket = self.shared.pending.ticket(Extra::None)?;
         let retained = topic.clone();
-        let ticket = this.shared.pending.ticket(Extra::None)?;
-        this.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
-        let replayed = if replay {
-            let ticket = this.shared.pending.ticket(Extra::ReplayTo(queue))?;
-            this.send(Command::Retained { request: ticket.request, topic: retained }).await?;
-            Some(ticket)
-        } else {
-            None
-        };
+        self.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
         drop(gate);
         wait(ticket).await?;
-        if let Some(ticket) = replayed {
+        if replay {
+            // What this peer has already comes from its retention, the rest is live by now.
+            let ticket = self.shared.pending.ticket(Extra::ReplayTo(queue))?;
+            let request = ticket.request;
+            self.send(Command::Retained { request, topic: retained }).await?;
             wait(ticket).await?;
         }
         Ok(subscription)

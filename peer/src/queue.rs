@@ -1,7 +1,7 @@
 //! The queue between the driver and one subscription: bounded, oldest dropped first, every drop
 //! counted and reported.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -52,8 +52,6 @@ struct Inner {
     dropped: u64,
     /// Until the retained batches are in, live ones are not taken: they are among them.
     holding: bool,
-    /// The last sequence number that was replayed, per stream.
-    replayed: HashMap<Origin, u64>,
     closed: bool,
     wakers: Vec<Waker>,
 }
@@ -79,12 +77,9 @@ impl Queue {
     /// Takes the messages of `batch` from `from_seq` on.
     pub(crate) fn push(&self, batch: &Arc<Batch>, from_seq: u64) {
         self.change(|inner, limits| {
-            if inner.holding {
-                return;
+            if !inner.holding {
+                inner.push_batch(Arc::clone(batch), from_seq, limits);
             }
-            let replayed = inner.replayed.get(&batch.header().origin).copied().unwrap_or(0);
-            let from_seq = from_seq.max(replayed.saturating_add(1));
-            inner.push_batch(Arc::clone(batch), from_seq, limits);
         });
     }
 
@@ -111,12 +106,20 @@ impl Queue {
         self.change(|inner, _| inner.closed = true);
     }
 
-    /// Fills the queue with what the peer retains, oldest first, and takes live batches from now
-    /// on. Called in the driver's task, so no live batch falls in between.
+    /// Fills the queue with what the peer retains and has delivered, and takes live batches from
+    /// now on. Called in the driver's task, so nothing falls in between and nothing comes twice.
     pub(crate) fn replay(&self, batches: &[Arc<Batch>]) {
         self.change(|inner, limits| {
             inner.holding = false;
-            in_stream_order(batches).for_each(|batch| inner.replay(batch, limits));
+            let mut next = BTreeMap::new();
+            for batch in in_stream_order(batches) {
+                let (origin, first) = (batch.header().origin, batch.header().first_seq);
+                let after = batch.header().last_seq().saturating_add(1);
+                if let Some(from) = next.insert(origin, after).filter(|next| *next < first) {
+                    inner.entries.push_back(Entry::Gap { origin, from, to: first - 1 });
+                }
+                inner.push_batch(Arc::clone(batch), first, limits);
+            }
         });
     }
 
@@ -179,23 +182,11 @@ impl Queue {
 
 impl Inner {
     fn push_batch(&mut self, batch: Arc<Batch>, from_seq: u64, limits: QueueLimits) {
-        let from_seq = from_seq.max(batch.header().first_seq);
         let Some(messages) = messages_from(&batch, from_seq) else { return };
         self.messages += messages;
         self.bytes += batch.bytes().len();
         self.entries.push_back(Entry::Batch { batch, from_seq });
         self.make_room(limits);
-    }
-
-    fn replay(&mut self, batch: &Arc<Batch>, limits: QueueLimits) {
-        let (origin, first) = (batch.header().origin, batch.header().first_seq);
-        let last = self.replayed.get(&origin).copied();
-        let next = last.map_or(first, |last| last.saturating_add(1));
-        if first > next {
-            self.entries.push_back(Entry::Gap { origin, from: next, to: first - 1 });
-        }
-        self.push_batch(Arc::clone(batch), first.max(next), limits);
-        self.replayed.insert(origin, batch.header().last_seq().max(last.unwrap_or(0)));
     }
 
     /// The newest entry stays even when it alone is over the limits: a message of the largest
