@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod config;
+mod congestion;
 pub mod data;
 mod dial;
 mod driver;

@@ -33,6 +33,15 @@ pub trait Host<M: Machine>: Send + 'static {
     {
         false
     }
+
+    /// About how many bytes a command that makes traffic puts on each link. The driver takes at
+    /// most 512 KiB of them before it looks at the links again.
+    fn traffic_bytes(_command: &M::Command) -> usize
+    where
+        Self: Sized,
+    {
+        0
+    }
 }
 
 /// The bounds of a node's links.
@@ -249,6 +258,8 @@ pub struct LinkView {
     pub bytes_in: u64,
     /// Bytes of frames handed to TLS.
     pub bytes_out: u64,
+    /// Frames received of a kind that this version does not know.
+    pub unknown_frames: u64,
     /// Frames shed since the link stands, by class in the order of `Class::ALL`.
     pub shed: [u64; 5],
 }
