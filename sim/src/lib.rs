@@ -9,12 +9,21 @@
 //! seeds, peers and applications as a [`scenario`] says, and lets the [`fault`] plan loose on
 //! it; [`check`] holds the judges, [`report`] the verdict.
 
+pub mod check;
+pub mod cli;
 pub mod clock;
+pub mod cluster;
+pub mod fault;
+pub mod grid;
 pub mod latency;
+pub mod ledger;
 pub mod network;
 pub mod queue;
+pub mod report;
 pub mod rng;
+pub mod scenario;
 pub mod slab;
+pub mod sweep;
 pub mod trace;
 pub mod wire;
 pub mod world;

@@ -222,7 +222,8 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             let text = format_args!("{:?} {frame:?}", to.id());
             self.trace.line(self.now, node, Tag::Received, text);
         }
-        self.host.received(node, &frame, u32::try_from(size).unwrap_or(u32::MAX));
+        let bytes = u32::try_from(size).unwrap_or(u32::MAX);
+        self.host.received(self.now, node, &frame, bytes);
         self.handle(node, Input::Received { link: to.id(), frame });
     }
 

@@ -50,7 +50,7 @@ pub trait Host<M: Actor> {
     fn persisted(&mut self, node: u32, record: M::Durable);
 
     /// A machine is about to be given a frame, which took `bytes` on the link.
-    fn received(&mut self, node: u32, frame: &Frame, bytes: u32);
+    fn received(&mut self, now: Instant, node: u32, frame: &Frame, bytes: u32);
 }
 
 /// Lets a host schedule things.
@@ -205,6 +205,11 @@ impl<M: Actor, H: Host<M>> World<M, H> {
     /// A node's machine, if it is running or paused.
     pub fn machine(&self, node: u32) -> Option<&M> {
         self.nodes.get(node as usize)?.machine.as_ref()
+    }
+
+    /// What a node's clock shows.
+    pub fn local_now(&self, node: u32) -> Instant {
+        self.nodes[node as usize].clock.local(self.now)
     }
 
     /// Links at this moment.

@@ -40,8 +40,8 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         index
     }
 
-    /// Starts a node that is not running, with a clock that begins now.
-    pub fn start(&mut self, node: u32, skew_ppm: i32, make: impl FnOnce(Instant) -> M) {
+    /// Starts a node that is not running, with a clock that begins at zero now.
+    pub fn start(&mut self, node: u32, skew_ppm: i32, machine: M) {
         let clock = Clock { born: self.now, skew_ppm };
         let slot = &mut self.nodes[node as usize];
         assert!(slot.machine.is_none(), "node {node} runs already");
@@ -49,7 +49,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         slot.clock = clock;
         slot.vanished = false;
         slot.wake = None;
-        slot.machine = Some(make(clock.local(self.now)));
+        slot.machine = Some(machine);
         let life = slot.life;
         self.record(node, Tag::Start, u64::from(life), 0);
         if self.trace.has_text() {

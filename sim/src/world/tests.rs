@@ -102,14 +102,14 @@ impl Host<Echo> for Log {
         self.1.push(record);
     }
 
-    fn received(&mut self, _: u32, _: &Frame, _: u32) {}
+    fn received(&mut self, _: Instant, _: u32, _: &Frame, _: u32) {}
 }
 
 fn world(config: NetworkConfig) -> World<Echo, Log> {
     let mut world = World::new(1, config, Trace::new(None), Log::default());
     for number in 0..3 {
         let node = world.add(NodeId([number; 32]));
-        world.start(node, 0, |_| Echo::default());
+        world.start(node, 0, Echo::default());
     }
     world
 }
@@ -195,7 +195,7 @@ fn a_dead_process_is_noticed_at_once_and_a_vanished_host_only_by_talking_to_it()
 fn a_host_that_is_back_resets_what_it_does_not_know() {
     let mut world = linked(NetworkConfig::default());
     world.crash(1, Crash::Host);
-    world.start(1, 0, |_| Echo::default());
+    world.start(1, 0, Echo::default());
     world.command(0, Order::Send(1));
     pass(&mut world, 200);
     assert_eq!(said(&mut world, 0), ["down"]);
@@ -326,7 +326,7 @@ fn deadlines_are_met_on_a_clock_that_runs_slow() {
     let mut world = world(NetworkConfig::default());
     world.crash(2, Crash::Process);
     pass(&mut world, 500);
-    world.start(2, -100_000, |_| Echo::default());
+    world.start(2, -100_000, Echo::default());
     world.command(2, Order::Alarm(900));
     world.command(2, Order::Alarm(1_800));
     pass(&mut world, 1_999);
