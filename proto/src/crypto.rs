@@ -96,7 +96,13 @@ impl fmt::Debug for Signer {
 
 impl Scheme {
     /// Whether `signature` over `message` in `domain` is that of `node`.
-    pub fn verify(self, node: &NodeId, domain: &str, message: &[u8], signature: &Signature) -> bool {
+    pub fn verify(
+        self,
+        node: &NodeId,
+        domain: &str,
+        message: &[u8],
+        signature: &Signature,
+    ) -> bool {
         let digest = digest(domain, message);
         match self {
             Self::Ed25519 => VerifyingKey::from_bytes(&node.0).is_ok_and(|key| {

@@ -1,31 +1,238 @@
 //! The role that carries messages.
+//!
+//! Rules, one a file, know nothing of each other: [`liveness`], [`streams`], [`retention`],
+//! [`trees`], [`publish`], [`repair`], [`views`], [`rendezvous`], [`requests`], [`topics`],
+//! [`links`]. What happens to a peer is told in flows that compose them: [`handshake`] (a link
+//! becomes a neighbour), [`neighbors`] (finding, losing and suspecting them), [`gossip`] (batches
+//! in and out), [`catch_up`] (heads, digests, pulls), [`registration`] (sessions with seeds and
+//! their answers) and [`commands`] (what the application asks). This file holds the parts
+//! together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod status;
 
+mod catch_up;
+mod commands;
+mod gossip;
+mod handshake;
+mod links;
+mod liveness;
+mod neighbors;
+mod outbox;
+mod publish;
+mod registration;
+mod rendezvous;
+mod repair;
+mod requests;
+mod retention;
+mod streams;
+mod topics;
+mod trees;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
 use crate::config::PeerConfig;
 use crate::crypto::Signer;
-use crate::machine::{Input, Machine, Output};
+use crate::id::{Incarnation, LinkId, NodeId, Topic};
+use crate::machine::{Input, LinkDown, Machine, Output};
+use crate::stats::PeerStats;
 use crate::time::Instant;
+use crate::wire::frame::{Frame, PeerEntry};
 use event::{Command, Durable, Event};
-use status::PeerStatus;
+use links::{Intent, Links};
+use neighbors::Suspect;
+use outbox::Outbox;
+use publish::Publisher;
+use rendezvous::Rendezvous;
+use repair::Repair;
+use requests::Requests;
+use status::{NeighborStatus, PeerStatus, TopicStatus};
+use topics::Topics;
+use views::Views;
+
+/// How often a peer looks after its links, views and topics. A quarter of the default liveness
+/// interval, so that a miss is noticed at most that much late.
+const TICK: Duration = Duration::from_millis(250);
 
 /// A peer's protocol.
 #[derive(Debug)]
 pub struct Peer {
     config: PeerConfig,
     signer: Signer,
+    node: NodeId,
+    incarnation: Incarnation,
+    rng: ChaCha8Rng,
+    now: Instant,
+    out: Outbox,
+    stats: PeerStats,
+    links: Links,
+    views: Views,
+    topics: Topics,
+    publisher: Publisher,
+    repair: Repair,
+    rendezvous: Rendezvous,
+    requests: Requests,
+    suspects: BTreeMap<NodeId, Suspect>,
+    overlay: Topic,
+    had_quorum: bool,
+    record_version: u64,
+    schedule: Schedule,
+    left: bool,
+}
+
+/// When recurring work is due.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    tick: Instant,
+    shuffle: Instant,
+    digest: Instant,
+    persist: Instant,
 }
 
 impl Peer {
     /// A peer that has just started.
-    pub fn new(config: PeerConfig, signer: Signer, _now: Instant) -> Self {
-        Self { config, signer }
+    pub fn new(config: PeerConfig, signer: Signer, now: Instant) -> Self {
+        let node = signer.node();
+        let mut peer = Self {
+            node,
+            incarnation: config.identity.incarnation,
+            rng: ChaCha8Rng::from_seed(config.identity.rng_seed),
+            now,
+            out: Outbox::default(),
+            stats: PeerStats::default(),
+            links: Links::default(),
+            views: Views::new(node, &config.known_peers, &config.views),
+            topics: Topics::default(),
+            publisher: Publisher::default(),
+            repair: Repair::default(),
+            rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
+            requests: Requests::default(),
+            suspects: BTreeMap::new(),
+            overlay: Topic::overlay(),
+            had_quorum: false,
+            record_version: 0,
+            schedule: Schedule {
+                tick: now,
+                shuffle: now + config.views.shuffle_interval,
+                digest: now + config.repair.digest_interval,
+                persist: now,
+            },
+            left: false,
+            config,
+            signer,
+        };
+        let overlay = peer.topics.enter(&peer.overlay, &peer.config);
+        let overlay = overlay.expect("the first topic finds room");
+        overlay.subscribed_at = Some(now);
+        overlay.horizon = now;
+        peer
+    }
+
+    /// Who this is.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// What others pass on of this peer.
+    fn entry(&self) -> PeerEntry {
+        PeerEntry {
+            node: self.node,
+            incarnation: self.incarnation,
+            address: self.config.identity.address,
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &PeerStats {
+        &self.stats
     }
 
     /// What it shows of itself.
     pub fn status(&self) -> PeerStatus {
-        unreachable!("{:?} {:?}", self.config, self.signer)
+        let neighbor = |link: &links::Link| {
+            Some(NeighborStatus {
+                peer: link.peer?,
+                name: link.name.clone(),
+                outbound: link.dial.is_some(),
+                topics: link.interests.len(),
+            })
+        };
+        let topic = |(topic, local): (&Topic, &topics::LocalTopic)| TopicStatus {
+            topic: topic.clone(),
+            subscribed: local.subscribed_at.is_some(),
+            hosted: self.topics.hosts(topic),
+            neighbors: local.links.len(),
+            retained_batches: local.retention.len(),
+            retained_bytes: local.retention.bytes(),
+            streams: local.streams.len(),
+        };
+        PeerStatus {
+            node: self.node,
+            incarnation: self.incarnation,
+            joined: self.rendezvous.joined(),
+            quorum: self.rendezvous.quorum(),
+            seeds: self.rendezvous.status(),
+            neighbors: self.links.healthy().filter_map(|(_, link)| neighbor(link)).collect(),
+            passive: self.views.passive().len(),
+            topics: self.topics.local().map(topic).collect(),
+            stats: self.stats,
+        }
+    }
+
+    fn on_frame(&mut self, id: LinkId, frame: Frame) {
+        if !self.hear(id) {
+            return;
+        }
+        match frame {
+            Frame::Batch(frame) => self.on_batch(id, frame),
+            Frame::Hello(hello) => self.on_hello(id, *hello),
+            Frame::Goodbye(goodbye) => self.on_goodbye(id, goodbye),
+            Frame::Ping(nonce) => self.out.control(id, Frame::Pong(nonce)),
+            Frame::Pong(_) => {}
+            Frame::Accept => self.on_accept(id),
+            Frame::Refuse(alternatives) => self.on_refuse(id, &alternatives),
+            Frame::Interests(interests) => self.on_interests(id, interests),
+            Frame::Shuffle(peers) => self.on_shuffle(id, &peers),
+            Frame::ShuffleReply(peers) => self.learn(&peers),
+            Frame::Digest(digest) => self.on_digest(id, digest),
+            Frame::Heads(heads) => self.on_heads(id, heads),
+            Frame::Pull(pull) => self.on_pull(id, &pull),
+            Frame::PullDone(done) => self.on_pull_done(id, &done),
+            from_seed => self.on_seed_frame(id, from_seed),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if self.now >= self.schedule.tick {
+            let lateness = self.now.since(self.schedule.tick);
+            self.schedule.tick = self.now + TICK;
+            self.watch_links(lateness);
+            self.expire_greetings();
+            self.seek_neighbors();
+            self.expire_publishing();
+            self.tell_what_was_shed();
+            self.persist_views();
+        }
+        if self.now >= self.schedule.shuffle {
+            self.schedule.shuffle = self.now + self.config.views.shuffle_interval;
+            self.shuffle();
+        }
+        if self.now >= self.schedule.digest {
+            self.schedule.digest = self.now + self.config.repair.digest_interval;
+            self.send_digests();
+        }
+        self.tend_sessions();
+        self.expire_requests();
+        self.expire_waiting();
+        self.repair_due();
     }
 }
 
@@ -34,13 +241,54 @@ impl Machine for Peer {
     type Event = Event;
     type Durable = Durable;
 
-    fn handle(&mut self, _now: Instant, _input: Input<Command>) {}
+    fn handle(&mut self, now: Instant, input: Input<Command>) {
+        debug_assert!(now >= self.now, "time goes back");
+        self.now = now.max(self.now);
+        if self.left {
+            if let Input::Command(command) = input {
+                self.refuse_after_leave(&command);
+            }
+            return;
+        }
+        match input {
+            Input::LinkUp { link, node, remote, dialed } => {
+                self.on_link_up(link, node, remote, dialed);
+            }
+            Input::LinkDown { link, cause } => {
+                let cause = match cause {
+                    LinkDown::Closed => "connection lost",
+                    LinkDown::Malformed(what) => what,
+                };
+                self.on_link_down(link, cause);
+            }
+            Input::DialFailed { dial, cause } => self.on_dial_failed(dial, cause),
+            Input::Received { link, frame } => self.on_frame(link, frame),
+            Input::Shed { link, frames, .. } => self.on_shed(link, frames),
+            Input::Command(command) => self.on_command(command),
+            Input::Persisted(_) => {}
+            Input::Tick => self.on_tick(),
+        }
+    }
 
     fn poll_output(&mut self) -> Option<Output<Event, Durable>> {
-        None
+        if let Some(output) = self.out.pop() {
+            return Some(output);
+        }
+        self.flush_publications();
+        self.out.pop()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        None
+        if self.left {
+            return None;
+        }
+        let fixed = [self.schedule.tick, self.schedule.shuffle, self.schedule.digest];
+        let moving = [
+            self.rendezvous.next_deadline(),
+            self.requests.next_deadline(),
+            self.publisher.next_deadline(),
+            self.repair.next_deadline(),
+        ];
+        fixed.into_iter().chain(moving.into_iter().flatten()).min()
     }
 }

@@ -29,7 +29,13 @@ impl Seed {
     }
 
     /// Peers whose name, address or id contains `filter`, ordered by address.
-    pub fn peers(&self, _now: Instant, _filter: &str, _offset: usize, _limit: usize) -> Page<PeerView> {
+    pub fn peers(
+        &self,
+        _now: Instant,
+        _filter: &str,
+        _offset: usize,
+        _limit: usize,
+    ) -> Page<PeerView> {
         unreachable!()
     }
 

@@ -1,0 +1,284 @@
+//! What was missed: heads say how far a neighbour is, pulls fetch what it has and this peer has
+//! not.
+
+use core::time::Duration;
+
+use super::Peer;
+use super::event::Event;
+use super::links::Phase;
+use super::repair::Step;
+use super::views::pick;
+use crate::id::{LinkId, Origin, Topic};
+use crate::machine::Class;
+use crate::time::Instant;
+use crate::wire::frame::{
+    BatchFrame, Cause, Digest, Frame, HEADS_MAX, Head, Heads, Pull, PullDone, RANGES_MAX, Range,
+};
+
+/// The most bytes sent in answer to one pull; the rest is pulled again. A batch more may follow.
+const PULL_BYTES_MAX: usize = 1 << 20;
+/// Batches this much older than a subscription are sent too.
+const PULL_AGE_SLACK_MS: u32 = 1_000;
+/// Where an unknown stream begins is asked this often before it begins with what is there.
+const OPENING_TRIES: u32 = 3;
+/// Topics whose heads are told to a neighbour for which frames were shed.
+const SHED_TOPICS_MAX: usize = 64;
+
+impl Peer {
+    /// Tells a neighbour how far this peer is in the streams of a topic.
+    pub(super) fn send_heads(&mut self, id: LinkId, topic: &Topic, answer: bool) {
+        let Some(local) = self.topics.get(topic) else { return };
+        let mut heads: Vec<_> = local
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.is_open())
+            .map(|(&origin, stream)| {
+                let high = stream.high();
+                let bounds = local.retention.bounds(origin);
+                let (low, published) = bounds.unwrap_or((high + 1, Instant::ZERO));
+                Head { origin, low, high, age_ms: self.now.millis_since(published) }
+            })
+            .collect();
+        heads.sort_by_key(|head| head.age_ms);
+        heads.truncate(HEADS_MAX);
+        if !heads.is_empty() || !answer {
+            let heads = Heads { topic: topic.clone(), heads, answer };
+            self.out.control(id, Frame::Heads(heads));
+        }
+    }
+
+    /// Compares each topic with a random neighbour.
+    pub(super) fn send_digests(&mut self) {
+        let mut digests = Vec::new();
+        for (topic, local) in self.topics.local() {
+            if local.subscribed_at.is_none() || local.streams.len() == 0 {
+                continue;
+            }
+            if let Some(&(link, _)) = pick(&local.links, 1, &mut self.rng).first() {
+                let hash = local.streams.digest();
+                digests.push((link, Digest { topic: topic.clone(), hash }));
+            }
+        }
+        for (link, digest) in digests {
+            self.out.control(link, Frame::Digest(digest));
+        }
+        let (now, retention) = (self.now, self.config.retention);
+        self.topics.local_mut().for_each(|(_, local)| local.retention.trim(now, &retention));
+    }
+
+    pub(super) fn on_digest(&mut self, id: LinkId, digest: Digest) {
+        let Some(local) = self.topics.get(&digest.topic) else { return };
+        if self.is_neighbor(id) && local.streams.digest() != digest.hash {
+            self.send_heads(id, &digest.topic, false);
+        }
+    }
+
+    pub(super) fn on_heads(&mut self, id: LinkId, heads: Heads) {
+        if !self.is_neighbor(id) {
+            return;
+        }
+        let Heads { topic, heads, answer } = heads;
+        let Some(local) = self.topics.get_mut(&topic).filter(|l| l.subscribed_at.is_some()) else {
+            return;
+        };
+        let mut ahead = false;
+        let mut behind = Vec::new();
+        for head in &heads {
+            let wanted = super::streams::is_after(local.horizon, self.now, head.age_ms);
+            match local.streams.get_mut(&head.origin) {
+                Some(stream) => {
+                    ahead |= stream.is_open() && stream.high() > head.high;
+                    if !stream.is_open() || stream.high() < head.high {
+                        behind.push((head.origin, head.high));
+                    }
+                }
+                None if wanted && head.low <= head.high => {
+                    local.streams.enter(head.origin, None);
+                    behind.push((head.origin, head.high));
+                }
+                None if wanted => {}
+                // All of it precedes the subscription.
+                None => {
+                    local.streams.enter(head.origin, Some(head.high.saturating_add(1)));
+                }
+            }
+        }
+        ahead |= local.streams.len() > heads.len();
+        for (origin, high) in behind {
+            self.note_high(&topic, origin, high, id);
+        }
+        if !answer && ahead {
+            self.send_heads(id, &topic, true);
+        }
+    }
+
+    /// A neighbour has a stream up to `high`.
+    pub(super) fn note_high(&mut self, topic: &Topic, origin: Origin, high: u64, source: LinkId) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(stream) = local.streams.get_mut(&origin) else { return };
+        stream.note_high(high);
+        self.look_for_holes(topic, origin, source);
+    }
+
+    /// Notes or settles the hole of a stream after news of it from `source`.
+    pub(super) fn look_for_holes(&mut self, topic: &Topic, origin: Origin, source: LinkId) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(stream) = local.streams.get_mut(&origin) else { return };
+        let open = stream.is_open();
+        if open && stream.missing(origin, 1).is_empty() {
+            self.repair.settle(topic, origin);
+            return;
+        }
+        // What is only late comes by itself; where a stream begins does not.
+        let delay = if open { self.config.repair.delay } else { Duration::ZERO };
+        let due = self.now + delay;
+        self.repair.note(self.now, topic, origin, Some(source), due);
+    }
+
+    /// Pulls or gives up the holes whose time has come.
+    pub(super) fn repair_due(&mut self) {
+        while let Some((topic, origin)) = self.repair.pop_due(self.now) {
+            let config = self.config.repair;
+            let missing = self.missing(&topic, origin);
+            if missing.is_none() {
+                self.repair.settle(&topic, origin);
+                continue;
+            }
+            match self.repair.advance(self.now, &topic, origin, &config) {
+                Some(Step::Pull(source)) => self.pull(&topic, origin, source),
+                Some(Step::GiveUp) => self.give_up(&topic, origin),
+                None => {}
+            }
+        }
+    }
+
+    /// What is missing of a stream, with the age to ask for. `None` when nothing is.
+    fn missing(&mut self, topic: &Topic, origin: Origin) -> Option<(Vec<Range>, u32)> {
+        let now = self.now;
+        let local = self.topics.get_mut(topic)?;
+        let age_max_ms = match local.horizon {
+            Instant::ZERO => u32::MAX,
+            // The batches age while the request travels; what is too old is left out here too.
+            horizon => now.millis_since(horizon).saturating_add(PULL_AGE_SLACK_MS),
+        };
+        let stream = local.streams.get_mut(&origin)?;
+        if !stream.is_open() {
+            let to = stream.last_unopened();
+            return Some((vec![Range { origin, from: 1, to }], age_max_ms));
+        }
+        let ranges = stream.missing(origin, RANGES_MAX);
+        (!ranges.is_empty()).then_some((ranges, u32::MAX))
+    }
+
+    fn pull(&mut self, topic: &Topic, origin: Origin, source: Option<LinkId>) {
+        if self.repair.tries(topic, origin) > OPENING_TRIES {
+            self.open_stream(topic, origin);
+        }
+        let Some((ranges, age_max_ms)) = self.missing(topic, origin) else { return };
+        let source = source.filter(|id| self.is_neighbor(*id)).or_else(|| {
+            let local = self.topics.get(topic)?;
+            pick(&local.links, 1, &mut self.rng).first().map(|(link, _)| *link)
+        });
+        let Some(link) = source else { return };
+        let request = self.requests.next_id();
+        self.stats.pulls_sent += 1;
+        self.repair.pulled(topic, origin, request, link);
+        let pull = Pull { request, topic: topic.clone(), ranges, age_max_ms };
+        self.out.control(link, Frame::Pull(pull));
+    }
+
+    /// A stream begins with what is there.
+    fn open_stream(&mut self, topic: &Topic, origin: Origin) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(stream) = local.streams.get_mut(&origin) else { return };
+        let ready = stream.open_at_first_held();
+        self.deliver(ready);
+    }
+
+    fn give_up(&mut self, topic: &Topic, origin: Origin) {
+        self.open_stream(topic, origin);
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(stream) = local.streams.get_mut(&origin) else { return };
+        if let Some((from, to, ready)) = stream.skip_hole() {
+            self.stats.gaps += 1;
+            if !topic.is_internal() {
+                self.out.event(Event::Gap { topic: topic.clone(), origin, from, to });
+            }
+            self.deliver(ready);
+        }
+    }
+
+    pub(super) fn on_pull(&mut self, id: LinkId, pull: &Pull) {
+        if !self.is_neighbor(id) {
+            return;
+        }
+        let mut sent = 0;
+        let mut more = false;
+        let mut frames = Vec::new();
+        if let Some(local) = self.topics.get(&pull.topic) {
+            let kept = pull.ranges.iter().flat_map(|range| local.retention.range(range));
+            for kept in kept {
+                let age_ms = self.now.millis_since(kept.published);
+                if age_ms > pull.age_max_ms {
+                    continue;
+                }
+                if sent >= PULL_BYTES_MAX {
+                    more = true;
+                    break;
+                }
+                sent += kept.batch.bytes().len();
+                let batch = kept.batch.clone();
+                frames.push(BatchFrame { cause: Cause::Pull, hop: 0, tree: 0, age_ms, batch });
+            }
+        }
+        self.stats.pulls_answered += 1;
+        self.stats.batches_repaired += frames.len() as u64;
+        self.stats.batch_bytes_sent += sent as u64;
+        for frame in frames {
+            self.out.send(id, Class::Repair, Frame::Batch(frame));
+        }
+        let done = PullDone { request: pull.request, topic: pull.topic.clone(), more };
+        self.out.send(id, Class::Repair, Frame::PullDone(done));
+    }
+
+    pub(super) fn on_pull_done(&mut self, id: LinkId, done: &PullDone) {
+        let Some(origin) = self.repair.answered(&done.topic, done.request) else { return };
+        if done.more {
+            return self.repair.hasten(&done.topic, origin, self.now, Some(id));
+        }
+        self.open_stream(&done.topic, origin);
+        if self.missing(&done.topic, origin).is_none() {
+            self.repair.settle(&done.topic, origin);
+        } else if self.repair.tries(&done.topic, origin) <= OPENING_TRIES {
+            // This neighbour has not got it: the next one.
+            self.repair.hasten(&done.topic, origin, self.now, None);
+        }
+    }
+
+    /// A link's queue was full.
+    pub(super) fn on_shed(&mut self, id: LinkId, frames: u32) {
+        self.stats.frames_shed += u64::from(frames);
+        if let Some(link) = self.links.get_mut(id) {
+            link.shed = true;
+        }
+    }
+
+    /// Lets neighbours for which frames were shed find out what they missed.
+    pub(super) fn tell_what_was_shed(&mut self) {
+        let mut told = Vec::new();
+        for (id, link) in self.links.iter_mut() {
+            if core::mem::take(&mut link.shed) {
+                told.extend(link.interests.keys().take(SHED_TOPICS_MAX).map(|t| (id, t.clone())));
+            }
+        }
+        for (id, topic) in told {
+            self.send_heads(id, &topic, true);
+        }
+    }
+
+    /// Whether a link is one with a neighbour. Others have no business with topics; what they
+    /// send was under way when the link changed.
+    fn is_neighbor(&self, id: LinkId) -> bool {
+        self.links.get(id).is_some_and(|link| link.phase == Phase::Active)
+    }
+}

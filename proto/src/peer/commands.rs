@@ -1,0 +1,472 @@
+//! What the application asks for.
+
+use core::time::Duration;
+
+use super::Peer;
+use super::event::{Answer, Command, CommandError, Event, From, TopicInfo};
+use super::publish::Publication;
+use super::requests::{Findings, Goal};
+use super::topics::PUBLISHING_FOR;
+use crate::id::{RequestId, Topic};
+use crate::time::Instant;
+use crate::wire::batch::{HEADERS_BYTES_MAX, MESSAGE_BYTES_MAX, Message};
+use crate::wire::frame::{Frame, Kind, List, Mode, PAGE_MAX, TEXT_BYTES_MAX};
+use crate::wire::record::{Record, SignedRecord, TopicRecord};
+
+/// A first publication waits this long for a neighbour that subscribes: a dial with its
+/// handshake takes a few round trips.
+const ATTACH_FOR: Duration = Duration::from_millis(500);
+/// When that was in vain, later publications do not wait for this long.
+const ALONE_FOR: Duration = Duration::from_secs(5);
+/// What is known of a topic is confirmed when it is used and older than this, so that no stale
+/// knowledge is used for longer than about two seconds.
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+/// A refused publication may be tried again after this.
+const RETRY_MS: u32 = 50;
+
+impl Peer {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::CreateTopic { request, topic, exist_ok } => {
+                let goal = Goal::Create { request, exist_ok };
+                self.question(request, &topic, goal);
+            }
+            Command::DeleteTopic { request, topic } => {
+                self.question(request, &topic, Goal::Delete(request));
+            }
+            Command::TopicInfo { request, topic } => {
+                self.question(request, &topic, Goal::Info(request));
+            }
+            Command::Subscribe { request, topic, from } => {
+                self.question(request, &topic, Goal::Subscribe(request, from));
+            }
+            Command::ListTopics { request, filter, offset, limit } => {
+                self.list(request, Kind::Topics, filter, offset, limit);
+            }
+            Command::ListPeers { request, filter, offset, limit } => {
+                self.list(request, Kind::Peers, filter, offset, limit);
+            }
+            Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
+            Command::Publish { request, topic, message } => self.publish(request, &topic, message),
+            Command::Retained { request, topic } => self.retained(request, &topic),
+            Command::Leave { request } => self.leave(request),
+        }
+    }
+
+    pub(super) fn refuse_after_leave(&mut self, command: &Command) {
+        let request = match command {
+            Command::CreateTopic { request, .. }
+            | Command::DeleteTopic { request, .. }
+            | Command::TopicInfo { request, .. }
+            | Command::ListTopics { request, .. }
+            | Command::ListPeers { request, .. }
+            | Command::Subscribe { request, .. }
+            | Command::Unsubscribe { request, .. }
+            | Command::Publish { request, .. }
+            | Command::Retained { request, .. }
+            | Command::Leave { request } => *request,
+        };
+        self.out.answer(request, Err(CommandError::Leaving));
+    }
+
+    fn question(&mut self, request: RequestId, topic: &Topic, goal: Goal) {
+        if self.requests.has_room() {
+            self.look_up(topic, goal);
+        } else {
+            let limit = super::requests::REQUESTS_MAX;
+            let error = CommandError::Limit { what: "open requests", limit };
+            self.out.answer(request, Err(error));
+        }
+    }
+
+    /// Goes on after a question about a topic ended.
+    pub(super) fn pursue(&mut self, topic: &Topic, goal: Goal, found: &Findings, quorum: bool) {
+        match goal {
+            Goal::Info(request) => {
+                let answer = self.info(topic, found, quorum).map(Answer::Topic);
+                self.out.answer(request, answer);
+            }
+            Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
+            Goal::Create { request, exist_ok } => self.create(request, topic, exist_ok, quorum),
+            Goal::Delete(request) => self.delete(request, topic, quorum),
+            Goal::Publish => self.go_on_publishing(topic, quorum),
+            Goal::Created { request, record } => {
+                self.created(request, topic, record, found, quorum)
+            }
+            Goal::Deleted { request, record } => self.deleted(request, &record, quorum),
+            Goal::Subscribed(request, others) => {
+                let found = Findings { total: others + 1, ..Findings::default() };
+                let answer = self.info(topic, &found, true).map(Answer::Topic);
+                self.out.answer(request, answer);
+            }
+            Goal::List(request) => {
+                let error = self.no_quorum();
+                self.out.answer(request, Err(error));
+            }
+            Goal::Refresh => self.topics.confirm(self.now, topic),
+            Goal::Unsubscribed | Goal::Sample => {}
+        }
+    }
+
+    /// What is known of a topic; an error when it is not there, or not known to be.
+    fn info(
+        &self,
+        topic: &Topic,
+        found: &Findings,
+        quorum: bool,
+    ) -> Result<TopicInfo, CommandError> {
+        match self.topics.live(topic) {
+            Some((record, _)) => Ok(TopicInfo { record: record.clone(), subscribers: found.total }),
+            None if quorum || self.topics.record(topic).is_some_and(|record| record.deleted) => {
+                Err(CommandError::TopicNotFound(topic.clone()))
+            }
+            None => Err(self.no_quorum()),
+        }
+    }
+
+    fn create(&mut self, request: RequestId, topic: &Topic, exist_ok: bool, quorum: bool) {
+        if let Some((record, _)) = self.topics.live(topic) {
+            let record = record.clone();
+            if record.host == self.node && (exist_ok || !self.topics.hosts(topic)) {
+                // A record of a former life of this host, or one that was only half stored.
+                let signed = SignedRecord::sign(Record::Topic(record), &self.signer);
+                let goal = Goal::Created { request, record: signed.clone() };
+                return self.put(topic, goal, signed);
+            }
+            let host = record.host;
+            let error = CommandError::TopicExists { topic: topic.clone(), host };
+            return self.out.answer(request, Err(error));
+        }
+        if !quorum {
+            let error = self.no_quorum();
+            return self.out.answer(request, Err(error));
+        }
+        if self.topics.hosted_count() >= self.config.topics_max {
+            let limit = self.config.topics_max;
+            let error = CommandError::Limit { what: "hosted topics", limit };
+            return self.out.answer(request, Err(error));
+        }
+        let record = TopicRecord {
+            topic: topic.clone(),
+            generation: self.topics.record(topic).map_or(0, |record| record.generation) + 1,
+            version: 1,
+            host: self.node,
+            created_at_us: self.wall_us(self.now),
+            deleted: false,
+        };
+        let record = SignedRecord::sign(Record::Topic(record), &self.signer);
+        self.put(topic, Goal::Created { request, record: record.clone() }, record);
+    }
+
+    fn created(
+        &mut self,
+        request: RequestId,
+        topic: &Topic,
+        signed: SignedRecord,
+        found: &Findings,
+        quorum: bool,
+    ) {
+        if let Some(other) = found.topic_record().filter(|record| record.host != self.node) {
+            let error = CommandError::TopicExists { topic: topic.clone(), host: other.host };
+            return self.out.answer(request, Err(error));
+        }
+        if !quorum || found.refusals > 0 {
+            let error = self.no_quorum();
+            return self.out.answer(request, Err(error));
+        }
+        let Record::Topic(record) = &signed.record else { return };
+        let record = record.clone();
+        self.on_topic_record(&record);
+        if self.rendezvous.total() == 0 {
+            // Without seeds to ask, others know of a topic only what is spread.
+            self.spread_news(&signed);
+        }
+        self.topics.host(topic, signed);
+        let info = TopicInfo { record, subscribers: found.total };
+        self.out.answer(request, Ok(Answer::Topic(info)));
+    }
+
+    fn delete(&mut self, request: RequestId, topic: &Topic, quorum: bool) {
+        let live = self.topics.live(topic).map(|(record, _)| record.clone());
+        let error = match &live {
+            None if quorum => Some(CommandError::TopicNotFound(topic.clone())),
+            None => Some(self.no_quorum()),
+            Some(record) if record.host != self.node => {
+                Some(CommandError::NotHost { topic: topic.clone(), host: record.host })
+            }
+            Some(_) => None,
+        };
+        match (error, live) {
+            (None, Some(record)) => {
+                let version = record.version + 1;
+                let record = Record::Topic(TopicRecord { version, deleted: true, ..record });
+                let record = SignedRecord::sign(record, &self.signer);
+                self.put(topic, Goal::Deleted { request, record: record.clone() }, record);
+            }
+            (error, _) => {
+                let error = error.unwrap_or_else(|| CommandError::TopicNotFound(topic.clone()));
+                self.out.answer(request, Err(error));
+            }
+        }
+    }
+
+    fn deleted(&mut self, request: RequestId, signed: &SignedRecord, quorum: bool) {
+        if !quorum {
+            let error = self.no_quorum();
+            return self.out.answer(request, Err(error));
+        }
+        self.spread_news(signed);
+        if let Record::Topic(record) = &signed.record {
+            self.on_topic_record(record);
+        }
+        self.out.answer(request, Ok(Answer::Done));
+    }
+
+    /// Takes in a topic's record, and ends what a deletion ends.
+    pub(super) fn on_topic_record(&mut self, record: &TopicRecord) {
+        let news = self.topics.learn(self.now, record, self.config.topics_max);
+        if record.host != self.node || record.deleted {
+            let lost = self.topics.record(&record.topic).is_some_and(|known| known == record);
+            if lost {
+                self.topics.unhost(&record.topic);
+            }
+        }
+        if !news || !record.deleted {
+            return;
+        }
+        let topic = &record.topic;
+        for publication in self.publisher.release(topic) {
+            let error = CommandError::TopicNotFound(topic.clone());
+            self.out.answer(publication.request, Err(error));
+        }
+        let Some(local) = self.topics.get(topic) else { return };
+        if local.subscribed_at.is_some() {
+            self.out.event(Event::TopicDeleted { topic: topic.clone() });
+            let record = self.subscription_record(topic, false);
+            self.put(topic, Goal::Unsubscribed, record);
+        }
+        self.drop_topic(topic);
+    }
+
+    /// Takes no part in a topic any more.
+    pub(super) fn drop_topic(&mut self, topic: &Topic) {
+        self.topics.leave(topic);
+        self.repair.forget_topic(topic);
+        self.announce_interest(topic, Mode::None);
+    }
+
+    fn subscribe(
+        &mut self,
+        request: RequestId,
+        topic: &Topic,
+        from: From,
+        found: &Findings,
+        quorum: bool,
+    ) {
+        let info = match self.info(topic, found, quorum) {
+            Ok(info) => info,
+            Err(error) => return self.out.answer(request, Err(error)),
+        };
+        let now = self.now;
+        let Some(local) = self.topics.enter(topic, &self.config) else {
+            let limit = self.config.topics_max;
+            let error = CommandError::Limit { what: "topics", limit };
+            return self.out.answer(request, Err(error));
+        };
+        if local.subscribed_at.is_some() {
+            return self.out.answer(request, Ok(Answer::Topic(info)));
+        }
+        local.subscribed_at = Some(now);
+        local.horizon = if from == From::All { Instant::ZERO } else { now };
+        let total = found.total as usize;
+        local.others = Some(total.max(found.subscribers.len()));
+        local.offer(&found.subscribers, &self.node);
+        self.announce_interest(topic, Mode::Subscribes);
+        self.adopt_links(topic);
+        self.seek_neighbors();
+        let record = self.subscription_record(topic, true);
+        self.put(topic, Goal::Subscribed(request, found.total), record);
+    }
+
+    fn unsubscribe(&mut self, request: RequestId, topic: &Topic) {
+        if self.topics.get(topic).is_some_and(|local| local.subscribed_at.is_some()) {
+            self.drop_topic(topic);
+            let record = self.subscription_record(topic, false);
+            self.put(topic, Goal::Unsubscribed, record);
+        }
+        self.out.answer(request, Ok(Answer::Done));
+    }
+
+    fn retained(&mut self, request: RequestId, topic: &Topic) {
+        let batches = self.topics.get(topic).map_or_else(Vec::new, |local| {
+            local.retention.iter().map(|kept| kept.batch.clone()).collect()
+        });
+        self.out.answer(request, Ok(Answer::Batches(batches)));
+    }
+
+    fn list(&mut self, request: RequestId, kind: Kind, filter: String, offset: u32, limit: u32) {
+        if filter.len() > TEXT_BYTES_MAX {
+            let error = CommandError::Limit { what: "bytes of a filter", limit: TEXT_BYTES_MAX };
+            return self.out.answer(request, Err(error));
+        }
+        let sessions: Vec<_> = self.rendezvous.sessions().collect();
+        let chosen = super::views::pick(&sessions, 1, &mut self.rng);
+        let limit = limit.min(PAGE_MAX as u32);
+        match (chosen.first(), kind) {
+            (Some(&seed), _) => {
+                let id = self.requests.next_id();
+                let deadline = self.now + self.config.request_timeout * 2;
+                let topic = self.overlay.clone();
+                self.requests.open(id, topic, Goal::List(request), None, vec![seed], deadline);
+                let list = List { request: id, kind, filter, offset, limit };
+                self.out.control(seed, Frame::List(list));
+            }
+            (None, Kind::Peers) => {
+                let answer = self.known_peers(&filter, offset as usize, limit as usize);
+                self.out.answer(request, Ok(answer));
+            }
+            (None, Kind::Topics) => {
+                let error = self.no_quorum();
+                self.out.answer(request, Err(error));
+            }
+        }
+    }
+
+    fn publish(&mut self, request: RequestId, topic: &Topic, message: Message) {
+        if let Err(error) = self.check_publication(topic, &message) {
+            return self.out.answer(request, Err(error));
+        }
+        let publication = Publication { request, message };
+        if self.publisher.is_waiting(topic) {
+            return self.let_wait(topic, publication, self.now);
+        }
+        let Some((_, validated_at)) = self.topics.live(topic) else {
+            let until = self.now + self.config.request_timeout * 3;
+            self.let_wait(topic, publication, until);
+            return self.look_up(topic, Goal::Publish);
+        };
+        let stale = self.now.since(validated_at) >= CONFIRM_AFTER;
+        if stale && !self.requests.is_open(topic, &Goal::Refresh) && self.requests.has_room() {
+            self.look_up(topic, Goal::Refresh);
+        }
+        if self.attach(topic) {
+            self.publisher.ready(topic, publication);
+        } else {
+            self.let_wait(topic, publication, self.now + ATTACH_FOR);
+        }
+    }
+
+    fn check_publication(&self, topic: &Topic, message: &Message) -> Result<(), CommandError> {
+        for (size, limit) in
+            [(message.body.len(), MESSAGE_BYTES_MAX), (message.headers.len(), HEADERS_BYTES_MAX)]
+        {
+            if size > limit {
+                return Err(CommandError::TooLarge { size, limit });
+            }
+        }
+        let limit = self.config.topics_max;
+        if topic.is_internal() || self.topics.record(topic).is_some_and(|r| r.deleted) {
+            // A deleted topic may have been created again: the seeds know.
+            return Ok(());
+        }
+        if self.topics.may_publish(topic, limit) {
+            Ok(())
+        } else {
+            Err(CommandError::Limit { what: "topics published to", limit })
+        }
+    }
+
+    fn let_wait(&mut self, topic: &Topic, publication: Publication, until: Instant) {
+        if let Err(publication) = self.publisher.wait(topic, publication, until) {
+            let waiting = self.publisher.waiting();
+            let error = CommandError::Busy { waiting, retry_ms: RETRY_MS };
+            self.out.answer(publication.request, Err(error));
+        }
+    }
+
+    /// Takes part in a topic as a publisher. Returns whether publications can go out: somebody
+    /// is linked, or there is nobody to wait for.
+    fn attach(&mut self, topic: &Topic) -> bool {
+        let until = self.now + PUBLISHING_FOR;
+        let Some(local) = self.topics.enter(topic, &self.config) else { return true };
+        let before = local.mode();
+        local.publishing_until = Some(until);
+        let mode = local.mode();
+        if mode != before {
+            self.announce_interest(topic, mode);
+            self.adopt_links(topic);
+        }
+        let Some(local) = self.topics.get(topic) else { return true };
+        if !local.links.is_empty() || local.others == Some(0) || self.now < local.alone_until {
+            return true;
+        }
+        self.seek_neighbors();
+        false
+    }
+
+    /// The seeds have answered for the topic of waiting publications.
+    fn go_on_publishing(&mut self, topic: &Topic, quorum: bool) {
+        if self.topics.live(topic).is_none() {
+            let error =
+                if quorum { CommandError::TopicNotFound(topic.clone()) } else { self.no_quorum() };
+            for publication in self.publisher.release(topic) {
+                self.out.answer(publication.request, Err(error.clone()));
+            }
+            return;
+        }
+        let waiting = self.publisher.release(topic);
+        let attached = self.attach(topic);
+        for publication in waiting {
+            if attached {
+                self.publisher.ready(topic, publication);
+            } else {
+                self.let_wait(topic, publication, self.now + ATTACH_FOR);
+            }
+        }
+    }
+
+    /// Somebody who subscribes is linked: what waited for that goes out.
+    pub(super) fn release_waiting(&mut self, topic: &Topic) {
+        if self.publisher.is_waiting(topic) && self.topics.live(topic).is_some() {
+            for publication in self.publisher.release(topic) {
+                self.publisher.ready(topic, publication);
+            }
+        }
+    }
+
+    /// Publications that have waited long enough go out to whoever is there.
+    pub(super) fn expire_waiting(&mut self) {
+        for topic in self.publisher.expired(self.now) {
+            if self.topics.live(&topic).is_some() {
+                let until = self.now + ALONE_FOR;
+                if let Some(local) = self.topics.get_mut(&topic) {
+                    local.alone_until = until;
+                }
+                self.release_waiting(&topic);
+            } else {
+                self.go_on_publishing(&topic, false);
+            }
+        }
+    }
+
+    /// Ends the part of topics to which nothing was published for a while.
+    pub(super) fn expire_publishing(&mut self) {
+        let now = self.now;
+        let mut over = Vec::new();
+        for (topic, local) in self.topics.local_mut() {
+            if local.publishing_until.is_some_and(|until| until <= now) {
+                local.publishing_until = None;
+                if local.mode() == Mode::None {
+                    over.push(topic.clone());
+                }
+            }
+        }
+        over.iter().for_each(|topic| self.drop_topic(topic));
+    }
+
+    /// What the clock of this node shows people at an instant.
+    pub(super) fn wall_us(&self, at: Instant) -> i64 {
+        let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+        self.config.identity.wall_origin_us.saturating_add(micros)
+    }
+}

@@ -1,0 +1,191 @@
+//! Batches in and out.
+
+use std::sync::Arc;
+
+use super::Peer;
+use super::event::{Answer, Event, Notice};
+use super::links::Phase;
+use super::streams::{Ready, Reception, is_after};
+use super::trees;
+use crate::id::{LinkId, NodeId, Origin, RequestId, Topic};
+use crate::machine::Class;
+use crate::time::Instant;
+use crate::wire::batch::{Batch, BatchHeader, Message};
+use crate::wire::frame::{BatchFrame, Cause, Frame};
+use crate::wire::record::{Record, SignedRecord};
+
+/// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
+/// counts as a replay of an old one. Design §6.25: one hour is the longest duration believed.
+const CLOCK_SKEW_MAX_US: i64 = 3_600_000_000;
+
+impl Peer {
+    pub(super) fn on_batch(&mut self, id: LinkId, frame: BatchFrame) {
+        let Some(link) = self.links.get(id) else { return };
+        if link.phase != Phase::Active {
+            return self.violation(id, "batch out of turn");
+        }
+        let from = link.node;
+        let BatchFrame { cause, hop, age_ms, batch, .. } = frame;
+        let header = batch.header();
+        let (topic, origin) = (header.topic.clone(), header.origin);
+        self.stats.batch_bytes_received += batch.bytes().len() as u64;
+        let void = self.topics.void_generation(&topic);
+        let oldest = self.oldest_credible_us();
+        let Some(local) = self.topics.get_mut(&topic).filter(|l| l.subscribed_at.is_some()) else {
+            self.stats.batches_unwanted += 1;
+            return;
+        };
+        if !topic.is_internal() && header.generation <= void {
+            self.stats.batches_deleted_topic += 1;
+            return;
+        }
+        if local.streams.is_duplicate(&batch) {
+            self.stats.batches_duplicate += 1;
+            return;
+        }
+        if !local.streams.contains(&origin) && header.published_at_us < oldest {
+            self.stats.batches_stale += 1;
+            return;
+        }
+        if !batch.verify(self.config.identity.scheme) {
+            self.stats.batches_forged += 1;
+            return self.violation(id, "forged batch");
+        }
+        let deliver = is_after(local.horizon, self.now, age_ms);
+        let history = !is_after(local.subscribed_at.unwrap_or_default(), self.now, age_ms);
+        let published = self.now.minus_millis(age_ms);
+        match local.streams.receive(&batch, deliver) {
+            Reception::New(ready) => {
+                self.stats.batches_received += 1;
+                local.retention.insert(self.now, &batch, published, &self.config.retention);
+                if !topic.is_internal() {
+                    let batch = Arc::clone(&batch);
+                    self.out.notice(Notice::FirstReceipt { batch, from, hop });
+                }
+                if cause == Cause::Pull && !history {
+                    self.tell_repaired(&batch, from);
+                }
+                if cause == Cause::Push || !history {
+                    self.forward(&batch, Some(id), hop.saturating_add(1), published);
+                }
+                self.deliver(ready);
+                self.look_for_holes(&topic, origin, id);
+            }
+            Reception::Duplicate => self.stats.batches_duplicate += 1,
+            Reception::BeyondWindow => {
+                self.stats.batches_beyond_window += 1;
+                let last = batch.header().last_seq();
+                self.note_high(&topic, origin, last, id);
+            }
+            Reception::Overlap => {
+                self.stats.batches_overlapping += 1;
+                self.violation(id, "two batches for one number");
+            }
+        }
+    }
+
+    fn tell_repaired(&mut self, batch: &Batch, by: NodeId) {
+        let header = batch.header();
+        self.stats.repairs += 1;
+        let (topic, origin) = (header.topic.clone(), header.origin);
+        let (from, to) = (header.first_seq, header.last_seq());
+        self.out.notice(Notice::Repaired { topic, origin, from, to, by });
+    }
+
+    /// Batches of unknown streams published before this are replays: nobody retains them.
+    fn oldest_credible_us(&self) -> i64 {
+        let kept = self.config.retention.age_max.as_micros();
+        let kept = i64::try_from(kept).unwrap_or(i64::MAX).saturating_add(CLOCK_SKEW_MAX_US);
+        self.wall_us(self.now).saturating_sub(kept)
+    }
+
+    /// Sends a batch on.
+    fn forward(&mut self, batch: &Arc<Batch>, from: Option<LinkId>, hop: u8, published: Instant) {
+        let header = batch.header();
+        let Some(local) = self.topics.get(&header.topic) else { return };
+        let class = if from.is_some() { Class::Forward } else { Class::Own };
+        let age_ms = self.now.millis_since(published);
+        for link in trees::eager(&local.links, from, &header.origin.node) {
+            self.stats.batches_pushed += 1;
+            self.stats.batch_bytes_sent += batch.bytes().len() as u64;
+            let batch = Arc::clone(batch);
+            let frame = BatchFrame { cause: Cause::Push, hop, tree: 0, age_ms, batch };
+            self.out.send(link, class, Frame::Batch(frame));
+        }
+    }
+
+    /// Hands batches to the application, or takes in the protocol's own news.
+    pub(super) fn deliver(&mut self, ready: Ready) {
+        for (batch, from_seq) in ready {
+            if batch.header().topic.is_internal() {
+                self.take_news(&batch);
+                continue;
+            }
+            self.stats.delivered += batch.header().last_seq() - from_seq + 1;
+            self.out.event(Event::Deliver { batch, from_seq });
+        }
+    }
+
+    /// Records that other peers spread to all.
+    fn take_news(&mut self, batch: &Batch) {
+        for (_, message) in batch.messages() {
+            let record = postcard::from_bytes::<SignedRecord>(&message.body);
+            let Ok(signed) = record else { continue };
+            if let Record::Topic(record) = &signed.record
+                && signed.verify(self.config.identity.scheme)
+            {
+                self.on_topic_record(record);
+            }
+        }
+    }
+
+    /// Spreads a record to all peers.
+    pub(super) fn spread_news(&mut self, record: &SignedRecord) {
+        let body = postcard::to_allocvec(record).expect("records can be written");
+        let topic = self.overlay.clone();
+        self.send_batch(&topic, &[Message::new(body)]);
+    }
+
+    /// Signs and sends what the application published since the last draining.
+    pub(super) fn flush_publications(&mut self) {
+        while let Some((topic, publications)) = self.publisher.next_batch() {
+            let requests: Vec<RequestId> = publications.iter().map(|p| p.request).collect();
+            let messages: Vec<_> = publications.into_iter().map(|p| p.message).collect();
+            let (first, reached) = self.send_batch(&topic, &messages);
+            self.stats.published += messages.len() as u64;
+            for (request, seq) in requests.into_iter().zip(first..) {
+                let answer = Answer::Published { seq, batch: first, reached };
+                self.out.answer(request, Ok(answer));
+            }
+        }
+    }
+
+    /// Publishes messages of this peer. Returns the first number and how many links they went to.
+    fn send_batch(&mut self, topic: &Topic, messages: &[Message]) -> (u64, u32) {
+        let first_seq = self.topics.take_seq(topic, messages.len() as u64);
+        let header = BatchHeader {
+            topic: topic.clone(),
+            origin: Origin { node: self.node, incarnation: self.incarnation },
+            address: self.config.identity.address,
+            generation: self.topics.record(topic).map_or(0, |record| record.generation),
+            first_seq,
+            published_at_us: self.wall_us(self.now),
+            count: 0,
+        };
+        let origin = header.origin;
+        let batch = Batch::sign(header, messages, &self.signer);
+        let now = self.now;
+        let Some(local) = self.topics.enter(topic, &self.config) else { return (first_seq, 0) };
+        let subscribed = local.subscribed_at.is_some();
+        // The stream may begin later than 1: a topic that was left and entered again.
+        local.streams.enter(origin, Some(first_seq));
+        if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
+            local.retention.insert(now, &batch, now, &self.config.retention);
+            self.deliver(ready);
+        }
+        let before = self.stats.batches_pushed;
+        self.forward(&batch, None, 1, now);
+        let reached = u32::try_from(self.stats.batches_pushed - before).unwrap_or(u32::MAX);
+        (first_seq, reached)
+    }
+}

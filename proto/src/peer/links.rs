@@ -1,0 +1,179 @@
+//! The links of a peer: to neighbours and to seeds, from the first frame to the last.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::id::{DialId, LinkId, NodeId, Topic};
+use crate::peer::liveness::Liveness;
+use crate::time::Instant;
+use crate::wire::frame::{Mode, PeerEntry};
+
+/// One link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Who the handshake proved to be at the other end.
+    pub(crate) node: NodeId,
+    /// The other end's address, as the connection has it.
+    pub(crate) remote: SocketAddr,
+    /// The dial that made it; `None` for an accepted link.
+    pub(crate) dial: Option<DialId>,
+    /// How far it is.
+    pub(crate) phase: Phase,
+    /// When it came up.
+    pub(crate) opened_at: Instant,
+    /// How silent it is.
+    pub(crate) liveness: Liveness,
+    /// What the other end said of itself.
+    pub(crate) peer: Option<PeerEntry>,
+    /// The other end's name.
+    pub(crate) name: String,
+    /// It missed too many replies: kept, but nothing is sent over it but pings.
+    pub(crate) suspect_since: Option<Instant>,
+    /// What the other end wants of topics.
+    pub(crate) interests: BTreeMap<Topic, Mode>,
+    /// Frames were shed: the other end must be told what it may have missed.
+    pub(crate) shed: bool,
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The other end has not said who it is.
+    Greeting,
+    /// The other end has not yet accepted.
+    Deciding,
+    /// Both ends accepted: neighbours.
+    Active,
+    /// With a seed.
+    Session,
+}
+
+/// Why a dial was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// To gain a neighbour.
+    Neighbor(PeerEntry),
+    /// To see whether a lost neighbour lives. The text says how it was lost.
+    Confirm(PeerEntry, String),
+    /// To join a seed.
+    Seed(SocketAddr),
+}
+
+/// All links and dials.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    links: BTreeMap<LinkId, Link>,
+    neighbors: BTreeMap<NodeId, LinkId>,
+    dials: BTreeMap<DialId, Intent>,
+}
+
+impl Links {
+    /// A connection stands.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        node: NodeId,
+        remote: SocketAddr,
+        dial: Option<DialId>,
+    ) {
+        let link = Link {
+            node,
+            remote,
+            dial,
+            phase: Phase::Greeting,
+            opened_at: now,
+            liveness: Liveness::new(now),
+            peer: None,
+            name: String::new(),
+            suspect_since: None,
+            interests: BTreeMap::new(),
+            shed: false,
+        };
+        self.links.insert(id, link);
+    }
+
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.get_mut(&id)
+    }
+
+    /// Forgets a link.
+    pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        let link = self.links.remove(&id)?;
+        if self.neighbors.get(&link.node) == Some(&id) {
+            self.neighbors.remove(&link.node);
+        }
+        Some(link)
+    }
+
+    /// How many connections there are, whatever their phase.
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
+        self.links.iter_mut().map(|(id, link)| (*id, link))
+    }
+
+    /// The link becomes the one with its node: deciding or active.
+    pub(crate) fn claim(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get(&id) {
+            self.neighbors.insert(link.node, id);
+        }
+    }
+
+    /// The link with a node that is deciding or active.
+    pub(crate) fn neighbor(&self, node: &NodeId) -> Option<LinkId> {
+        self.neighbors.get(node).copied()
+    }
+
+    /// Links that are deciding or active.
+    pub(crate) fn neighbor_count(&self) -> usize {
+        self.neighbors.len()
+    }
+
+    /// Links that are active.
+    pub(crate) fn active(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.iter().filter(|(_, link)| link.phase == Phase::Active)
+    }
+
+    /// Links that are active and not suspect.
+    pub(crate) fn healthy(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.active().filter(|(_, link)| link.suspect_since.is_none())
+    }
+
+    /// A dial is under way.
+    pub(crate) fn dialing(&mut self, dial: DialId, intent: Intent) {
+        self.dials.insert(dial, intent);
+    }
+
+    /// A dial ended.
+    pub(crate) fn dialed(&mut self, dial: DialId) -> Option<Intent> {
+        self.dials.remove(&dial)
+    }
+
+    /// Dials to peers under way.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.values().filter(|intent| !matches!(intent, Intent::Seed(_))).count()
+    }
+
+    /// Whether a dial to this node is under way, or became a link that is not claimed yet.
+    pub(crate) fn is_dialing(&self, node: &NodeId) -> bool {
+        let dialed = self.dials.values().any(|intent| match intent {
+            Intent::Neighbor(peer) | Intent::Confirm(peer, _) => peer.node == *node,
+            Intent::Seed(_) => false,
+        });
+        dialed
+            || self.links.values().any(|link| {
+                link.phase == Phase::Greeting && link.dial.is_some() && link.node == *node
+            })
+    }
+}

@@ -1,0 +1,164 @@
+//! Publications that wait to be signed.
+//!
+//! The driver hands over all commands that are ready before it drains the machine. What came
+//! together leaves together: one message when idle, full batches under load.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::{RequestId, Topic};
+use crate::time::Instant;
+use crate::wire::batch::{BATCH_BYTES_TARGET, BATCH_MESSAGES_MAX, Message};
+
+/// The most publications that wait for their topic to be looked up or for a first neighbour.
+pub(crate) const WAITING_MAX: usize = 4_096;
+/// The most bytes that wait.
+pub(crate) const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// A publication.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// The command to answer.
+    pub(crate) request: RequestId,
+    /// What to publish.
+    pub(crate) message: Message,
+}
+
+/// Publications by topic.
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    /// Ready to be signed.
+    ready: BTreeMap<Topic, VecDeque<Publication>>,
+    /// Waiting until their topic is known and somebody can be reached.
+    waiting: BTreeMap<Topic, Waiting>,
+    waiting_count: usize,
+    waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    publications: VecDeque<Publication>,
+    until: Instant,
+}
+
+impl Publisher {
+    /// A publication that can go out at once.
+    pub(crate) fn ready(&mut self, topic: &Topic, publication: Publication) {
+        match self.ready.get_mut(topic) {
+            Some(queue) => queue.push_back(publication),
+            None => {
+                self.ready.insert(topic.clone(), VecDeque::from([publication]));
+            }
+        }
+    }
+
+    /// How many publications wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting_count
+    }
+
+    /// Whether earlier publications to the topic wait, so that later ones must.
+    pub(crate) fn is_waiting(&self, topic: &Topic) -> bool {
+        self.waiting.contains_key(topic)
+    }
+
+    /// Lets a publication wait, until `until` when it is the first of its topic. Gives it back
+    /// when there is no room.
+    pub(crate) fn wait(
+        &mut self,
+        topic: &Topic,
+        publication: Publication,
+        until: Instant,
+    ) -> Result<(), Publication> {
+        let size = publication.message.encoded_len();
+        if self.waiting_count >= WAITING_MAX || self.waiting_bytes + size > WAITING_BYTES_MAX {
+            return Err(publication);
+        }
+        self.waiting_count += 1;
+        self.waiting_bytes += size;
+        let waiting = self
+            .waiting
+            .entry(topic.clone())
+            .or_insert_with(|| Waiting { publications: VecDeque::new(), until });
+        waiting.publications.push_back(publication);
+        Ok(())
+    }
+
+    /// Ends the waiting of a topic. Returns what waited, in order.
+    pub(crate) fn release(&mut self, topic: &Topic) -> VecDeque<Publication> {
+        let Some(waiting) = self.waiting.remove(topic) else { return VecDeque::new() };
+        self.waiting_count -= waiting.publications.len();
+        let bytes: usize = waiting.publications.iter().map(|p| p.message.encoded_len()).sum();
+        self.waiting_bytes -= bytes;
+        waiting.publications
+    }
+
+    /// Topics whose waiting is over.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<Topic> {
+        let over = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+        over.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// When the next waiting is over.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.values().map(|waiting| waiting.until).min()
+    }
+
+    /// The next batch to sign: a topic and what goes into the batch.
+    pub(crate) fn next_batch(&mut self) -> Option<(Topic, Vec<Publication>)> {
+        let mut entry = self.ready.first_entry()?;
+        let topic = entry.key().clone();
+        let queue = entry.get_mut();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(publication) = queue.front() {
+            bytes += publication.message.encoded_len();
+            let full = batch.len() == BATCH_MESSAGES_MAX || bytes > BATCH_BYTES_TARGET;
+            if full && !batch.is_empty() {
+                break;
+            }
+            batch.extend(queue.pop_front());
+        }
+        if queue.is_empty() {
+            entry.remove();
+        }
+        Some((topic, batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(size: usize) -> Publication {
+        Publication { request: RequestId(0), message: Message::new(vec![0; size]) }
+    }
+
+    fn topic() -> Topic {
+        Topic::new("t").expect("legal")
+    }
+
+    #[test]
+    fn what_came_together_leaves_in_full_batches() {
+        let mut publisher = Publisher::default();
+        (0..300).for_each(|_| publisher.ready(&topic(), publication(1)));
+        publisher.ready(&topic(), publication(1 << 20));
+        publisher.ready(&topic(), publication(60 << 10));
+        publisher.ready(&topic(), publication(10 << 10));
+        let sizes: Vec<_> =
+            core::iter::from_fn(|| publisher.next_batch()).map(|(_, batch)| batch.len()).collect();
+        assert_eq!(sizes, [256, 44, 1, 1, 1]);
+    }
+
+    #[test]
+    fn waiting_is_bounded_and_ordered() {
+        let mut publisher = Publisher::default();
+        for _ in 0..WAITING_MAX {
+            publisher.wait(&topic(), publication(1), Instant::ZERO).expect("room");
+        }
+        assert!(publisher.wait(&topic(), publication(1), Instant::ZERO).is_err());
+        assert_eq!(publisher.expired(Instant::ZERO), [topic()]);
+        assert_eq!(publisher.release(&topic()).len(), WAITING_MAX);
+        assert!(publisher.wait(&topic(), publication(17 << 20), Instant::ZERO).is_err());
+        assert_eq!(publisher.waiting(), 0);
+    }
+}

@@ -1,0 +1,222 @@
+//! Holes in streams: when to pull what from whom, and when to give up.
+//!
+//! Repair does not wait for failure detection: a hole is pulled after a short delay from the
+//! neighbour that is known to have it, then from others in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::RepairConfig;
+use crate::id::{LinkId, Origin, RequestId, Topic};
+use crate::time::Instant;
+
+/// The most streams with a hole that are repaired at once; others wait for the next digest.
+pub(crate) const HOLES_MAX: usize = 16_384;
+/// The most neighbours that are remembered as having what is missing.
+const SOURCES_MAX: usize = 8;
+
+/// A stream with a hole.
+#[derive(Debug)]
+pub(crate) struct Hole {
+    /// Neighbours that are known to have it, the best first.
+    sources: Vec<LinkId>,
+    due: Instant,
+    since: Instant,
+    tries: u32,
+    /// The pull under way, and whom it went to.
+    pub(crate) pull: Option<(RequestId, LinkId)>,
+}
+
+/// What to do about a hole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Pull it: from this neighbour, or from any when it is `None`.
+    Pull(Option<LinkId>),
+    /// Nobody could supply it in time.
+    GiveUp,
+}
+
+/// The holes of all topics.
+#[derive(Debug, Default)]
+pub(crate) struct Repair {
+    holes: BTreeMap<(Topic, Origin), Hole>,
+    due: BTreeSet<(Instant, Topic, Origin)>,
+}
+
+impl Repair {
+    /// There is a hole, which `source` can fill. It is pulled at `due` at the latest. Returns
+    /// whether there was room to remember it.
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        origin: Origin,
+        source: Option<LinkId>,
+        due: Instant,
+    ) -> bool {
+        let key = (topic.clone(), origin);
+        if let Some(hole) = self.holes.get_mut(&key) {
+            if let Some(source) = source
+                && !hole.sources.contains(&source)
+                && hole.sources.len() < SOURCES_MAX
+            {
+                hole.sources.push(source);
+            }
+            return true;
+        }
+        if self.holes.len() >= HOLES_MAX {
+            return false;
+        }
+        let hole =
+            Hole { sources: source.into_iter().collect(), due, since: now, tries: 0, pull: None };
+        self.due.insert((due, key.0.clone(), origin));
+        self.holes.insert(key, hole);
+        true
+    }
+
+    /// The hole is filled, or nobody wants it any more.
+    pub(crate) fn settle(&mut self, topic: &Topic, origin: Origin) -> Option<Hole> {
+        let hole = self.holes.remove(&(topic.clone(), origin))?;
+        self.due.remove(&(hole.due, topic.clone(), origin));
+        Some(hole)
+    }
+
+    /// Forgets all holes of a topic.
+    pub(crate) fn forget_topic(&mut self, topic: &Topic) {
+        let origins: Vec<_> =
+            self.holes.keys().filter(|(t, _)| t == topic).map(|(_, origin)| *origin).collect();
+        origins.into_iter().for_each(|origin| drop(self.settle(topic, origin)));
+    }
+
+    /// The next hole whose time has come.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Topic, Origin)> {
+        let (due, topic, origin) = self.due.first()?;
+        (*due <= now).then(|| (topic.clone(), *origin))
+    }
+
+    /// When the next hole is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(due, ..)| *due)
+    }
+
+    /// Advances a due hole. The next look at it is after the timeout of a pull.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        origin: Origin,
+        config: &RepairConfig,
+    ) -> Option<Step> {
+        let hole = self.holes.get_mut(&(topic.clone(), origin))?;
+        self.due.remove(&(hole.due, topic.clone(), origin));
+        if now.since(hole.since) >= config.gap_after {
+            hole.since = now;
+            hole.due = now;
+            self.due.insert((hole.due, topic.clone(), origin));
+            return Some(Step::GiveUp);
+        }
+        // After the first round the pace is halved with each try, up to eight timeouts.
+        let patience = 1 << hole.tries.saturating_sub(3).min(3);
+        hole.due = now + config.timeout * patience;
+        self.due.insert((hole.due, topic.clone(), origin));
+        hole.tries += 1;
+        let source = if hole.sources.is_empty() { None } else { Some(hole.sources.remove(0)) };
+        hole.pull = None;
+        Some(Step::Pull(source))
+    }
+
+    /// The pull went out.
+    pub(crate) fn pulled(
+        &mut self,
+        topic: &Topic,
+        origin: Origin,
+        request: RequestId,
+        link: LinkId,
+    ) {
+        if let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) {
+            hole.pull = Some((request, link));
+        }
+    }
+
+    /// How often a hole was pulled.
+    pub(crate) fn tries(&self, topic: &Topic, origin: Origin) -> u32 {
+        self.holes.get(&(topic.clone(), origin)).map_or(0, |hole| hole.tries)
+    }
+
+    /// The answer to a pull is complete: whose hole it was for.
+    pub(crate) fn answered(&self, topic: &Topic, request: RequestId) -> Option<Origin> {
+        let first = (topic.clone(), Origin::default());
+        let mut holes = self.holes.range(first..).take_while(|((t, _), _)| t == topic);
+        holes
+            .find(|(_, hole)| hole.pull.is_some_and(|(pull, _)| pull == request))
+            .map(|((_, origin), _)| *origin)
+    }
+
+    /// Looks at a hole again at `due`, preferring `source`.
+    pub(crate) fn hasten(
+        &mut self,
+        topic: &Topic,
+        origin: Origin,
+        due: Instant,
+        source: Option<LinkId>,
+    ) {
+        let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) else { return };
+        self.due.remove(&(hole.due, topic.clone(), origin));
+        hole.due = due;
+        hole.pull = None;
+        self.due.insert((due, topic.clone(), origin));
+        if let Some(source) = source {
+            hole.sources.insert(0, source);
+            hole.sources.truncate(SOURCES_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> (Topic, Origin) {
+        (Topic::new("t").expect("legal"), Origin::default())
+    }
+
+    #[test]
+    fn known_sources_first_then_anybody_then_a_gap() {
+        let config = RepairConfig::default();
+        let (topic, origin) = key();
+        let mut repair = Repair::default();
+        repair.note(Instant::ZERO, &topic, origin, Some(LinkId(1)), Instant::from_millis(150));
+        repair.note(Instant::ZERO, &topic, origin, Some(LinkId(2)), Instant::ZERO);
+        assert_eq!(repair.pop_due(Instant::from_millis(149)), None);
+        let mut steps = Vec::new();
+        while let Some(due) = repair.next_deadline() {
+            assert_eq!(repair.pop_due(due), Some(key()));
+            let step = repair.advance(due, &topic, origin, &config).expect("known");
+            let end = step == Step::GiveUp;
+            steps.push(step);
+            if end {
+                break;
+            }
+        }
+        assert_eq!(
+            steps[..3],
+            [Step::Pull(Some(LinkId(1))), Step::Pull(Some(LinkId(2))), Step::Pull(None)]
+        );
+        assert!(steps.len() < 16, "{} tries", steps.len());
+        repair.settle(&topic, origin);
+        assert_eq!(repair.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_answer_is_matched_to_its_hole() {
+        let (topic, origin) = key();
+        let mut repair = Repair::default();
+        repair.note(Instant::ZERO, &topic, origin, None, Instant::ZERO);
+        repair.advance(Instant::ZERO, &topic, origin, &RepairConfig::default());
+        repair.pulled(&topic, origin, RequestId(7), LinkId(1));
+        assert_eq!(repair.answered(&topic, RequestId(7)), Some(origin));
+        assert_eq!(repair.answered(&topic, RequestId(8)), None);
+        repair.hasten(&topic, origin, Instant::ZERO, Some(LinkId(3)));
+        let step = repair.advance(Instant::ZERO, &topic, origin, &RepairConfig::default());
+        assert_eq!(step, Some(Step::Pull(Some(LinkId(3)))));
+    }
+}

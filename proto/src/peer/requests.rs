@@ -1,0 +1,217 @@
+//! Questions to the seeds and who waits for the answers.
+//!
+//! A question goes to all joined seeds, also to those that join while it is open. It ends when a
+//! quorum has answered, or at its deadline with what is known by then.
+
+use std::collections::BTreeMap;
+
+use crate::id::{LinkId, RequestId, Topic};
+use crate::time::Instant;
+use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::record::{SignedRecord, TopicRecord};
+use crate::{peer::event::From, wire::record::Record};
+
+/// The most questions open at once.
+pub(crate) const REQUESTS_MAX: usize = 16_384;
+
+/// What a question is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Tell the application about the topic.
+    Info(RequestId),
+    /// Subscribe if the topic exists.
+    Subscribe(RequestId, From),
+    /// Create the topic if it does not exist.
+    Create { request: RequestId, exist_ok: bool },
+    /// Delete the topic if this peer hosts it.
+    Delete(RequestId),
+    /// Let waiting publications go, or refuse them.
+    Publish,
+    /// Nobody waits: refresh what is known.
+    Refresh,
+    /// The record of a created topic is stored.
+    Created { request: RequestId, record: SignedRecord },
+    /// The record of a deleted topic is stored.
+    Deleted { request: RequestId, record: SignedRecord },
+    /// The record of a subscription is stored; the topic had so many subscribers before.
+    Subscribed(RequestId, u32),
+    /// The record of an ended subscription is stored.
+    Unsubscribed,
+    /// Candidates for neighbours.
+    Sample,
+    /// A page for the application.
+    List(RequestId),
+}
+
+/// What is known of a topic when a question ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// The newest record that was found or that stands against the one put.
+    pub(crate) record: Option<SignedRecord>,
+    /// Subscribers.
+    pub(crate) subscribers: Vec<PeerEntry>,
+    /// How many subscribers there are in all, this peer included if it is one.
+    pub(crate) total: u32,
+    /// How many seeds answered without a refusal.
+    pub(crate) answers: usize,
+    /// How many seeds refused the records that were put.
+    pub(crate) refusals: usize,
+}
+
+impl Findings {
+    /// The record, if it is one of a topic.
+    pub(crate) fn topic_record(&self) -> Option<&TopicRecord> {
+        match &self.record.as_ref()?.record {
+            Record::Topic(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Keeps the newer of the known record and this one.
+    pub(crate) fn offer(&mut self, record: SignedRecord) {
+        let order = |signed: &SignedRecord| match &signed.record {
+            Record::Topic(r) => Some((r.generation, core::cmp::Reverse(r.host), r.version)),
+            _ => None,
+        };
+        if self.record.as_ref().is_none_or(|known| order(known) < order(&record)) {
+            self.record = Some(record);
+        }
+    }
+}
+
+/// An open question.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The topic it is about.
+    pub(crate) topic: Topic,
+    /// What it is for.
+    pub(crate) goal: Goal,
+    /// The frame to send to seeds that join meanwhile; `None` when one seed is enough.
+    pub(crate) frame: Option<Frame>,
+    /// Seeds that were asked and have not answered.
+    asked: Vec<LinkId>,
+    /// What is known so far.
+    pub(crate) findings: Findings,
+    deadline: Instant,
+}
+
+/// All open questions.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    open: BTreeMap<RequestId, Pending>,
+    last: u64,
+}
+
+impl Requests {
+    /// The number of the next question.
+    pub(crate) fn next_id(&mut self) -> RequestId {
+        self.last += 1;
+        RequestId(self.last)
+    }
+
+    /// Whether one more question can be asked.
+    pub(crate) fn has_room(&self) -> bool {
+        self.open.len() < REQUESTS_MAX
+    }
+
+    /// A question was sent to `asked`.
+    pub(crate) fn open(
+        &mut self,
+        id: RequestId,
+        topic: Topic,
+        goal: Goal,
+        frame: Option<Frame>,
+        asked: Vec<LinkId>,
+        deadline: Instant,
+    ) {
+        let findings = Findings::default();
+        self.open.insert(id, Pending { topic, goal, frame, asked, findings, deadline });
+    }
+
+    /// Whether a question of this kind is open.
+    pub(crate) fn is_open(&self, topic: &Topic, goal: &Goal) -> bool {
+        self.open.values().any(|pending| pending.topic == *topic && pending.goal == *goal)
+    }
+
+    /// A seed answered: its question, to be updated. `None` for an answer to no open question or
+    /// from a seed that was not asked.
+    pub(crate) fn answered(&mut self, id: RequestId, link: LinkId) -> Option<&mut Pending> {
+        let pending = self.open.get_mut(&id)?;
+        let at = pending.asked.iter().position(|asked| *asked == link)?;
+        pending.asked.swap_remove(at);
+        Some(pending)
+    }
+
+    /// Ends a question if a quorum has answered, or if nobody is left to answer and no seed can
+    /// join any more.
+    pub(crate) fn finish(&mut self, id: RequestId, quorum: usize) -> Option<Pending> {
+        let pending = self.open.get(&id)?;
+        let one_is_enough = pending.frame.is_none();
+        let enough = if one_is_enough { 1 } else { quorum };
+        (pending.findings.answers >= enough || pending.findings.refusals > 0)
+            .then(|| self.open.remove(&id))
+            .flatten()
+    }
+
+    /// Questions whose time is over.
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<Pending> {
+        self.open.extract_if(.., |_, pending| pending.deadline <= now).map(|(_, p)| p).collect()
+    }
+
+    /// When the next question's time is over: all have the same time, so the oldest ends first.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.open.values().next().map(|pending| pending.deadline)
+    }
+
+    /// A seed joined: questions to put to it too.
+    pub(crate) fn ask_also(&mut self, link: LinkId) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for pending in self.open.values_mut() {
+            if let Some(frame) = &pending.frame
+                && !pending.asked.contains(&link)
+            {
+                pending.asked.push(link);
+                frames.push(frame.clone());
+            }
+        }
+        frames
+    }
+
+    /// A seed is lost: it will not answer. Returns questions that only it could answer.
+    pub(crate) fn lost(&mut self, link: LinkId) -> Vec<Pending> {
+        for pending in self.open.values_mut() {
+            pending.asked.retain(|asked| *asked != link);
+        }
+        let hopeless = |_: &RequestId, p: &mut Pending| p.frame.is_none() && p.asked.is_empty();
+        self.open.extract_if(.., hopeless).map(|(_, pending)| pending).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_ends_with_a_quorum_of_different_seeds() {
+        let mut requests = Requests::default();
+        let (id, topic) = (requests.next_id(), Topic::overlay());
+        let asked = vec![LinkId(1)];
+        requests.open(id, topic, Goal::Publish, Some(Frame::Accept), asked, Instant::ZERO);
+        assert_eq!(requests.ask_also(LinkId(2)).len(), 1);
+        requests.answered(id, LinkId(1)).expect("asked").findings.answers += 1;
+        assert!(requests.answered(id, LinkId(1)).is_none(), "only once");
+        assert!(requests.finish(id, 2).is_none());
+        requests.answered(id, LinkId(2)).expect("asked").findings.answers += 1;
+        assert!(requests.finish(id, 2).is_some());
+    }
+
+    #[test]
+    fn a_question_to_one_seed_ends_with_it() {
+        let mut requests = Requests::default();
+        let id = requests.next_id();
+        let goal = Goal::List(RequestId(9));
+        requests.open(id, Topic::overlay(), goal, None, vec![LinkId(1)], Instant::ZERO);
+        assert_eq!(requests.lost(LinkId(1)).len(), 1);
+        assert!(requests.expired(Instant::ZERO).is_empty());
+    }
+}

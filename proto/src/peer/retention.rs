@@ -1,0 +1,157 @@
+//! Recent batches of one topic, kept to answer pulls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::config::RetentionConfig;
+use crate::id::Origin;
+use crate::time::Instant;
+use crate::wire::batch::Batch;
+use crate::wire::frame::Range;
+
+/// Bounded by bytes and by age, whichever comes first.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    batches: BTreeMap<(Origin, u64), Retained>,
+    /// In order of arrival, which is the order of leaving.
+    order: VecDeque<(Origin, u64)>,
+    bytes: usize,
+}
+
+/// A kept batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Retained {
+    /// The batch.
+    pub(crate) batch: Arc<Batch>,
+    /// When it was published, as well as known.
+    pub(crate) published: Instant,
+    arrived: Instant,
+}
+
+impl Retention {
+    /// Keeps a batch that was published at `published`.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        batch: &Arc<Batch>,
+        published: Instant,
+        config: &RetentionConfig,
+    ) {
+        let key = (batch.header().origin, batch.header().first_seq);
+        let retained = Retained { batch: Arc::clone(batch), published, arrived: now };
+        if self.batches.insert(key, retained).is_none() {
+            self.bytes += batch.bytes().len();
+            self.order.push_back(key);
+        }
+        self.trim(now, config);
+    }
+
+    /// Drops what is over the limits.
+    pub(crate) fn trim(&mut self, now: Instant, config: &RetentionConfig) {
+        while let Some(key) = self.order.front() {
+            let old =
+                self.batches.get(key).is_none_or(|kept| now.since(kept.arrived) > config.age_max);
+            if !old && self.bytes <= config.bytes_max {
+                return;
+            }
+            if let Some(kept) = self.batches.remove(key) {
+                self.bytes -= kept.batch.bytes().len();
+            }
+            self.order.pop_front();
+        }
+    }
+
+    /// Kept batches that touch a range, oldest first.
+    pub(crate) fn range(&self, range: &Range) -> impl Iterator<Item = &Retained> {
+        let Range { origin, from, to } = *range;
+        // The batch that holds `from` may begin before it.
+        let start = self
+            .batches
+            .range((origin, 0)..=(origin, from))
+            .next_back()
+            .filter(|(_, kept)| kept.batch.header().last_seq() >= from)
+            .map_or(from, |((_, first), _)| *first);
+        let end = to.max(start);
+        self.batches.range((origin, start)..=(origin, end)).map(|(_, kept)| kept)
+    }
+
+    /// The lowest retained number of a stream, and when its newest batch was published.
+    pub(crate) fn bounds(&self, origin: Origin) -> Option<(u64, Instant)> {
+        let mut all = self.batches.range((origin, 0)..=(origin, u64::MAX));
+        let (&(_, low), first) = all.next()?;
+        let newest = all.next_back().map_or(first, |(_, last)| last);
+        Some((low, newest.published))
+    }
+
+    /// All batches in order of arrival.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Retained> {
+        self.order.iter().filter_map(|key| self.batches.get(key))
+    }
+
+    /// How many batches are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::crypto::Signer;
+    use crate::id::{Incarnation, NodeId, Topic};
+    use crate::wire::batch::{BatchHeader, Message};
+
+    const ORIGIN: Origin = Origin { node: NodeId([1; 32]), incarnation: Incarnation(1) };
+
+    fn batch(first_seq: u64, count: usize) -> Arc<Batch> {
+        let header = BatchHeader {
+            topic: Topic::new("t").expect("legal"),
+            origin: ORIGIN,
+            address: "127.0.0.1:1".parse().expect("address"),
+            generation: 1,
+            first_seq,
+            published_at_us: 0,
+            count: 0,
+        };
+        Batch::sign(header, &vec![Message::new("x"); count], &Signer::Checksum(ORIGIN.node))
+    }
+
+    fn firsts(retention: &Retention, from: u64, to: u64) -> Vec<u64> {
+        let range = Range { origin: ORIGIN, from, to };
+        retention.range(&range).map(|kept| kept.batch.header().first_seq).collect()
+    }
+
+    #[test]
+    fn a_range_includes_the_batch_that_it_cuts() {
+        let mut retention = Retention::default();
+        for first in [1, 4, 7] {
+            retention.insert(Instant::ZERO, &batch(first, 3), Instant::ZERO, &Default::default());
+        }
+        assert_eq!(firsts(&retention, 5, 7), [4, 7]);
+        assert_eq!(firsts(&retention, 5, 5), [4]);
+        assert_eq!(firsts(&retention, 10, 99), [0; 0]);
+        assert_eq!(retention.bounds(ORIGIN), Some((1, Instant::ZERO)));
+    }
+
+    #[test]
+    fn bytes_and_age_are_bounded() {
+        let size = batch(1, 1).bytes().len();
+        let config = RetentionConfig { bytes_max: 2 * size, age_max: Duration::from_secs(10) };
+        let mut retention = Retention::default();
+        for first in 1..=3 {
+            let now = Instant::from_millis(first * 1_000);
+            retention.insert(now, &batch(first, 1), now, &config);
+        }
+        assert_eq!((retention.len(), retention.bytes()), (2, 2 * size));
+        assert_eq!(firsts(&retention, 1, 9), [2, 3]);
+        retention.trim(Instant::from_millis(12_500), &config);
+        assert_eq!(firsts(&retention, 1, 9), [3]);
+    }
+}

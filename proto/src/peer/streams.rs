@@ -1,0 +1,304 @@
+//! Positions in streams: what was received, what may be delivered, what is missing.
+//!
+//! Per stream a watermark, below which everything is settled, and the batches received beyond
+//! it. The watermark never forgets while the stream is known, so no copy is delivered twice,
+//! however late it comes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::id::Origin;
+use crate::time::Instant;
+use crate::wire::batch::Batch;
+use crate::wire::frame::Range;
+
+/// The most batches held back per stream while an earlier one is missing (design §4.9 speaks of
+/// 1,024 messages; a batch holds up to 256).
+pub(crate) const HELD_BATCHES_MAX: usize = 1_024;
+/// The most bytes held back per stream. They are shared with retention.
+pub(crate) const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// Batches that can be delivered, each from a sequence number on.
+pub(crate) type Ready = Vec<(Arc<Batch>, u64)>;
+
+/// What became of a received batch.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Reception {
+    /// It was here before.
+    Duplicate,
+    /// It is new. These batches can be delivered now, each from the given sequence number on.
+    New(Ready),
+    /// It is too far ahead to be remembered.
+    BeyondWindow,
+    /// It shares some, not all, of its numbers with another batch of its stream.
+    Overlap,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// The first number that is not settled; `None` while it is not known where to begin.
+    next: Option<u64>,
+    /// Received beyond `next`, by first number.
+    held: BTreeMap<u64, Held>,
+    held_bytes: usize,
+    /// The highest number that somebody is known to have.
+    known_high: u64,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    batch: Arc<Batch>,
+    deliver: bool,
+}
+
+impl Stream {
+    /// The highest number up to which nothing is missing.
+    pub(crate) fn high(&self) -> u64 {
+        self.next.map_or(0, |next| next - 1)
+    }
+
+    /// Whether it is known where to begin.
+    pub(crate) fn is_open(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Missing parts, oldest first, at most `limit`.
+    pub(crate) fn missing(&self, origin: Origin, limit: usize) -> Vec<Range> {
+        let Some(mut from) = self.next else { return Vec::new() };
+        let mut ranges = Vec::new();
+        for (&first, held) in &self.held {
+            if ranges.len() == limit {
+                return ranges;
+            }
+            if first > from {
+                ranges.push(Range { origin, from, to: first - 1 });
+            }
+            from = held.batch.header().last_seq().saturating_add(1);
+        }
+        if ranges.len() < limit && self.known_high >= from {
+            ranges.push(Range { origin, from, to: self.known_high });
+        }
+        ranges
+    }
+
+    /// The last number that may precede what is held, while it is not known where to begin.
+    pub(crate) fn last_unopened(&self) -> u64 {
+        self.held.keys().next().map_or(self.known_high, |first| first - 1)
+    }
+
+    /// Somebody has numbers up to `high`.
+    pub(crate) fn note_high(&mut self, high: u64) {
+        self.known_high = self.known_high.max(high);
+    }
+
+    /// Settles everything below `next`. Returns what can be delivered.
+    fn open_at(&mut self, next: u64) -> Ready {
+        self.next = Some(next);
+        self.drain()
+    }
+
+    /// The stream begins with the first batch that is held, or after what is known to exist.
+    pub(crate) fn open_at_first_held(&mut self) -> Ready {
+        if self.is_open() {
+            return Vec::new();
+        }
+        let first = self.held.keys().next().copied();
+        self.open_at(first.unwrap_or_else(|| self.known_high.saturating_add(1)))
+    }
+
+    /// Gives up the first hole. Returns its bounds and what can be delivered after it.
+    pub(crate) fn skip_hole(&mut self) -> Option<(u64, u64, Ready)> {
+        let from = self.next?;
+        let to = match self.held.keys().next() {
+            Some(first) => first - 1,
+            None => self.known_high,
+        };
+        if to < from {
+            return None;
+        }
+        let ready = self.open_at(to.saturating_add(1));
+        Some((from, to, ready))
+    }
+
+    fn receive(&mut self, batch: &Arc<Batch>, deliver: bool) -> Reception {
+        let header = batch.header();
+        let (first, last) = (header.first_seq, header.last_seq());
+        if let Some(next) = self.next
+            && first < next
+        {
+            return if last < next { Reception::Duplicate } else { Reception::Overlap };
+        }
+        if let Some((&before, held)) = self.held.range(..=last).next_back() {
+            let exact = before == first && held.batch.header().last_seq() == last;
+            if exact {
+                return Reception::Duplicate;
+            }
+            if held.batch.header().last_seq() >= first {
+                return Reception::Overlap;
+            }
+        }
+        if self.next == Some(first) && self.held.is_empty() {
+            self.next = Some(last.saturating_add(1));
+            let ready = if deliver { vec![(Arc::clone(batch), first)] } else { Vec::new() };
+            return Reception::New(ready);
+        }
+        let size = batch.bytes().len();
+        let full = self.held.len() >= HELD_BATCHES_MAX || self.held_bytes + size > HELD_BYTES_MAX;
+        if full && self.next != Some(first) {
+            return Reception::BeyondWindow;
+        }
+        self.held_bytes += size;
+        self.held.insert(first, Held { batch: Arc::clone(batch), deliver });
+        Reception::New(self.drain())
+    }
+
+    fn drain(&mut self) -> Ready {
+        let mut ready = Vec::new();
+        while let (Some(next), Some(entry)) = (self.next, self.held.first_entry()) {
+            let (first, last) = (*entry.key(), entry.get().batch.header().last_seq());
+            if first > next {
+                break;
+            }
+            let held = entry.remove();
+            self.held_bytes -= held.batch.bytes().len();
+            if last < next {
+                continue;
+            }
+            if held.deliver {
+                ready.push((held.batch, next));
+            }
+            self.next = Some(last.saturating_add(1));
+        }
+        ready
+    }
+}
+
+/// All streams of one topic.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    streams: BTreeMap<Origin, Stream>,
+    /// Eviction order, oldest use first; entries are renewed lazily.
+    order: VecDeque<(Origin, u64)>,
+    uses: u64,
+    streams_max: usize,
+}
+
+impl Streams {
+    /// No stream yet; at most `streams_max` are remembered.
+    pub(crate) fn new(streams_max: usize) -> Self {
+        Self { streams: BTreeMap::new(), order: VecDeque::new(), uses: 0, streams_max }
+    }
+
+    /// A stream, if known.
+    pub(crate) fn get_mut(&mut self, origin: &Origin) -> Option<&mut Stream> {
+        self.streams.get_mut(origin)
+    }
+
+    /// Whether the stream is known.
+    pub(crate) fn contains(&self, origin: &Origin) -> bool {
+        self.streams.contains_key(origin)
+    }
+
+    /// All streams, by origin.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Origin, &Stream)> {
+        self.streams.iter()
+    }
+
+    /// How many streams are known.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether this batch was received before. Cheap: asked before the signature is checked.
+    pub(crate) fn is_duplicate(&self, batch: &Batch) -> bool {
+        let header = batch.header();
+        self.streams.get(&header.origin).is_some_and(|stream| {
+            stream.next.is_some_and(|next| header.last_seq() < next)
+                || stream
+                    .held
+                    .get(&header.first_seq)
+                    .is_some_and(|held| held.batch.header().last_seq() == header.last_seq())
+        })
+    }
+
+    /// Takes in a batch. An unknown stream begins with number 1, or stays closed until it is
+    /// known where to begin. `deliver` is false for what precedes the subscription.
+    pub(crate) fn receive(&mut self, batch: &Arc<Batch>, deliver: bool) -> Reception {
+        let origin = batch.header().origin;
+        let first = batch.header().first_seq;
+        let begin = if first == 1 {
+            Some(1)
+        } else if deliver {
+            None
+        } else {
+            Some(first)
+        };
+        let stream = self.enter(origin, begin);
+        if first == 1 && !stream.is_open() {
+            let mut ready = stream.open_at(1);
+            let mut reception = stream.receive(batch, deliver);
+            if let Reception::New(more) = &mut reception {
+                ready.append(more);
+                *more = ready;
+            }
+            return reception;
+        }
+        stream.receive(batch, deliver)
+    }
+
+    /// The stream, made if unknown: open at `begin`, or closed.
+    pub(crate) fn enter(&mut self, origin: Origin, begin: Option<u64>) -> &mut Stream {
+        if !self.streams.contains_key(&origin) {
+            self.make_room();
+            self.order.push_back((origin, self.uses));
+        }
+        self.uses += 1;
+        let used = self.uses;
+        let stream = self.streams.entry(origin).or_insert_with(|| Stream {
+            next: begin,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            known_high: 0,
+            used,
+        });
+        stream.used = used;
+        stream
+    }
+
+    /// Forgets the stream whose last use is longest ago, when there are too many.
+    fn make_room(&mut self) {
+        while self.streams.len() >= self.streams_max {
+            let Some((origin, stamp)) = self.order.pop_front() else { return };
+            match self.streams.get(&origin) {
+                Some(stream) if stream.used > stamp + 1 => {
+                    self.order.push_back((origin, stream.used));
+                }
+                _ => {
+                    self.streams.remove(&origin);
+                }
+            }
+        }
+    }
+
+    /// A hash over how far every stream is; equal for equal positions.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for (origin, stream) in &self.streams {
+            hasher.update(&origin.node.0);
+            hasher.update(&origin.incarnation.0.to_be_bytes());
+            hasher.update(&stream.high().to_be_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// Whether a batch of this age was published after `horizon`, where a subscription begins.
+pub(crate) fn is_after(horizon: Instant, now: Instant, age_ms: u32) -> bool {
+    now.minus_millis(age_ms) >= horizon
+}
+
+#[cfg(test)]
+#[path = "streams_tests.rs"]
+mod tests;

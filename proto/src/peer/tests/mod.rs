@@ -1,0 +1,3 @@
+mod membership;
+mod messages;
+mod rig;

@@ -1,0 +1,306 @@
+//! Topics at a peer: those it takes part in, and what it knows of the others.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use crate::config::PeerConfig;
+use crate::id::{LinkId, NodeId, Topic};
+use crate::peer::retention::Retention;
+use crate::peer::streams::Streams;
+use crate::time::Instant;
+use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
+use crate::wire::record::{SignedRecord, TopicRecord};
+
+/// A peer that publishes without subscribing keeps its links to the topic's subscribers for this
+/// long after its last publication. Guess: a script that publishes once a minute stays linked.
+pub(crate) const PUBLISHING_FOR: Duration = Duration::from_secs(60);
+
+/// A topic in which this peer takes part.
+#[derive(Debug)]
+pub(crate) struct LocalTopic {
+    /// A short name in greetings.
+    pub(crate) hash: u64,
+    /// Since when the application receives it.
+    pub(crate) subscribed_at: Option<Instant>,
+    /// Only what was published after this is delivered.
+    pub(crate) horizon: Instant,
+    /// The application publishes to it, at least until then.
+    pub(crate) publishing_until: Option<Instant>,
+    /// Neighbours that subscribe, in order of their links.
+    pub(crate) links: Vec<(LinkId, NodeId)>,
+    /// Subscribers that seeds named and that are not linked yet.
+    pub(crate) candidates: Vec<PeerEntry>,
+    /// How many subscribers there are beside this peer, when a seed has said so.
+    pub(crate) others: Option<usize>,
+    /// When seeds may be asked for candidates again.
+    pub(crate) sample_at: Instant,
+    /// Nobody could be reached: publications do not wait for a neighbour until then.
+    pub(crate) alone_until: Instant,
+    /// Positions in its streams.
+    pub(crate) streams: Streams,
+    /// Recent batches.
+    pub(crate) retention: Retention,
+}
+
+impl LocalTopic {
+    fn new(topic: &Topic, config: &PeerConfig) -> Self {
+        Self {
+            hash: hash(topic),
+            subscribed_at: None,
+            horizon: Instant::ZERO,
+            publishing_until: None,
+            links: Vec::new(),
+            candidates: Vec::new(),
+            others: None,
+            sample_at: Instant::ZERO,
+            alone_until: Instant::ZERO,
+            streams: Streams::new(config.streams_max),
+            retention: Retention::default(),
+        }
+    }
+
+    /// What this peer wants of the topic.
+    pub(crate) fn mode(&self) -> Mode {
+        match (self.subscribed_at, self.publishing_until) {
+            (Some(_), _) => Mode::Subscribes,
+            (None, Some(_)) => Mode::Publishes,
+            (None, None) => Mode::None,
+        }
+    }
+
+    /// How many more neighbours it wants, at most: fewer when fewer exist.
+    pub(crate) fn lacks(&self, degree_target: usize) -> usize {
+        let wanted = match self.mode() {
+            Mode::Subscribes => degree_target,
+            // An origin pushes its own on at least three links (design §4.10).
+            Mode::Publishes => degree_target.min(3),
+            Mode::None => 0,
+        };
+        let available = self.others.unwrap_or(wanted).max(self.candidates.len());
+        wanted.min(available).saturating_sub(self.links.len())
+    }
+
+    /// Keeps peers that a seed named as candidates.
+    pub(crate) fn offer(&mut self, peers: &[PeerEntry], own: &NodeId) {
+        for peer in peers {
+            let known = self.candidates.iter().any(|candidate| candidate.node == peer.node)
+                || self.links.iter().any(|(_, node)| *node == peer.node);
+            if !known && peer.node != *own && self.candidates.len() < SAMPLE_MAX {
+                self.candidates.push(*peer);
+            }
+        }
+    }
+
+    /// A link wants the topic, or no longer does. Returns whether that is a change.
+    pub(crate) fn set_link(&mut self, link: LinkId, node: NodeId, wants: bool) -> bool {
+        match (self.links.binary_search(&(link, node)), wants) {
+            (Err(at), true) => {
+                self.links.insert(at, (link, node));
+                self.candidates.retain(|candidate| candidate.node != node);
+                true
+            }
+            (Ok(at), false) => {
+                self.links.remove(at);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A topic as this peer knows it.
+#[derive(Debug)]
+struct Known {
+    record: TopicRecord,
+    validated_at: Instant,
+}
+
+/// All topics that a peer knows.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    local: BTreeMap<Topic, LocalTopic>,
+    directory: BTreeMap<Topic, Known>,
+    hosted: BTreeMap<Topic, SignedRecord>,
+    /// The last number of this peer's own streams. Survives the local topic: numbers of one life
+    /// are never used twice.
+    own_seq: BTreeMap<Topic, u64>,
+    /// Rises with each change of a subscription.
+    pub(crate) version: u64,
+}
+
+impl Topics {
+    pub(crate) fn get(&self, topic: &Topic) -> Option<&LocalTopic> {
+        self.local.get(topic)
+    }
+
+    pub(crate) fn get_mut(&mut self, topic: &Topic) -> Option<&mut LocalTopic> {
+        self.local.get_mut(topic)
+    }
+
+    /// The local topic, made if there is room.
+    pub(crate) fn enter(&mut self, topic: &Topic, config: &PeerConfig) -> Option<&mut LocalTopic> {
+        if !self.local.contains_key(topic) && self.local.len() >= config.topics_max {
+            return None;
+        }
+        let make = || LocalTopic::new(topic, config);
+        Some(self.local.entry(topic.clone()).or_insert_with(make))
+    }
+
+    /// This peer takes no part in the topic any more.
+    pub(crate) fn leave(&mut self, topic: &Topic) {
+        self.local.remove(topic);
+    }
+
+    /// Topics in which this peer takes part, by name.
+    pub(crate) fn local(&self) -> impl Iterator<Item = (&Topic, &LocalTopic)> {
+        self.local.iter()
+    }
+
+    pub(crate) fn local_mut(&mut self) -> impl Iterator<Item = (&Topic, &mut LocalTopic)> {
+        self.local.iter_mut()
+    }
+
+    /// The record of a topic that is not deleted, and when it was last known to be true.
+    pub(crate) fn live(&self, topic: &Topic) -> Option<(&TopicRecord, Instant)> {
+        let known = self.directory.get(topic)?;
+        (!known.record.deleted).then_some((&known.record, known.validated_at))
+    }
+
+    /// The newest record of a topic, deleted or not.
+    pub(crate) fn record(&self, topic: &Topic) -> Option<&TopicRecord> {
+        self.directory.get(topic).map(|known| &known.record)
+    }
+
+    /// Takes in a record whose signature was checked. Returns whether it is news.
+    pub(crate) fn learn(&mut self, now: Instant, record: &TopicRecord, topics_max: usize) -> bool {
+        if let Some(known) = self.directory.get_mut(&record.topic) {
+            let order = |r: &TopicRecord| (r.generation, core::cmp::Reverse(r.host), r.version);
+            if order(record) < order(&known.record) {
+                return false;
+            }
+            let news = *record != known.record;
+            *known = Known { record: record.clone(), validated_at: now };
+            return news;
+        }
+        if self.directory.len() >= topics_max {
+            self.make_room();
+        }
+        let known = Known { record: record.clone(), validated_at: now };
+        self.directory.insert(record.topic.clone(), known);
+        true
+    }
+
+    /// The seeds were asked again. That they know nothing of a topic is no evidence of its
+    /// deletion, which leaves a record.
+    pub(crate) fn confirm(&mut self, now: Instant, topic: &Topic) {
+        if let Some(known) = self.directory.get_mut(topic) {
+            known.validated_at = now;
+        }
+    }
+
+    /// Batches of this generation and older ones of the topic are void.
+    pub(crate) fn void_generation(&self, topic: &Topic) -> u64 {
+        let known = self.directory.get(topic).map(|known| &known.record);
+        known.map_or(0, |record| record.generation - u64::from(!record.deleted))
+    }
+
+    /// This peer hosts the topic.
+    pub(crate) fn host(&mut self, topic: &Topic, record: SignedRecord) {
+        self.hosted.insert(topic.clone(), record);
+    }
+
+    /// This peer hosts the topic no more.
+    pub(crate) fn unhost(&mut self, topic: &Topic) {
+        self.hosted.remove(topic);
+    }
+
+    /// Whether this peer hosts the topic.
+    pub(crate) fn hosts(&self, topic: &Topic) -> bool {
+        self.hosted.contains_key(topic)
+    }
+
+    /// Records of the topics that this peer hosts.
+    pub(crate) fn hosted(&self) -> impl Iterator<Item = &SignedRecord> {
+        self.hosted.values()
+    }
+
+    /// How many topics this peer hosts.
+    pub(crate) fn hosted_count(&self) -> usize {
+        self.hosted.len()
+    }
+
+    /// Reserves `count` numbers of this peer's stream of a topic; returns the first.
+    pub(crate) fn take_seq(&mut self, topic: &Topic, count: u64) -> u64 {
+        let last = self.own_seq.entry(topic.clone()).or_insert(0);
+        let first = *last + 1;
+        *last += count;
+        first
+    }
+
+    /// Whether this peer may publish to one more topic.
+    pub(crate) fn may_publish(&self, topic: &Topic, topics_max: usize) -> bool {
+        self.own_seq.contains_key(topic) || self.own_seq.len() < topics_max
+    }
+
+    /// A new life begins: numbers begin again.
+    pub(crate) fn restart_streams(&mut self) {
+        self.own_seq.clear();
+    }
+
+    /// Forgets a topic in which this peer takes no part, the longest unconfirmed.
+    fn make_room(&mut self) {
+        let idle = self.directory.iter().filter(|(topic, _)| {
+            !self.local.contains_key(*topic) && !self.hosted.contains_key(*topic)
+        });
+        let oldest =
+            idle.min_by_key(|(_, known)| known.validated_at).map(|(topic, _)| topic.clone());
+        if let Some(topic) = oldest {
+            self.directory.remove(&topic);
+        }
+    }
+}
+
+/// The short name of a topic in greetings.
+pub(crate) fn hash(topic: &Topic) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(topic.as_str().as_bytes()).as_bytes()[..8]);
+    u64::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(generation: u64, version: u64, host: u8, deleted: bool) -> TopicRecord {
+        let topic = Topic::new("t").expect("legal");
+        let host = NodeId([host; 32]);
+        TopicRecord { topic, generation, version, host, created_at_us: 0, deleted }
+    }
+
+    #[test]
+    fn the_newest_record_counts() {
+        let topic = Topic::new("t").expect("legal");
+        let mut topics = Topics::default();
+        assert!(topics.learn(Instant::ZERO, &record(1, 1, 1, false), 10));
+        assert_eq!(topics.void_generation(&topic), 0);
+        assert!(topics.learn(Instant::ZERO, &record(1, 2, 1, true), 10));
+        assert!(!topics.learn(Instant::ZERO, &record(1, 1, 1, false), 10));
+        assert!(topics.live(&topic).is_none());
+        assert_eq!(topics.void_generation(&topic), 1);
+        assert!(topics.learn(Instant::ZERO, &record(2, 1, 3, false), 10));
+        assert!(topics.learn(Instant::ZERO, &record(2, 1, 2, false), 10), "smaller host wins");
+        assert_eq!(topics.live(&topic).map(|(r, _)| r.host), Some(NodeId([2; 32])));
+        assert_eq!(topics.void_generation(&topic), 1);
+    }
+
+    #[test]
+    fn numbers_are_never_used_twice() {
+        let topic = Topic::new("t").expect("legal");
+        let mut topics = Topics::default();
+        assert_eq!(topics.take_seq(&topic, 3), 1);
+        topics.leave(&topic);
+        assert_eq!(topics.take_seq(&topic, 1), 4);
+        assert!(!topics.may_publish(&Topic::new("u").expect("legal"), 1));
+    }
+}
