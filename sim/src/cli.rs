@@ -26,6 +26,7 @@ pub enum Command {
         /// The number that decides everything that is random.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Flags of single runs.
         #[command(flatten)]
         common: Common,
     },
@@ -36,6 +37,7 @@ pub enum Command {
         /// A built-in scenario or the path of a TOML file.
         #[arg(long, default_value = "chaos")]
         scenario: String,
+        /// Flags of single runs.
         #[command(flatten)]
         common: Common,
     },
@@ -43,7 +45,7 @@ pub enum Command {
     Sweep {
         /// From the first number to the one after the last: 0..100.
         #[arg(value_parser = range)]
-        seeds: (u64, u64),
+        numbers: (u64, u64),
         /// A built-in scenario or the path of a TOML file.
         #[arg(long, default_value = "chaos")]
         scenario: String,
@@ -53,6 +55,7 @@ pub enum Command {
         /// Go on after a violation.
         #[arg(long)]
         keep_going: bool,
+        /// Sizes.
         #[command(flatten)]
         sizes: Sizes,
     },

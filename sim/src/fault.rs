@@ -29,7 +29,7 @@ pub enum What {
         /// With its disk.
         disk_lost: bool,
     },
-    /// A peer leaves in order.
+    /// A node leaves in order.
     Leave {
         /// Which.
         node: u32,
@@ -149,7 +149,7 @@ impl Draw<'_> {
         }
         self.fault(chaos.crash_seed_ppm, longest, |rng| crash(rng, 0, seeds));
         self.fault(chaos.leave_ppm, longest, |rng| What::Leave {
-            node: small(seeds + rng.below(peers)),
+            node: small(rng.below(seeds + peers)),
         });
         self.fault(chaos.pause_ppm, PAUSE_MS_MAX, |rng| What::Pause {
             node: small(rng.below(seeds + peers)),

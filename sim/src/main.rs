@@ -19,8 +19,8 @@ fn main() -> ExitCode {
         Command::Run { scenario, seed, common } | Command::Replay { seed, scenario, common } => {
             run(&scenario, seed, &common)
         }
-        Command::Sweep { seeds, scenario, jobs, keep_going, sizes } => {
-            sweep(&scenario, seeds, jobs, keep_going, sizes)
+        Command::Sweep { numbers, scenario, jobs, keep_going, sizes } => {
+            sweep(&scenario, numbers, jobs, keep_going, sizes)
         }
         Command::Compare { before, after } => compare(&before, &after),
         Command::Scenarios => {

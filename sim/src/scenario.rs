@@ -157,7 +157,7 @@ pub struct Chaos {
     /// A crash takes the disk along, of those that crash.
     #[serde(default)]
     pub disk_lost_ppm: u32,
-    /// A peer leaves in order, and is back later.
+    /// A node leaves in order, and is back later.
     #[serde(default)]
     pub leave_ppm: u32,
     /// A process is stopped for a while.

@@ -47,7 +47,7 @@ pub(super) enum Token {
     Fault(u32),
     /// A fault ends; for a node, if it is still in this life.
     Undo(u32, u32),
-    /// A peer that left ends its process.
+    /// A node that left ends its process.
     Stop(u32, u32),
     /// A death must be known by now.
     Delisted(u32),
@@ -341,7 +341,10 @@ impl Host<AnyNode> for Apps {
                 }
                 30
             }
-            node::Event::Seed(_) => 31,
+            node::Event::Seed(seed_event::Event::Left { request }) => {
+                self.answer(timers, node, request, Ok(Answer::Done));
+                31
+            }
         }
     }
 

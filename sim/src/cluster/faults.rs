@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidings_proto::peer::event::Command;
-use tidings_proto::{Instant, NodeId, Seed};
+use tidings_proto::{Instant, NodeId, Seed, seed};
 
 use super::apps::Token;
 use super::roster::{Disk, Request};
@@ -21,7 +21,7 @@ pub struct FaultCounts {
     pub peer_crashes: u64,
     /// Seeds that crashed.
     pub seed_crashes: u64,
-    /// Peers that left in order.
+    /// Nodes that left in order.
     pub leaves: u64,
     /// Nodes that were started again.
     pub restarts: u64,
@@ -149,12 +149,14 @@ impl Cluster<'_> {
         }
     }
 
-    /// The process of a peer that left ends.
+    /// The process of a node that left ends.
     pub(super) fn stop(&mut self, node: u32, life: u32) {
         let app = &self.world.host.apps[node as usize];
         if app.life == life && app.leaving && self.world.crash(node, Crash::Process) {
             self.world.host.ended(node);
-            self.died(node);
+            if !self.world.host.roster.is_seed(node) {
+                self.died(node);
+            }
         }
     }
 
@@ -198,7 +200,12 @@ impl Cluster<'_> {
         apps.apps[node as usize].leaving = true;
         let life = apps.apps[node as usize].life;
         let request = apps.request(now, node, Request::Leave);
-        self.world.command(node, node::Command::Peer(Command::Leave { request }));
+        let command = if apps.roster.is_seed(node) {
+            node::Command::Seed(seed::event::Command::Leave { request })
+        } else {
+            node::Command::Peer(Command::Leave { request })
+        };
+        self.world.command(node, command);
         // A driver waits for the goodbyes, but not for long.
         self.world.at(now + STOPPING, Token::Stop(node, life));
         true

@@ -39,14 +39,6 @@ pub(super) enum Durable {
 }
 
 impl AnyNode {
-    /// The peer, if it is one.
-    pub(super) fn peer(&self) -> Option<&Peer> {
-        match self {
-            Self::Peer(peer) => Some(peer),
-            Self::Seed(_) => None,
-        }
-    }
-
     /// The seed, if it is one.
     pub(super) fn seed(&self) -> Option<&Seed> {
         match self {
