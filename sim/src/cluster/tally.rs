@@ -6,8 +6,10 @@ use tidings_proto::wire::frame::Frame;
 
 use crate::wire::{self, KINDS};
 
-/// Three significant digits: 0.1% of error, 40 kB at most.
+/// Three significant digits: 0.1% of error, 200 kB.
 const DIGITS: u8 = 3;
+/// An hour: longer than any run that measures latency.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
 
 /// Counters and histograms.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl Tally {
     pub(super) fn new(from: Instant) -> Self {
         Self {
             from,
-            latency_us: Histogram::new(DIGITS).expect("three digits are legal"),
+            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS)
+                .expect("the bounds are legal"),
             hops: Box::new([0; 256]),
             batches: [0; 2],
             bytes: [0; KINDS.len()],
