@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Usage: scripts/test.sh [FILTER]
+#
+# Installs what the tests need, then checks format and lints and runs all tests, or only those
+# whose name contains FILTER. Ends with a line that says how it went.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case ${1:-} in
+    -h | --help) usage && exit 0 ;;
+    -*) fail "unknown argument '$1' (see --help)" 2 ;;
+esac
+filter=${1:-}
+started=$SECONDS
+
+missing() {
+    local why
+    command -v cargo >/dev/null ||
+        fail "Rust is missing: curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y"
+    command -v cc >/dev/null ||
+        fail "a C compiler is missing: apt-get install -y gcc, or the like"
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+    command -v rustup >/dev/null || fail "rustfmt and clippy are missing, and so is rustup"
+    why=$(rustup component add rustfmt clippy 2>&1) || fail "rustup cannot add components: $why"
+}
+
+step() {
+    note ""
+    note "== $1 (after $((SECONDS - started)) s)"
+    shift
+    "$@" || fail "FAILED after $((SECONDS - started)) s: $*"
+}
+
+cd "$root"
+missing
+step "format" cargo fmt --all -- --check
+step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+step "programs" cargo build --locked --bins -p tidings-seed -p tidings
+# The tests of whole clusters take the programs as they are now.
+export TIDINGS_TESTS_BUILT=1
+step "tests" cargo test --workspace --locked --no-fail-fast -- ${filter:+"$filter"}
+say ""
+say "OK: all checks and tests passed in $((SECONDS - started)) s"

@@ -1,0 +1,60 @@
+//! Where the programs under test are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Set by `scripts/test.sh`, which has built everything already.
+const BUILT: &str = "TIDINGS_TESTS_BUILT";
+
+/// The folder of the programs `seed` and `peer`: that of the running test, so `cargo test` tests
+/// debug builds and `cargo test --release` release builds.
+///
+/// The first call in a process brings them up to date; cargo's own lock keeps several test
+/// processes from building at once.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| find().expect("the programs under test can be built"))
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the workspace")
+}
+
+fn find() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("the path of the running test")?;
+    let folder = test
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
+        .and_then(Path::parent)
+        .context("a test runs from the deps folder of a target folder")?;
+    let there = ["seed", "peer"].iter().all(|name| folder.join(name).is_file());
+    if std::env::var_os(BUILT).is_none() || !there {
+        build(folder)?;
+    }
+    Ok(folder.to_owned())
+}
+
+fn build(folder: &Path) -> Result<()> {
+    let target = folder.parent().context("a profile folder is inside a target folder")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--quiet", "--bins"]);
+    cargo.args(["-p", "tidings-seed", "-p", "tidings", "--target-dir"]).arg(target);
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            cargo.args(["--profile", profile]);
+        }
+    }
+    let status = cargo.status().context("cargo can be run")?;
+    if !status.success() {
+        bail!("{cargo:?} ended with {status}");
+    }
+    Ok(())
+}

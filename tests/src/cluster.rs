@@ -1,0 +1,302 @@
+//! Seeds and peers that found each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::control::Control;
+use crate::node::{Node, Role, Spec};
+use crate::ports::Port;
+use crate::turn::{self, Turn};
+use crate::{binaries, http, wait};
+
+/// More nodes than this keep two cores busy while they join.
+const SMALL: usize = 16;
+/// A hundred peers are one overlay within this, on two busy cores.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a cluster shall be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    seeds: usize,
+    seeds_down: usize,
+    peers: usize,
+    alone: bool,
+    config: String,
+}
+
+impl Setup {
+    /// So many seeds and peers.
+    pub fn new(seeds: usize, peers: usize) -> Self {
+        Self { seeds, seeds_down: 0, peers, alone: seeds + peers > SMALL, config: String::new() }
+    }
+
+    /// No other cluster runs at the same time: for tests that measure time.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// The last `count` of the seeds are configured, but not started.
+    #[must_use]
+    pub fn seeds_down(mut self, count: usize) -> Self {
+        self.seeds_down = count;
+        self
+    }
+
+    /// Further TOML for the end of the config file.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config = toml.to_owned();
+        self
+    }
+
+    /// Starts everything, and does not wait for peers to find each other.
+    pub fn launch(self) -> Cluster {
+        let turn = if self.alone { turn::alone() } else { turn::shared() };
+        let parent = binaries::folder().join("tidings-tests");
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(parent);
+        let folder = folder.expect("the target folder can be written");
+        let ports = || -> Vec<_> { (0..self.seeds).map(|_| Port::free()).collect() };
+        let mut cluster = Cluster {
+            seeds: Vec::new(),
+            peers: Vec::new(),
+            folder,
+            seed_ports: ports(),
+            http_ports: ports(),
+            peers_made: 0,
+            _turn: turn,
+        };
+        fs::write(cluster.config(), cluster.config_text("local", &self.config))
+            .expect("the folder of the test can be written");
+        for number in 0..self.seeds - self.seeds_down {
+            let spec = cluster.seed_spec(number);
+            cluster.seeds.push(Node::spawn(spec));
+        }
+        for _ in 0..self.peers {
+            let spec = cluster.peer_spec();
+            cluster.peers.push(Node::spawn(spec));
+        }
+        cluster.seeds.iter_mut().chain(&mut cluster.peers).for_each(Node::ready);
+        cluster
+    }
+
+    /// Starts everything and waits until the overlay is whole.
+    pub fn start(self) -> Cluster {
+        let cluster = self.launch();
+        cluster.wait_whole();
+        cluster
+    }
+}
+
+/// Running seeds and peers. All are killed when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The seeds, in the order of the config file.
+    pub seeds: Vec<Node>,
+    /// The peers.
+    pub peers: Vec<Node>,
+    folder: TempDir,
+    seed_ports: Vec<Port>,
+    http_ports: Vec<Port>,
+    peers_made: usize,
+    _turn: Turn,
+}
+
+impl Cluster {
+    /// Starts so many seeds and peers and waits until every peer has joined a majority of the
+    /// seeds and the overlay is one.
+    pub fn start(seeds: usize, peers: usize) -> Self {
+        Setup::new(seeds, peers).start()
+    }
+
+    /// The folder of the cluster, removed at its end unless the test fails.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The config file of all nodes.
+    pub fn config(&self) -> PathBuf {
+        self.folder().join("config.toml")
+    }
+
+    /// The text of a config file for nodes of this cluster's seeds.
+    pub fn config_text(&self, name: &str, more: &str) -> String {
+        let mut text = format!("# Made by a test.\n[cluster]\nname = \"{name}\"  # comment\n");
+        for (seed, http) in self.seed_ports.iter().zip(&self.http_ports) {
+            let (seed, http) = (seed.address(), http.address());
+            text.push_str(&format!("\n[[seeds]]\naddr = \"{seed}\"\nhttp = \"{http}\"\n"));
+        }
+        text + more
+    }
+
+    /// Where the seeds are dialled, including those that are not started.
+    pub fn seed_addresses(&self) -> Vec<SocketAddr> {
+        self.seed_ports.iter().map(Port::address).collect()
+    }
+
+    /// How to start the seed of that number.
+    pub fn seed_spec(&self, number: usize) -> Spec {
+        Spec {
+            name: format!("seed-{number}"),
+            role: Role::Seed,
+            folder: self.folder().join(format!("seed-{number}")),
+            data: self.folder().join(format!("seed-{number}/data")),
+            config: self.config(),
+            listen: self.seed_ports[number].address(),
+            http: self.http_ports[number].address(),
+            flags: Vec::new(),
+        }
+    }
+
+    /// How to start one more peer.
+    pub fn peer_spec(&mut self) -> Spec {
+        let number = self.peers_made;
+        self.peers_made += 1;
+        Spec {
+            name: format!("peer-{number}"),
+            role: Role::Peer,
+            folder: self.folder().join(format!("peer-{number}")),
+            data: self.folder().join(format!("peer-{number}/data")),
+            config: self.config(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            http: (Ipv4Addr::LOCALHOST, 0).into(),
+            flags: Vec::new(),
+        }
+    }
+
+    /// Starts one more peer, waits until it serves, and returns its place in `peers`.
+    pub fn add_peer(&mut self) -> usize {
+        let spec = self.peer_spec();
+        self.peers.push(Node::start(spec));
+        self.peers.len() - 1
+    }
+
+    /// Waits until every peer has joined a majority of the seeds, and the peers are one overlay.
+    pub fn wait_whole(&self) {
+        let mut controls = self.controls();
+        wait::holds("every peer has joined a majority of the seeds", WHOLE_LIMIT, || {
+            controls.iter_mut().all(joined)
+        });
+        wait::holds("the peers are one overlay", WHOLE_LIMIT, || is_one(&self.neighbors()));
+    }
+
+    /// The neighbours of each peer, by id, in the order of `peers`.
+    pub fn neighbors(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let peers = self.peers.iter();
+        peers.map(|peer| (peer.id().to_owned(), neighbors(&mut peer.control()))).collect()
+    }
+
+    /// A connection to each peer.
+    pub fn controls(&self) -> Vec<Control> {
+        self.peers.iter().map(Node::control).collect()
+    }
+
+    /// Creates a topic at the first peer, subscribes all peers, and waits until each has a
+    /// neighbour that shares it.
+    pub fn topic(&self, topic: &str) -> Vec<Control> {
+        let mut controls = self.controls();
+        controls[0].create(topic);
+        controls.iter_mut().for_each(|control| control.subscribe(topic));
+        if controls.len() > 1 {
+            wait::holds("every subscriber has a neighbour for the topic", WHOLE_LIMIT, || {
+                controls.iter_mut().all(|control| topic_neighbors(control, topic) > 0)
+            });
+        }
+        controls
+    }
+
+    /// Waits until every running seed lists exactly these peers as alive.
+    pub fn wait_listed(&self, peers: &[&Node], limit: Duration) {
+        let expected: BTreeSet<_> = peers.iter().map(|peer| peer.id().to_owned()).collect();
+        wait::holds("every seed lists the live peers", limit, || {
+            self.seeds.iter().all(|seed| alive(seed).is_some_and(|found| found == expected))
+        });
+    }
+
+    /// Waits until every running seed lists all peers of this cluster as alive.
+    pub fn wait_all_listed(&self) {
+        self.wait_listed(&self.peers.iter().collect::<Vec<_>>(), WHOLE_LIMIT);
+    }
+
+    /// The events of that name in the logs of all peers, each with the place of the peer.
+    pub fn peer_events(&self, event: &str) -> Vec<(usize, crate::log::LogLine)> {
+        let peers = self.peers.iter().enumerate();
+        peers.flat_map(|(i, peer)| peer.events(event).into_iter().map(move |e| (i, e))).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.peers.clear();
+        self.seeds.clear();
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("--- logs are in {}", self.folder.path().display());
+        }
+    }
+}
+
+/// Whether a peer has joined a majority of the seeds.
+pub fn joined(control: &mut Control) -> bool {
+    let seeds = control.ok(&json!({"command": "seeds"}));
+    let number = |key: &str| seeds[key].as_u64().unwrap_or_else(|| panic!("no {key}: {seeds}"));
+    number("joined") >= number("quorum")
+}
+
+/// The ids of a peer's neighbours.
+pub fn neighbors(control: &mut Control) -> BTreeSet<String> {
+    let status = control.ok(&json!({"command": "status"}));
+    let neighbors = status["neighbors"].as_array().expect("status lists neighbours");
+    let ids = neighbors.iter().map(|neighbor| neighbor["node"].as_str().expect("an id"));
+    ids.map(str::to_owned).collect()
+}
+
+/// How many neighbours share a topic with a peer.
+pub fn topic_neighbors(control: &mut Control, topic: &str) -> u64 {
+    let status = control.ok(&json!({"command": "status"}));
+    let topics = status["topics"].as_array().expect("status lists topics");
+    let found = topics.iter().find(|item| item["topic"] == topic);
+    found.and_then(|item| item["neighbors"].as_u64()).unwrap_or(0)
+}
+
+/// The ids of the peers that a seed lists as alive; `None` when it does not answer.
+pub fn alive(seed: &Node) -> Option<BTreeSet<String>> {
+    let items = listed(seed)?;
+    let alive = items.iter().filter(|item| item["state"] == "alive");
+    Some(alive.filter_map(|item| Some(item["node"].as_str()?.to_owned())).collect())
+}
+
+/// What a seed lists of a peer; `None` when it does not list it.
+pub fn listing(seed: &Node, id: &str) -> Option<Value> {
+    listed(seed)?.into_iter().find(|item| item["node"] == id)
+}
+
+fn listed(seed: &Node) -> Option<Vec<Value>> {
+    let page = http::json(seed.http_address(), "/v1/peers?limit=1000").ok()?;
+    page["items"].as_array().cloned()
+}
+
+/// Whether each neighbour of a peer has that peer as a neighbour, and all are known.
+pub fn is_mutual(neighbors: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let in_return = |peer: &String, other| neighbors.get(other).is_some_and(|n| n.contains(peer));
+    neighbors.iter().all(|(peer, of)| of.iter().all(|other| in_return(peer, other)))
+}
+
+/// Whether one can get from each peer to each other one, from neighbour to neighbour.
+fn is_one(neighbors: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&String> = neighbors.keys().take(1).collect();
+    while let Some(peer) = next.pop() {
+        if reached.insert(peer) {
+            next.extend(neighbors.get(peer).into_iter().flatten());
+        }
+    }
+    neighbors.keys().all(|peer| reached.contains(peer))
+}

@@ -1,0 +1,24 @@
+//! What a cluster of real processes does, one behaviour a file.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_bytes;
+mod bad_config;
+mod bad_requests;
+mod cli;
+mod coverage;
+mod death;
+mod forged;
+mod framing;
+mod gossip;
+mod http;
+mod idle;
+mod join;
+mod late;
+mod links;
+mod occupied;
+mod real_input;
+mod restart;
+mod scripts;
+mod seeds_down;
+mod shutdown;
+mod topics;
