@@ -119,6 +119,17 @@ impl Default for RepairConfig {
     }
 }
 
+/// How batches spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Dissemination {
+    /// On a tree per origin, with announcements beside it.
+    #[default]
+    Trees,
+    /// On all links, with duplicate detection: the fastest and most wasteful way, to compare
+    /// with.
+    Flood,
+}
+
 /// Everything a peer is told.
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
@@ -136,6 +147,8 @@ pub struct PeerConfig {
     pub retention: RetentionConfig,
     /// How holes are filled.
     pub repair: RepairConfig,
+    /// How batches spread.
+    pub dissemination: Dissemination,
     /// Topics that this peer subscribes to, publishes to or knows of. Default 10,000 (design §9).
     pub topics_max: usize,
     /// Streams whose position is remembered, per topic. Default 65,536 (design §4.10).
@@ -158,6 +171,7 @@ impl PeerConfig {
             views: ViewsConfig::default(),
             retention: RetentionConfig::default(),
             repair: RepairConfig::default(),
+            dissemination: Dissemination::default(),
             topics_max: 10_000,
             streams_max: 65_536,
             request_timeout: Duration::from_secs(1),

@@ -54,9 +54,9 @@ impl Peer {
             if local.subscribed_at.is_none() || local.streams.len() == 0 {
                 continue;
             }
-            if let Some(&(link, _)) = pick(&local.links, 1, &mut self.rng).first() {
+            if let Some(to) = pick(&local.links, 1, &mut self.rng).first() {
                 let hash = local.streams.digest();
-                digests.push((link, Digest { topic: topic.clone(), hash }));
+                digests.push((to.link, Digest { topic: topic.clone(), hash }));
             }
         }
         for (link, digest) in digests {
@@ -177,7 +177,7 @@ impl Peer {
         let Some((ranges, age_max_ms)) = self.missing(topic, origin) else { return };
         let source = source.filter(|id| self.is_neighbor(*id)).or_else(|| {
             let local = self.topics.get(topic)?;
-            pick(&local.links, 1, &mut self.rng).first().map(|(link, _)| *link)
+            pick(&local.links, 1, &mut self.rng).first().map(|link| link.link)
         });
         let Some(link) = source else { return };
         let request = self.requests.next_id();

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::Peer;
+use super::announced::Wanted;
 use super::event::{Answer, Event, Notice};
 use super::links::Phase;
 use super::streams::{Ready, Reception, is_after};
+use super::topics::TopicLink;
 use super::trees;
+use crate::config::Dissemination;
 use crate::id::{LinkId, NodeId, Origin, RequestId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
-use crate::wire::frame::{BatchFrame, Cause, Frame};
+use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
 use crate::wire::record::{Record, SignedRecord};
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
@@ -25,7 +28,7 @@ impl Peer {
             return self.violation(id, "batch out of turn");
         }
         let from = link.node;
-        let BatchFrame { cause, hop, age_ms, batch, .. } = frame;
+        let BatchFrame { cause, hop, tree, age_ms, batch } = frame;
         let header = batch.header();
         let (topic, origin) = (header.topic.clone(), header.origin);
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
@@ -41,6 +44,9 @@ impl Peer {
         }
         if local.streams.is_duplicate(&batch) {
             self.stats.batches_duplicate += 1;
+            if cause == Cause::Push {
+                self.on_duplicate(id, &batch, hop, tree);
+            }
             return;
         }
         if !local.streams.contains(&origin) && header.published_at_us < oldest {
@@ -65,8 +71,10 @@ impl Peer {
                 if cause == Cause::Pull && !history {
                     self.tell_repaired(&batch, from);
                 }
+                let wanted = self.take_wanted(&batch);
                 if cause == Cause::Push || !history {
-                    self.forward(&batch, Some(id), hop.saturating_add(1), published);
+                    let from = Some((id, cause));
+                    self.forward(&batch, from, hop.saturating_add(1), published, wanted);
                 }
                 self.deliver(ready);
                 self.look_for_holes(&topic, origin, id);
@@ -77,10 +85,9 @@ impl Peer {
                 let last = batch.header().last_seq();
                 self.note_high(&topic, origin, last, id);
             }
-            Reception::Overlap => {
-                self.stats.batches_overlapping += 1;
-                self.violation(id, "two batches for one number");
-            }
+            // The origin signed two batches for one number. Its fault, not that of the link, which
+            // may have seen the other one only.
+            Reception::Overlap => self.stats.batches_overlapping += 1,
         }
     }
 
@@ -99,19 +106,59 @@ impl Peer {
         self.wall_us(self.now).saturating_sub(kept)
     }
 
-    /// Sends a batch on.
-    fn forward(&mut self, batch: &Arc<Batch>, from: Option<LinkId>, hop: u8, published: Instant) {
+    /// Sends a batch on: pushes it on the links of its tree, announces it on the others. Returns
+    /// on how many links it was pushed.
+    fn forward(
+        &mut self,
+        batch: &Arc<Batch>,
+        from: Option<(LinkId, Cause)>,
+        hop: u8,
+        published: Instant,
+        wanted: Option<Wanted>,
+    ) -> u32 {
         let header = batch.header();
-        let Some(local) = self.topics.get(&header.topic) else { return };
-        let class = if from.is_some() { Class::Forward } else { Class::Own };
-        let age_ms = self.now.millis_since(published);
-        for link in trees::eager(&local.links, from, &header.origin.node) {
-            self.stats.batches_pushed += 1;
-            self.stats.batch_bytes_sent += batch.bytes().len() as u64;
-            let batch = Arc::clone(batch);
-            let frame = BatchFrame { cause: Cause::Push, hop, tree: 0, age_ms, batch };
-            self.out.send(link, class, Frame::Batch(frame));
+        let Some(local) = self.topics.get_mut(&header.topic) else { return 0 };
+        let origin = trees::short(&header.origin);
+        let have = wanted.as_ref().map_or(0, |wanted| wanted.slots);
+        let slot = from.and_then(|(link, _)| local.slot(link));
+        let parent = slot.filter(|_| from.is_some_and(|(_, cause)| cause == Cause::Push));
+        let mut route = local.trees.route(origin, parent, have);
+        if self.config.dissemination == Dissemination::Flood {
+            route.lazy = 0;
         }
+        let mut pushes_left = if from.is_none() { trees::OWN_PUSHES_MIN } else { 0 };
+        let mut pushed = 0;
+        let age_ms = self.now.millis_since(published);
+        let class = if from.is_some() { Class::Forward } else { Class::Own };
+        // Eager links first, so that an origin pushes on lazy ones only for want of others.
+        let lazy = |link: &TopicLink| route.lazy & trees::slot_bit(link.slot) != 0;
+        let (lazy, eager): (Vec<TopicLink>, Vec<TopicLink>) =
+            local.links.iter().copied().partition(lazy);
+        for link in eager.iter().chain(&lazy) {
+            let needless = have & trees::slot_bit(link.slot) != 0
+                || link.node == header.origin.node
+                || from.is_some_and(|(from, _)| from == link.link);
+            if needless {
+                continue;
+            }
+            if route.lazy & trees::slot_bit(link.slot) == 0 || pushes_left > 0 {
+                pushes_left = pushes_left.saturating_sub(1);
+                pushed += 1;
+                let (tree, batch) = (route.tree, Arc::clone(batch));
+                let frame = BatchFrame { cause: Cause::Push, hop, tree, age_ms, batch };
+                self.out.send(link.link, class, Frame::Batch(frame));
+            } else {
+                let name = BatchName { origin, first_seq: header.first_seq };
+                let key = (link.link, header.topic.clone());
+                self.announcements.entry(key).or_default().push(name);
+            }
+        }
+        self.stats.batches_pushed += u64::from(pushed);
+        self.stats.batch_bytes_sent += u64::from(pushed) * batch.bytes().len() as u64;
+        if let Some(parent) = parent {
+            self.shorten(&header.topic, origin, parent, wanted.as_ref());
+        }
+        pushed
     }
 
     /// Hands batches to the application, or takes in the protocol's own news.
@@ -186,9 +233,6 @@ impl Peer {
             local.retention.insert(now, &batch, now, &self.config.retention);
             self.deliver(ready);
         }
-        let before = self.stats.batches_pushed;
-        self.forward(&batch, None, 1, now);
-        let reached = u32::try_from(self.stats.batches_pushed - before).unwrap_or(u32::MAX);
-        (first_seq, reached)
+        (first_seq, self.forward(&batch, None, 1, now, None))
     }
 }

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use core::time::Duration;
+
 use crate::id::{DialId, LinkId, NodeId, Topic};
 use crate::peer::liveness::Liveness;
 use crate::time::Instant;
 use crate::wire::frame::{Mode, PeerEntry};
+
+/// The round trip of a link until its first ping is answered. Guess: a continent.
+const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
 /// One link.
 #[derive(Debug)]
@@ -31,6 +36,12 @@ pub(crate) struct Link {
     pub(crate) suspect_since: Option<Instant>,
     /// What the other end wants of topics.
     pub(crate) interests: BTreeMap<Topic, Mode>,
+    /// Its place in sets of links, while it is active.
+    pub(crate) slot: u8,
+    /// The smoothed round trip of its pings.
+    pub(crate) round_trip: Duration,
+    /// When a prune was last sent on it.
+    pub(crate) pruned_at: Instant,
     /// Frames were shed: the other end must be told what it may have missed.
     pub(crate) shed: bool,
 }
@@ -67,6 +78,17 @@ pub(crate) struct Links {
     dials: BTreeMap<DialId, Intent>,
 }
 
+impl Link {
+    /// A ping sent at `sent` was answered.
+    pub(crate) fn measured(&mut self, now: Instant, sent: Instant) {
+        let sample = now.since(sent);
+        self.round_trip = match self.round_trip {
+            ROUND_TRIP_GUESS => sample,
+            smoothed => (smoothed * 7 + sample) / 8,
+        };
+    }
+}
+
 impl Links {
     /// A connection stands.
     pub(crate) fn insert(
@@ -88,6 +110,9 @@ impl Links {
             name: String::new(),
             suspect_since: None,
             interests: BTreeMap::new(),
+            slot: 0,
+            round_trip: ROUND_TRIP_GUESS,
+            pruned_at: Instant::ZERO,
             shed: false,
         };
         self.links.insert(id, link);
@@ -127,6 +152,15 @@ impl Links {
     pub(crate) fn claim(&mut self, id: LinkId) {
         if let Some(link) = self.links.get(&id) {
             self.neighbors.insert(link.node, id);
+        }
+    }
+
+    /// Both ends accepted: the link gets a slot.
+    pub(crate) fn activate(&mut self, id: LinkId) {
+        let taken = self.active().fold(0u64, |taken, (_, link)| taken | 1 << (link.slot & 63));
+        if let Some(link) = self.links.get_mut(&id) {
+            link.phase = Phase::Active;
+            link.slot = u8::try_from(taken.trailing_ones().min(63)).unwrap_or(63);
         }
     }
 

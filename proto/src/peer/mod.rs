@@ -1,19 +1,21 @@
 //! The role that carries messages.
 //!
 //! Rules, one a file, know nothing of each other: [`liveness`], [`streams`], [`retention`],
-//! [`trees`], [`publish`], [`repair`], [`views`], [`rendezvous`], [`requests`], [`topics`],
+//! [`trees`], [`announced`], [`publish`], [`repair`], [`views`], [`rendezvous`], [`requests`], [`topics`],
 //! [`links`]. What happens to a peer is told in flows that compose them: [`handshake`] (a link
 //! becomes a neighbour), [`neighbors`] (finding, losing and suspecting them), [`gossip`] (batches
-//! in and out), [`catch_up`] (heads, digests, pulls), [`registration`] (sessions with seeds and
+//! in and out), [`grafting`] (trees and announcements), [`catch_up`] (heads, digests, pulls), [`registration`] (sessions with seeds and
 //! their answers) and [`commands`] (what the application asks). This file holds the parts
 //! together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod status;
 
+mod announced;
 mod catch_up;
 mod commands;
 mod gossip;
+mod grafting;
 mod handshake;
 mod links;
 mod liveness;
@@ -45,7 +47,8 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
 use crate::time::Instant;
-use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::frame::{BatchName, Frame, PeerEntry};
+use announced::Announced;
 use event::{Command, Durable, Event};
 use links::{Intent, Links};
 use neighbors::Suspect;
@@ -78,6 +81,8 @@ pub struct Peer {
     topics: Topics,
     publisher: Publisher,
     repair: Repair,
+    announced: Announced,
+    announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
     rendezvous: Rendezvous,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
@@ -113,6 +118,8 @@ impl Peer {
             topics: Topics::default(),
             publisher: Publisher::default(),
             repair: Repair::default(),
+            announced: Announced::default(),
+            announcements: BTreeMap::new(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
@@ -196,7 +203,7 @@ impl Peer {
             Frame::Hello(hello) => self.on_hello(id, *hello),
             Frame::Goodbye(goodbye) => self.on_goodbye(id, goodbye),
             Frame::Ping(nonce) => self.out.control(id, Frame::Pong(nonce)),
-            Frame::Pong(_) => {}
+            Frame::Pong(nonce) => self.on_pong(id, nonce),
             Frame::Accept => self.on_accept(id),
             Frame::Refuse(alternatives) => self.on_refuse(id, &alternatives),
             Frame::Interests(interests) => self.on_interests(id, interests),
@@ -206,6 +213,10 @@ impl Peer {
             Frame::Heads(heads) => self.on_heads(id, heads),
             Frame::Pull(pull) => self.on_pull(id, &pull),
             Frame::PullDone(done) => self.on_pull_done(id, &done),
+            Frame::Announce(announce) => self.on_announce(id, &announce),
+            Frame::Prune(prune) => self.on_prune(id, &prune),
+            Frame::Graft(graft) => self.on_graft(id, &graft),
+            Frame::GraftAll(topic) => self.on_graft_all(id, &topic),
             from_seed => self.on_seed_frame(id, from_seed),
         }
     }
@@ -232,6 +243,7 @@ impl Peer {
         self.tend_sessions();
         self.expire_requests();
         self.expire_waiting();
+        self.graft_due();
         self.repair_due();
     }
 }
@@ -275,6 +287,7 @@ impl Machine for Peer {
             return Some(output);
         }
         self.flush_publications();
+        self.flush_announcements();
         self.out.pop()
     }
 
@@ -288,6 +301,7 @@ impl Machine for Peer {
             self.requests.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),
+            self.announced.next_deadline(),
         ];
         fixed.into_iter().chain(moving.into_iter().flatten()).min()
     }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::event::{Durable, Notice};
 use super::links::Phase;
 use super::liveness::Verdict;
+use super::topics::TopicLink;
 use super::{Intent, Peer};
 use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::Class;
@@ -58,9 +59,9 @@ impl Peer {
 
     /// Both ends accepted.
     pub(super) fn activate(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(id) else { return };
+        let Some(link) = self.links.get(id) else { return };
         let Some(peer) = link.peer else { return };
-        link.phase = Phase::Active;
+        self.links.activate(id);
         self.stats.links_opened += 1;
         self.views.forget(&peer.node);
         self.views.note_changed();
@@ -72,6 +73,7 @@ impl Peer {
             .map(|(topic, local)| Interest { topic: topic.clone(), mode: local.mode() })
             .filter(|interest| interest.mode != Mode::None)
             .collect();
+        self.out.control(id, Frame::Ping(self.now.as_micros()));
         for chunk in interests.chunks(INTERESTS_MAX) {
             self.out.control(id, Frame::Interests(chunk.to_vec()));
         }
@@ -107,12 +109,26 @@ impl Peer {
     fn share_topic(&mut self, id: LinkId, topic: &Topic, mode: Mode) {
         let Some(link) = self.links.get(id) else { return };
         let wants = mode == Mode::Subscribes && link.suspect_since.is_none();
-        let node = link.node;
+        if !wants {
+            return self.part(id, topic);
+        }
+        let new = TopicLink { link: id, node: link.node, slot: link.slot };
         let Some(local) = self.topics.get_mut(topic) else { return };
-        if local.set_link(id, node, wants) && wants {
+        let first = local.links.is_empty() && local.subscribed_at.is_some();
+        if local.add_link(new) {
             self.send_heads(id, topic, true);
             self.release_waiting(topic);
+            if first {
+                self.out.control(id, Frame::GraftAll(topic.clone()));
+            }
         }
+    }
+
+    /// Takes the link out of the topic. What came over it comes over others from now on.
+    fn part(&mut self, id: LinkId, topic: &Topic) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let promoted = local.remove_link(id);
+        self.promote(topic, &promoted);
     }
 
     /// Takes the link into all topics that both ends want.
@@ -160,9 +176,7 @@ impl Peer {
         }
         let Some(link) = self.links.remove(id) else { return };
         for topic in link.interests.keys() {
-            if let Some(local) = self.topics.get_mut(topic) {
-                local.set_link(id, link.node, false);
-            }
+            self.part(id, topic);
         }
         if link.phase != Phase::Active {
             return;
@@ -224,12 +238,10 @@ impl Peer {
             return self.drop_link(id, Reason::Suspect, &cause);
         }
         link.suspect_since = Some(self.now);
-        let (node, Some(peer)) = (link.node, link.peer) else { return };
+        let Some(peer) = link.peer else { return };
         let topics: Vec<_> = link.interests.keys().cloned().collect();
         for topic in topics {
-            if let Some(local) = self.topics.get_mut(&topic) {
-                local.set_link(id, node, false);
-            }
+            self.part(id, &topic);
         }
         let neighbors = self.links.healthy().count();
         self.out.notice(Notice::NeighborDown { peer, cause: cause.clone(), neighbors });

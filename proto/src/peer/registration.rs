@@ -1,10 +1,12 @@
 //! Sessions with seeds: joining, renewing, asking.
 
+use std::collections::BTreeSet;
+
 use super::Peer;
 use super::event::{Answer, CommandError, Event, Notice};
 use super::links::{Intent, Phase};
 use super::requests::{Goal, Pending};
-use crate::id::{DialId, Incarnation, LinkId, RequestId, Topic};
+use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
 use crate::wire::frame::{
     Dead, Found, Frame, Lookup, PeerEntry, PeerItem, PeerState, Put, PutDone, RECORDS_MAX, Reason,
     Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
@@ -111,9 +113,29 @@ impl Peer {
                 let answer = Answer::Topics { total: page.total, items: page.items };
                 self.on_page(id, page.request, answer);
             }
-            Frame::Dead(Dead { node, incarnation, .. }) => self.on_declared_dead(node, incarnation),
+            Frame::Dead(dead) if self.is_majority(&dead) => {
+                self.on_declared_dead(dead.node, dead.incarnation);
+            }
+            Frame::Dead(_) => self.violation(id, "a verdict without a majority"),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
+    }
+
+    /// Whether a majority of different voters signed this verdict.
+    fn is_majority(&self, dead: &Dead) -> bool {
+        let scheme = self.config.identity.scheme;
+        let voter = |signed: &SignedRecord| match &signed.record {
+            Record::DeathVote(vote)
+                if vote.node == dead.node
+                    && vote.incarnation >= dead.incarnation
+                    && signed.verify(scheme) =>
+            {
+                Some(vote.voter)
+            }
+            _ => None,
+        };
+        let voters: BTreeSet<NodeId> = dead.votes.iter().filter_map(voter).collect();
+        voters.len() >= self.rendezvous.quorum()
     }
 
     fn on_registered(&mut self, id: LinkId, registered: &Registered) {

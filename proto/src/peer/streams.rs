@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::Origin;
+use crate::peer::trees::short;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
 use crate::wire::frame::Range;
@@ -42,6 +43,8 @@ pub(crate) struct Stream {
     /// Received beyond `next`, by first number.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
+    /// Something was delivered: all that follows is, for an application may see no silent hole.
+    delivering: bool,
     /// The highest number that somebody is known to have.
     known_high: u64,
     used: u64,
@@ -141,7 +144,9 @@ impl Stream {
         }
         if self.next == Some(first) && self.held.is_empty() {
             self.next = Some(last.saturating_add(1));
-            let ready = if deliver { vec![(Arc::clone(batch), first)] } else { Vec::new() };
+            self.delivering |= deliver;
+            let ready =
+                if self.delivering { vec![(Arc::clone(batch), first)] } else { Vec::new() };
             return Reception::New(ready);
         }
         let size = batch.bytes().len();
@@ -166,7 +171,8 @@ impl Stream {
             if last < next {
                 continue;
             }
-            if held.deliver {
+            self.delivering |= held.deliver;
+            if self.delivering {
                 ready.push((held.batch, next));
             }
             self.next = Some(last.saturating_add(1));
@@ -179,6 +185,8 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) struct Streams {
     streams: BTreeMap<Origin, Stream>,
+    /// Origins by the short names that announcements use.
+    names: BTreeMap<u64, Origin>,
     /// Eviction order, oldest use first; entries are renewed lazily.
     order: VecDeque<(Origin, u64)>,
     uses: u64,
@@ -188,7 +196,13 @@ pub(crate) struct Streams {
 impl Streams {
     /// No stream yet; at most `streams_max` are remembered.
     pub(crate) fn new(streams_max: usize) -> Self {
-        Self { streams: BTreeMap::new(), order: VecDeque::new(), uses: 0, streams_max }
+        Self {
+            streams: BTreeMap::new(),
+            names: BTreeMap::new(),
+            order: VecDeque::new(),
+            uses: 0,
+            streams_max,
+        }
     }
 
     /// A stream, if known.
@@ -215,6 +229,18 @@ impl Streams {
     /// How many streams are known.
     pub(crate) fn len(&self) -> usize {
         self.streams.len()
+    }
+
+    /// The origin with a short name.
+    pub(crate) fn named(&self, name: u64) -> Option<Origin> {
+        self.names.get(&name).copied()
+    }
+
+    /// Whether the batch that begins with this number was received.
+    pub(crate) fn has(&self, origin: &Origin, first_seq: u64) -> bool {
+        self.streams.get(origin).is_some_and(|stream| {
+            stream.next.is_some_and(|next| first_seq < next) || stream.held.contains_key(&first_seq)
+        })
     }
 
     /// Whether this batch was received before. Cheap: asked before the signature is checked.
@@ -258,6 +284,7 @@ impl Streams {
     pub(crate) fn enter(&mut self, origin: Origin, begin: Option<u64>) -> &mut Stream {
         if !self.streams.contains_key(&origin) {
             self.make_room();
+            self.names.insert(short(&origin), origin);
             self.order.push_back((origin, self.uses));
         }
         self.uses += 1;
@@ -266,6 +293,7 @@ impl Streams {
             next: begin,
             held: BTreeMap::new(),
             held_bytes: 0,
+            delivering: false,
             known_high: 0,
             used,
         });
@@ -282,6 +310,7 @@ impl Streams {
                     self.order.push_back((origin, stream.used));
                 }
                 _ => {
+                    self.names.remove(&short(&origin));
                     self.streams.remove(&origin);
                 }
             }

@@ -8,6 +8,7 @@ use crate::config::PeerConfig;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
+use crate::peer::trees::Trees;
 use crate::time::Instant;
 use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
 use crate::wire::record::{SignedRecord, TopicRecord};
@@ -28,7 +29,7 @@ pub(crate) struct LocalTopic {
     /// The application publishes to it, at least until then.
     pub(crate) publishing_until: Option<Instant>,
     /// Neighbours that subscribe, in order of their links.
-    pub(crate) links: Vec<(LinkId, NodeId)>,
+    pub(crate) links: Vec<TopicLink>,
     /// Subscribers that seeds named and that are not linked yet.
     pub(crate) candidates: Vec<PeerEntry>,
     /// How many subscribers there are beside this peer, when a seed has said so.
@@ -39,8 +40,21 @@ pub(crate) struct LocalTopic {
     pub(crate) alone_until: Instant,
     /// Positions in its streams.
     pub(crate) streams: Streams,
+    /// Which links carry its batches on.
+    pub(crate) trees: Trees,
     /// Recent batches.
     pub(crate) retention: Retention,
+}
+
+/// A neighbour that subscribes to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopicLink {
+    /// The link.
+    pub(crate) link: LinkId,
+    /// Who is at the other end.
+    pub(crate) node: NodeId,
+    /// The link's place in sets of links.
+    pub(crate) slot: u8,
 }
 
 impl LocalTopic {
@@ -56,6 +70,7 @@ impl LocalTopic {
             sample_at: Instant::ZERO,
             alone_until: Instant::ZERO,
             streams: Streams::new(config.streams_max),
+            trees: Trees::new(config.streams_max),
             retention: Retention::default(),
         }
     }
@@ -85,27 +100,45 @@ impl LocalTopic {
     pub(crate) fn offer(&mut self, peers: &[PeerEntry], own: &NodeId) {
         for peer in peers {
             let known = self.candidates.iter().any(|candidate| candidate.node == peer.node)
-                || self.links.iter().any(|(_, node)| *node == peer.node);
+                || self.links.iter().any(|link| link.node == peer.node);
             if !known && peer.node != *own && self.candidates.len() < SAMPLE_MAX {
                 self.candidates.push(*peer);
             }
         }
     }
 
-    /// A link wants the topic, or no longer does. Returns whether that is a change.
-    pub(crate) fn set_link(&mut self, link: LinkId, node: NodeId, wants: bool) -> bool {
-        match (self.links.binary_search(&(link, node)), wants) {
-            (Err(at), true) => {
-                self.links.insert(at, (link, node));
-                self.candidates.retain(|candidate| candidate.node != node);
-                true
-            }
-            (Ok(at), false) => {
-                self.links.remove(at);
-                true
-            }
-            _ => false,
-        }
+    /// A link wants the topic. Returns whether that is news.
+    pub(crate) fn add_link(&mut self, new: TopicLink) -> bool {
+        let Err(at) = self.links.binary_search_by_key(&new.link, |link| link.link) else {
+            return false;
+        };
+        self.links.insert(at, new);
+        self.candidates.retain(|candidate| candidate.node != new.node);
+        self.trees.link_up(new.slot);
+        true
+    }
+
+    /// A link does not want the topic any more. Returns origins that it was the parent for, each
+    /// with the link that takes its place.
+    pub(crate) fn remove_link(&mut self, gone: LinkId) -> Vec<(u64, LinkId)> {
+        let Ok(at) = self.links.binary_search_by_key(&gone, |link| link.link) else {
+            return Vec::new();
+        };
+        let slot = self.links.remove(at).slot;
+        let promoted = self.trees.link_down(slot);
+        let with_link = |(origin, slot)| Some((origin, self.by_slot(slot)?));
+        promoted.into_iter().filter_map(with_link).collect()
+    }
+
+    /// The link with a slot.
+    pub(crate) fn by_slot(&self, slot: u8) -> Option<LinkId> {
+        self.links.iter().find(|link| link.slot == slot).map(|link| link.link)
+    }
+
+    /// The slot of a link.
+    pub(crate) fn slot(&self, link: LinkId) -> Option<u8> {
+        let at = self.links.binary_search_by_key(&link, |link| link.link).ok()?;
+        Some(self.links[at].slot)
     }
 }
 

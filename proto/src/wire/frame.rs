@@ -23,6 +23,8 @@ pub const INTERESTS_MAX: usize = 128;
 pub const HEADS_MAX: usize = 900;
 /// The most ranges in one pull.
 pub const RANGES_MAX: usize = 256;
+/// The most batches or origins in an announcement or a graft.
+pub const NAMES_MAX: usize = 1_000;
 /// The most records in one frame.
 pub const RECORDS_MAX: usize = 128;
 /// The most leases in one frame.
@@ -112,6 +114,15 @@ pub enum Frame {
     TableDigest([u8; 32]),
     /// Seed to seed: send all records.
     RecordsRequest,
+
+    /// Batches that the sender has and does not push on this link. Graft what does not come.
+    Announce(Announce),
+    /// Push no more of this origin's batches on this link: announce them.
+    Prune(Prune),
+    /// Push batches of these origins on this link, and send those that are named now.
+    Graft(Graft),
+    /// Push everything of the topic on this link: the sender has just come.
+    GraftAll(Topic),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
@@ -522,6 +533,55 @@ pub struct Lease {
     pub incarnation: Incarnation,
     /// The rest of the lease, in milliseconds.
     pub remaining_ms: u32,
+}
+
+/// A batch by short names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchName {
+    /// The first 64 bits of the BLAKE3 hash of the origin's key and incarnation.
+    pub origin: u64,
+    /// The first sequence number.
+    pub first_seq: u64,
+}
+
+/// Batches that can be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The topic.
+    pub topic: Topic,
+    /// At most [`NAMES_MAX`].
+    pub batches: Vec<BatchName>,
+}
+
+/// A link becomes lazy for a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prune {
+    /// The topic.
+    pub topic: Topic,
+    /// Short name of the origin.
+    pub origin: u64,
+    /// The tree that the duplicate came on: a bucket, or 255 for the origin's own.
+    pub tree: u8,
+}
+
+/// One origin of a graft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraftItem {
+    /// Short name of the origin.
+    pub origin: u64,
+    /// A bucket, or 255 for the origin's own tree.
+    pub tree: u8,
+    /// The batch to send now; 0 for none.
+    pub first_seq: u64,
+}
+
+/// A link becomes eager for trees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graft {
+    /// The topic.
+    pub topic: Topic,
+    /// At most [`NAMES_MAX`].
+    pub items: Vec<GraftItem>,
 }
 
 /// Why a batch was sent.

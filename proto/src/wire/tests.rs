@@ -85,6 +85,8 @@ fn golden_bytes_of_control_frames() {
     let bye = Frame::Goodbye(Goodbye { reason: Reason::Leaving, text: "x".into() });
     assert_eq!(&bytes_of(&bye)[..], [0, 0, 0, 4, 1, 0, 1, b'x']);
     assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
+    let topic = Topic::new("a").expect("legal");
+    assert_eq!(&bytes_of(&Frame::GraftAll(topic))[..], [0, 0, 0, 3, 36, 1, b'a']);
 }
 
 #[test]

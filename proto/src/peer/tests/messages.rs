@@ -31,6 +31,45 @@ fn a_publication_reaches_every_subscriber_once() {
 }
 
 #[test]
+fn a_warm_origin_sends_nothing_twice() {
+    let mut rig = rig_with_subscribers(20);
+    let duplicates =
+        |rig: &Rig| -> u64 { rig.peers.iter().map(|peer| peer.stats().batches_duplicate).sum() };
+    for n in 0..20 {
+        rig.publish(3, &n.to_string()).expect("published");
+        rig.run(100);
+    }
+    let before = duplicates(&rig);
+    for n in 20..60 {
+        rig.publish(3, &n.to_string()).expect("published");
+        rig.run(100);
+    }
+    let expected: Vec<_> = (0..60).map(|n| n.to_string()).collect();
+    (0..20).for_each(|n| assert_eq!(rig.bodies(n), expected, "peer {n}"));
+    assert!(duplicates(&rig) - before <= 4, "{} duplicates", duplicates(&rig) - before);
+}
+
+#[test]
+fn survivors_of_silent_crashes_miss_nothing() {
+    let mut rig = rig_with_subscribers(20);
+    for n in 0..10 {
+        rig.publish(3, &n.to_string()).expect("published");
+        rig.run(50);
+    }
+    rig.stopped.extend([5, 9, 11, 12, 17]);
+    for n in 10..40 {
+        rig.publish(3, &n.to_string()).expect("published");
+        rig.run(50);
+    }
+    rig.run(500);
+    let expected: Vec<_> = (0..40).map(|n| n.to_string()).collect();
+    for n in (0..20).filter(|n| !rig.stopped.contains(n)) {
+        assert_eq!(rig.bodies(n), expected, "peer {n}");
+    }
+    assert!(rig.peers.iter().any(|peer| peer.stats().grafts_sent > 0));
+}
+
+#[test]
 fn what_comes_together_leaves_in_one_batch() {
     let mut rig = rig_with_subscribers(3);
     for n in 0..300_u64 {

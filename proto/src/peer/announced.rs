@@ -1,0 +1,156 @@
+//! Batches that neighbours announced and that have not come: when to graft them from whom.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{LinkId, Topic};
+use crate::time::Instant;
+
+/// The most announced batches waited for at once. More than a second of the fastest publisher;
+/// what is beyond is found by the next digest.
+pub(crate) const WANTED_MAX: usize = 65_536;
+/// The most announcers remembered per batch (design §4.12: three are tried, then anybody).
+const ANNOUNCERS_MAX: usize = 3;
+/// Added to two round trips before the next announcer is tried (design §4.12).
+const RETRY_EXTRA: Duration = Duration::from_millis(10);
+
+/// An announced batch: hash of its topic, short name of its origin, its first number.
+pub(crate) type Key = (u64, u64, u64);
+
+/// A batch that was announced and has not come.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Its topic.
+    pub(crate) topic: Topic,
+    /// Who announced it, first to last, and has not been asked.
+    announcers: Vec<(LinkId, u8)>,
+    /// All links that announced it.
+    pub(crate) slots: u64,
+    /// The first announcer.
+    pub(crate) first: u8,
+    /// When it was announced first.
+    pub(crate) since: Instant,
+    due: Instant,
+}
+
+/// A batch whose time has come.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// The batch.
+    pub(crate) key: Key,
+    /// Its topic.
+    pub(crate) topic: Topic,
+    /// Whom to graft it from; `None` when nobody is left, and the batch is then forgotten here.
+    pub(crate) announcer: Option<(LinkId, u8)>,
+}
+
+/// All announced batches that have not come.
+#[derive(Debug, Default)]
+pub(crate) struct Announced {
+    wanted: BTreeMap<Key, Wanted>,
+    due: BTreeSet<(Instant, Key)>,
+}
+
+impl Announced {
+    /// A neighbour announced a batch that is not here. It is grafted `after` this time.
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        key: Key,
+        topic: &Topic,
+        link: (LinkId, u8),
+        after: Duration,
+    ) {
+        let bit = super::trees::slot_bit(link.1);
+        if let Some(wanted) = self.wanted.get_mut(&key) {
+            if wanted.announcers.len() < ANNOUNCERS_MAX && wanted.slots & bit == 0 {
+                wanted.announcers.push(link);
+            }
+            wanted.slots |= bit;
+            return;
+        }
+        if self.wanted.len() >= WANTED_MAX {
+            return;
+        }
+        let due = now + after;
+        let wanted = Wanted {
+            topic: topic.clone(),
+            announcers: vec![link],
+            slots: bit,
+            first: link.1,
+            since: now,
+            due,
+        };
+        self.due.insert((due, key));
+        self.wanted.insert(key, wanted);
+    }
+
+    /// The batch came.
+    pub(crate) fn came(&mut self, key: Key) -> Option<Wanted> {
+        let wanted = self.wanted.remove(&key)?;
+        self.due.remove(&(wanted.due, key));
+        Some(wanted)
+    }
+
+    /// The next batch whose time has come. Links without a round trip are gone.
+    pub(crate) fn pop_due(
+        &mut self,
+        now: Instant,
+        round_trip: impl Fn(LinkId) -> Option<Duration>,
+    ) -> Option<Due> {
+        let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
+        self.due.remove(&(due, key));
+        let wanted = self.wanted.get_mut(&key)?;
+        let topic = wanted.topic.clone();
+        while !wanted.announcers.is_empty() {
+            let announcer = wanted.announcers.remove(0);
+            if let Some(round_trip) = round_trip(announcer.0) {
+                wanted.due = now + round_trip * 2 + RETRY_EXTRA;
+                self.due.insert((wanted.due, key));
+                return Some(Due { key, topic, announcer: Some(announcer) });
+            }
+        }
+        self.wanted.remove(&key);
+        Some(Due { key, topic, announcer: None })
+    }
+
+    /// When the next batch is to be grafted.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = (1, 2, 3);
+
+    #[test]
+    fn announcers_are_tried_in_order_then_nobody() {
+        let mut announced = Announced::default();
+        let after = Duration::from_millis(40);
+        for n in 0..5 {
+            let link = (LinkId(n.into()), n);
+            announced.note(Instant::ZERO, KEY, &Topic::overlay(), link, after);
+        }
+        let round_trip = |link: LinkId| (link != LinkId(1)).then_some(Duration::from_millis(20));
+        assert!(announced.pop_due(Instant::from_millis(39), round_trip).is_none());
+        let mut asked = Vec::new();
+        while let Some(due) = announced.next_deadline() {
+            let link = announced.pop_due(due, round_trip).expect("due").announcer;
+            asked.push((due, link.map(|(_, slot)| slot)));
+        }
+        let at = Instant::from_millis;
+        assert_eq!(asked, [(at(40), Some(0)), (at(90), Some(2)), (at(140), None)]);
+        assert!(announced.came(KEY).is_none());
+    }
+
+    #[test]
+    fn what_came_is_not_grafted() {
+        let mut announced = Announced::default();
+        announced.note(Instant::ZERO, KEY, &Topic::overlay(), (LinkId(1), 1), Duration::ZERO);
+        assert_eq!(announced.came(KEY).map(|wanted| (wanted.first, wanted.slots)), Some((1, 2)));
+        assert_eq!(announced.next_deadline(), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Trees in motion: prunes, grafts, announcements.
+
+use core::time::Duration;
+
+use super::Peer;
+use super::announced::{Due, Key, Wanted};
+use super::links::Phase;
+use super::trees::{self, ORIGIN_TREE};
+use crate::config::Dissemination;
+use crate::id::{LinkId, Topic};
+use crate::machine::Class;
+use crate::time::Instant;
+use crate::wire::batch::Batch;
+use crate::wire::frame::{
+    Announce, BatchFrame, Cause, Frame, Graft, GraftItem, NAMES_MAX, Prune, Range,
+};
+
+impl Peer {
+    /// The announcements of a batch that has come.
+    pub(super) fn take_wanted(&mut self, batch: &Batch) -> Option<Wanted> {
+        let header = batch.header();
+        let hash = self.topics.get(&header.topic)?.hash;
+        self.announced.came((hash, trees::short(&header.origin), header.first_seq))
+    }
+
+    /// A batch was pushed here that had come before: this link is not needed for its tree.
+    pub(super) fn on_duplicate(&mut self, id: LinkId, batch: &Batch, hop: u8, tree: u8) {
+        let header = batch.header();
+        // An origin pushes its own on some links whatever the tree says.
+        let flooding = self.config.dissemination == Dissemination::Flood;
+        if flooding || hop <= 1 {
+            return;
+        }
+        let Some(local) = self.topics.get_mut(&header.topic) else { return };
+        let (origin, Some(slot)) = (trees::short(&header.origin), local.slot(id)) else { return };
+        let news = local.trees.duplicate(origin, slot, tree);
+        let Some(link) = self.links.get_mut(id) else { return };
+        // The other end may have pushed before it heard of the last prune.
+        if !news && self.now.since(link.pruned_at) < link.round_trip {
+            return;
+        }
+        link.pruned_at = self.now;
+        self.stats.prunes_sent += 1;
+        let prune = Prune { topic: header.topic.clone(), origin, tree };
+        self.out.control(id, Frame::Prune(prune));
+    }
+
+    pub(super) fn on_prune(&mut self, id: LinkId, prune: &Prune) {
+        let Some(local) = self.topics.get_mut(&prune.topic) else { return };
+        if let Some(slot) = local.slot(id) {
+            local.trees.prune(prune.origin, slot, prune.tree);
+        }
+    }
+
+    pub(super) fn on_graft(&mut self, id: LinkId, graft: &Graft) {
+        let Some(local) = self.topics.get_mut(&graft.topic) else { return };
+        let Some(slot) = local.slot(id) else { return };
+        for item in &graft.items {
+            local.trees.graft(item.origin, slot, item.tree);
+            let Some(origin) = local.streams.named(item.origin).filter(|_| item.first_seq > 0)
+            else {
+                continue;
+            };
+            let range = Range { origin, from: item.first_seq, to: item.first_seq };
+            let Some(kept) = local.retention.range(&range).next() else { continue };
+            self.stats.batches_repaired += 1;
+            self.stats.batch_bytes_sent += kept.batch.bytes().len() as u64;
+            let age_ms = self.now.millis_since(kept.published);
+            let (tree, batch) = (item.tree, kept.batch.clone());
+            let frame = BatchFrame { cause: Cause::Pull, hop: 0, tree, age_ms, batch };
+            self.out.send(id, Class::Repair, Frame::Batch(frame));
+        }
+    }
+
+    pub(super) fn on_graft_all(&mut self, id: LinkId, topic: &Topic) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        if let Some(slot) = local.slot(id) {
+            local.trees.graft_all(slot);
+        }
+    }
+
+    pub(super) fn on_announce(&mut self, id: LinkId, announce: &Announce) {
+        let Some(local) = self.topics.get(&announce.topic) else { return };
+        let Some(slot) = local.slot(id).filter(|_| local.subscribed_at.is_some()) else { return };
+        self.stats.announces_received += announce.batches.len() as u64;
+        for name in &announce.batches {
+            let origin = local.streams.named(name.origin);
+            if origin.is_some_and(|origin| local.streams.has(&origin, name.first_seq)) {
+                continue;
+            }
+            let key = (local.hash, name.origin, name.first_seq);
+            let after = local.trees.graft_after(name.origin);
+            self.announced.note(self.now, key, &announce.topic, (id, slot), after);
+        }
+    }
+
+    /// Grafts announced batches that did not come in time.
+    pub(super) fn graft_due(&mut self) {
+        loop {
+            let links = &self.links;
+            let round_trip = |id: LinkId| {
+                let link = links.get(id)?;
+                let fit = link.phase == Phase::Active && link.suspect_since.is_none();
+                fit.then_some(link.round_trip)
+            };
+            let due = self.announced.pop_due(self.now, round_trip);
+            let Some(Due { key, topic, announcer }) = due else { return };
+            match announcer {
+                Some((link, slot)) => self.graft(key, &topic, link, slot),
+                None => self.pull_from_anybody(key, &topic),
+            }
+        }
+    }
+
+    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId, slot: u8) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        local.trees.graft(origin, slot, ORIGIN_TREE);
+        self.stats.grafts_sent += 1;
+        let items = vec![GraftItem { origin, tree: ORIGIN_TREE, first_seq }];
+        self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));
+    }
+
+    /// No announcer supplied the batch: it is a hole like others now.
+    fn pull_from_anybody(&mut self, (_, origin, first_seq): Key, topic: &Topic) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(origin) = local.streams.named(origin) else { return };
+        if let Some(stream) = local.streams.get_mut(&origin) {
+            stream.note_high(first_seq);
+            self.repair.note(self.now, topic, origin, None, self.now);
+        }
+    }
+
+    /// These links take the place of a lost parent.
+    pub(super) fn promote(&mut self, topic: &Topic, promoted: &[(u64, LinkId)]) {
+        let mut by_link: std::collections::BTreeMap<LinkId, Vec<GraftItem>> = Default::default();
+        for &(origin, link) in promoted {
+            let item = GraftItem { origin, tree: ORIGIN_TREE, first_seq: 0 };
+            by_link.entry(link).or_default().push(item);
+        }
+        for (link, items) in by_link {
+            for items in items.chunks(NAMES_MAX) {
+                self.stats.grafts_sent += items.len() as u64;
+                let graft = Graft { topic: topic.clone(), items: items.to_vec() };
+                self.out.control(link, Frame::Graft(graft));
+            }
+        }
+    }
+
+    /// Learns from when a batch was announced and when it came, and changes the parent if another
+    /// link is faster.
+    pub(super) fn shorten(
+        &mut self,
+        topic: &Topic,
+        origin: u64,
+        parent: u8,
+        wanted: Option<&Wanted>,
+    ) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let announcer = wanted.map(|wanted| wanted.first);
+        let lag = wanted.map_or(Duration::ZERO, |wanted| self.now.since(wanted.since));
+        let Some(swap) = local.trees.learn(origin, parent, announcer, lag) else { return };
+        let (Some(faster), Some(slower)) = (local.by_slot(swap.graft), local.by_slot(swap.prune))
+        else {
+            return;
+        };
+        self.stats.grafts_sent += 1;
+        self.stats.prunes_sent += 1;
+        let topic = topic.clone();
+        let items = vec![GraftItem { origin, tree: ORIGIN_TREE, first_seq: 0 }];
+        self.out.control(faster, Frame::Graft(Graft { topic: topic.clone(), items }));
+        self.out.control(slower, Frame::Prune(Prune { topic, origin, tree: ORIGIN_TREE }));
+    }
+
+    /// Sends the announcements that gathered since the last draining.
+    pub(super) fn flush_announcements(&mut self) {
+        while let Some(((link, topic), batches)) = self.announcements.pop_first() {
+            self.stats.announces_sent += batches.len() as u64;
+            for batches in batches.chunks(NAMES_MAX) {
+                let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
+                self.out.send(link, Class::Announce, Frame::Announce(announce));
+            }
+        }
+    }
+
+    /// A ping was answered; its nonce is when it was sent.
+    pub(super) fn on_pong(&mut self, id: LinkId, nonce: u64) {
+        let now = self.now;
+        let sent = Instant::from_micros(nonce);
+        if let Some(link) = self.links.get_mut(id)
+            && sent <= now
+        {
+            link.measured(now, sent);
+        }
+    }
+}
