@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{PATIENCE, lone_peer, lone_peer_with};
+use common::{PATIENCE, lone_peer, seedless_peer};
 use tidings::{CommandError, Delivery, Error, From, GapReason, Message, QueueLimits, Subscription};
 
 async fn next(subscription: &mut Subscription) -> Option<Delivery> {
@@ -168,20 +168,12 @@ async fn a_directory_or_an_address_in_use_is_an_error() {
 
 #[tokio::test]
 async fn a_peer_whose_seeds_are_gone_is_not_joined() {
-    let seed = tidings_runtime::config::SeedEntry {
-        addr: "127.0.0.1:1".parse().expect("an address"),
-        http: None,
-    };
-    let data = tempfile::tempdir().expect("a directory");
-    let mut config = tidings::Config { seeds: vec![seed], ..tidings::Config::default() };
-    config.peer.listen = "127.0.0.1:0".parse().expect("an address");
-    config.peer.data = data.path().to_owned();
-    let peer = tidings::Peer::join(config).await.expect("started");
+    let lone = seedless_peer().await;
+    let peer = &lone.peer;
     let waited = peer.wait_joined(Duration::from_millis(300)).await;
     assert!(matches!(waited, Err(Error::Timeout(_))));
     assert!(!peer.is_joined());
     let refused = peer.create_topic("t").await;
     assert!(matches!(refused, Err(Error::Refused(CommandError::NoQuorum { .. }))), "{refused:?}");
     peer.leave().await;
-    drop(lone_peer_with(|config| config.peer.name = "n".repeat(64)).await);
 }

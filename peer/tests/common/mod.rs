@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidings::control::{Options, Server};
 use tidings::{Config, Peer};
+use tidings_runtime::config::SeedEntry;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,19 +23,24 @@ pub(crate) struct Lone {
 
 /// A peer of a cluster without seeds: it is joined from the start.
 pub(crate) async fn lone_peer() -> Lone {
-    lone_peer_with(|_| {}).await
+    let lone = start(Vec::new()).await;
+    lone.peer.wait_joined(PATIENCE).await.expect("joined without seeds");
+    lone
 }
 
-pub(crate) async fn lone_peer_with(change: impl FnOnce(&mut Config)) -> Lone {
+/// A peer whose only seed does not answer.
+pub(crate) async fn seedless_peer() -> Lone {
+    let addr = "127.0.0.1:1".parse().expect("an address");
+    start(vec![SeedEntry { addr, http: None }]).await
+}
+
+async fn start(seeds: Vec<SeedEntry>) -> Lone {
     let data = tempfile::tempdir().expect("a directory");
-    let mut config = Config { seeds: Vec::new(), ..Config::default() };
+    let mut config = Config { seeds, ..Config::default() };
     config.peer.listen = "127.0.0.1:0".parse().expect("an address");
     config.peer.data = data.path().join("peer");
     config.peer.name = "lone".to_owned();
-    change(&mut config);
-    let peer = Peer::join(config).await.expect("a peer");
-    peer.wait_joined(PATIENCE).await.expect("joined without seeds");
-    Lone { peer, data }
+    Lone { peer: Peer::join(config).await.expect("a peer"), data }
 }
 
 pub(crate) struct Port {
