@@ -371,13 +371,13 @@ impl Peer {
             None => return,
         };
         // Seeds name subscribers; without them any known peer may be one.
-        if *topic == self.overlay || self.rendezvous.joined() == 0 {
-            let passive = self.views.pick(self.config.views.passive_max, &mut self.rng);
-            pool.extend(passive);
+        let mut passive = Vec::new();
+        if room > 0 && (*topic == self.overlay || self.rendezvous.joined() == 0) {
+            passive = self.views.pick(self.config.views.passive_max, &mut self.rng);
         }
         let mut dialed = 0;
         while dialed < room {
-            let Some(peer) = pool.pop() else { break };
+            let Some(peer) = passive.pop().or_else(|| pool.pop()) else { break };
             let busy = self.links.neighbor(&peer.node).is_some()
                 || self.links.is_dialing(&peer.node)
                 || !self.views.may_dial(self.now, &peer.node);
@@ -386,9 +386,8 @@ impl Peer {
                 dialed += 1;
             }
         }
-        let own = self.node;
         if let Some(local) = self.topics.get_mut(topic) {
-            local.offer(&pool, &own);
+            local.candidates = pool;
         }
     }
 
