@@ -42,6 +42,7 @@ impl Cluster<'_> {
         faults.stalls = world.counts.stalled;
         faults.late_frames = world.counts.retransmitted;
         faults.damaged_frames = world.counts.damaged;
+        faults.duplicated_frames = world.counts.duplicated;
         Report {
             scenario: self.scenario.name.clone(),
             seed,

@@ -130,6 +130,8 @@ impl<'a> Cluster<'a> {
         let network = NetworkConfig {
             latency: scenario.network.latency,
             loss_ppm: scenario.network.loss_ppm,
+            duplicate_ppm: scenario.network.duplicate_ppm,
+            jitter_us: scenario.network.jitter_ms.saturating_mul(1_000),
             encode: scenario.network.encode,
             break_after_ms: scenario.network.break_after_ms,
             ..NetworkConfig::default()
