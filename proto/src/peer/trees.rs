@@ -153,6 +153,14 @@ impl Trees {
         self.own(origin).lazy &= !slot_bit(slot);
     }
 
+    /// As [`Self::graft`], but leaves an origin that is not known unknown.
+    pub(crate) fn graft_shared(&mut self, origin: u64, slot: u8, tree: u8) {
+        match self.buckets.get_mut(usize::from(tree)) {
+            Some(shared) => shared.lazy &= !slot_bit(slot),
+            None => self.own(origin).lazy &= !slot_bit(slot),
+        }
+    }
+
     /// The link becomes eager in all trees: the other end has just come.
     pub(crate) fn graft_all(&mut self, slot: u8) {
         self.each(|tree| tree.lazy &= !slot_bit(slot));
@@ -196,6 +204,11 @@ impl Trees {
             }
         }
         promoted
+    }
+
+    /// The tree that a batch of this origin is missed on: its bucket's until it is known.
+    pub(crate) fn tree_of(&self, origin: u64) -> u8 {
+        if self.origins.contains_key(&origin) { ORIGIN_TREE } else { bucket_of(origin) }
     }
 
     /// How long to wait for an announced batch before it is grafted.
