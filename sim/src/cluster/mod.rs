@@ -45,6 +45,8 @@ pub struct Options {
     pub ed25519: bool,
     /// Batches go out on all links.
     pub flood: bool,
+    /// The report comes with a picture.
+    pub plot: bool,
     /// Where each input and output is written as a line.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -106,7 +108,7 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
     let mut verdicts = Verdicts::default();
     let report = panic::catch(&mut verdicts, &position, move || {
         cluster.play();
-        cluster.finish(seed)
+        cluster.finish(seed, options.plot)
     });
     report.unwrap_or_else(|| Report::of_panic(scenario, seed, &verdicts))
 }
