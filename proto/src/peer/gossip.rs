@@ -119,8 +119,10 @@ impl Peer {
         let header = batch.header();
         let Some(local) = self.topics.get_mut(&header.topic) else { return 0 };
         let origin = trees::short(&header.origin);
-        let have = wanted.as_ref().map_or(0, |wanted| wanted.slots);
         let slot = from.and_then(|(link, _)| local.slot(link));
+        // A link that was grafted is eager at its other end: it must be so here.
+        let grafted = slot.map_or(0, trees::slot_bit);
+        let have = wanted.as_ref().map_or(0, |wanted| wanted.slots) & !grafted;
         let parent = slot.filter(|_| from.is_some_and(|(_, cause)| cause == Cause::Push));
         let mut route = local.trees.route(origin, parent, have);
         if self.config.dissemination == Dissemination::Flood {
