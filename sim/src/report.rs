@@ -187,6 +187,36 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Lines on trees and on other ways to run the same.
+    fn beside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  {} grafts, {} prunes, {} repairs, {:.4}% of {} due delivered, whole after {:?} ms",
+            self.grafts,
+            self.prunes,
+            self.repairs,
+            self.delivered_share * 100.0,
+            self.expected,
+            self.whole_after_ms
+        )?;
+        for (name, other) in [("flooding", &self.flood), ("lossless", &self.lossless)] {
+            if let Some(other) = other {
+                writeln!(
+                    f,
+                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops",
+                    other.last_receiver_ms,
+                    self.last_receiver_ms / other.last_receiver_ms,
+                    other.latency_ms.p99,
+                    self.latency_ms.p99 / other.latency_ms.p99,
+                    other.hops_max
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -221,29 +251,7 @@ impl fmt::Display for Report {
              {:.1} (at most {:.1}) ms, {} hops, redundancy {:.3}",
             self.last_receiver_ms, self.last_receiver_ms_max, self.hops_max, self.redundancy
         )?;
-        writeln!(
-            f,
-            "  {} grafts, {} prunes, {} repairs, {:.4}% of {} due delivered, whole after {:?} ms",
-            self.grafts,
-            self.prunes,
-            self.repairs,
-            self.delivered_share * 100.0,
-            self.expected,
-            self.whole_after_ms
-        )?;
-        for (name, other) in [("flooding", &self.flood), ("lossless", &self.lossless)] {
-            if let Some(other) = other {
-                writeln!(
-                    f,
-                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops",
-                    other.last_receiver_ms,
-                    self.last_receiver_ms / other.last_receiver_ms,
-                    other.latency_ms.p99,
-                    self.latency_ms.p99 / other.latency_ms.p99,
-                    other.hops_max
-                )?;
-            }
-        }
+        self.beside(f)?;
         let kinds = self.bytes.iter().filter(|(_, bytes)| **bytes > 0);
         let kinds: Vec<String> =
             kinds.map(|(kind, bytes)| format!("{kind} {}", bytes / 1_000)).collect();

@@ -7,8 +7,8 @@ use tidings_proto::seed::status::PeerView;
 use tidings_proto::wire::frame::PeerState;
 use tidings_proto::{Instant, NodeId, Peer, Seed};
 
-use super::Cluster;
 use super::node::AnyNode;
+use super::{Cluster, FaultCounts};
 use crate::check::delivery::{self, Ending, Found};
 use crate::check::{liveness, overlay};
 use crate::ledger::Publication;
@@ -41,11 +41,6 @@ impl Cluster<'_> {
         let kinds = |values: &[u64; KINDS.len()]| {
             KINDS.iter().zip(values).map(|(kind, n)| ((*kind).to_owned(), *n)).collect()
         };
-        let mut faults = self.counts;
-        faults.stalls = world.counts.stalled;
-        faults.late_frames = world.counts.retransmitted;
-        faults.damaged_frames = world.counts.damaged;
-        faults.duplicated_frames = world.counts.duplicated;
         Report {
             scenario: self.scenario.name.clone(),
             seed,
@@ -77,7 +72,7 @@ impl Cluster<'_> {
             declared_dead: tally.declared_dead,
             violations: apps.verdicts.total,
             first_violations: apps.verdicts.kept.clone(),
-            faults,
+            faults: self.fault_counts(),
             bytes: kinds(&tally.bytes),
             frames: kinds(&tally.frames),
             grafts,
@@ -91,6 +86,18 @@ impl Cluster<'_> {
             plot,
             flood: None,
             lossless: None,
+        }
+    }
+
+    /// Faults of the plan, and those that the world counts.
+    fn fault_counts(&self) -> FaultCounts {
+        let counts = &self.world.counts;
+        FaultCounts {
+            stalls: counts.stalled,
+            late_frames: counts.retransmitted,
+            damaged_frames: counts.damaged,
+            duplicated_frames: counts.duplicated,
+            ..self.counts
         }
     }
 
