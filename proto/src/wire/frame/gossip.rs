@@ -54,7 +54,7 @@ pub struct Head {
 pub struct Heads {
     /// The topic.
     pub topic: Topic,
-    /// Newest first, at most [`HEADS_MAX`].
+    /// Newest first, at most [`super::HEADS_MAX`].
     pub heads: Vec<Head>,
     /// Whether this answers heads or a digest, and so wants no answer.
     pub answer: bool,
@@ -78,7 +78,7 @@ pub struct Pull {
     pub request: RequestId,
     /// The topic.
     pub topic: Topic,
-    /// What is missing, at most [`RANGES_MAX`].
+    /// What is missing, at most [`super::RANGES_MAX`].
     pub ranges: Vec<Range>,
     /// Only batches published at most this long ago.
     pub age_max_ms: u32,
@@ -112,7 +112,7 @@ pub struct BatchName {
 pub struct Announce {
     /// The topic.
     pub topic: Topic,
-    /// At most [`NAMES_MAX`].
+    /// At most [`super::NAMES_MAX`].
     pub batches: Vec<BatchName>,
 }
 
@@ -143,7 +143,7 @@ pub struct GraftItem {
 pub struct Graft {
     /// The topic.
     pub topic: Topic,
-    /// At most [`NAMES_MAX`].
+    /// At most [`super::NAMES_MAX`].
     pub items: Vec<GraftItem>,
 }
 

@@ -20,7 +20,7 @@ pub struct Register {
 pub struct Registered {
     /// The peer stays listed this long without a renewal.
     pub lease_ms: u32,
-    /// Random live peers, at most [`SAMPLE_MAX`], without the asker.
+    /// Random live peers, at most [`super::SAMPLE_MAX`], without the asker.
     pub peers: Vec<PeerEntry>,
     /// How many live peers the seed knows, the asker included.
     pub total: u32,
@@ -49,7 +49,7 @@ pub struct Renewed {
 pub struct Put {
     /// Echoed in the answer.
     pub request: RequestId,
-    /// At most [`RECORDS_MAX`], all owned by the sender.
+    /// At most [`super::RECORDS_MAX`], all owned by the sender.
     pub records: Vec<SignedRecord>,
 }
 
@@ -78,7 +78,7 @@ pub struct Sample {
     pub request: RequestId,
     /// That of the request.
     pub topic: Topic,
-    /// At most [`SAMPLE_MAX`], without the asker.
+    /// At most [`super::SAMPLE_MAX`], without the asker.
     pub peers: Vec<PeerEntry>,
     /// How many there are in all, the asker included.
     pub total: u32,
@@ -102,7 +102,7 @@ pub struct Found {
     pub topic: Topic,
     /// The [`crate::wire::record::TopicRecord`], also of a deleted topic.
     pub record: Option<SignedRecord>,
-    /// Random live subscribers, at most [`SAMPLE_MAX`], without the asker.
+    /// Random live subscribers, at most [`super::SAMPLE_MAX`], without the asker.
     pub subscribers: Vec<PeerEntry>,
     /// How many subscribers there are in all.
     pub total: u32,
@@ -128,7 +128,7 @@ pub struct List {
     pub filter: String,
     /// How many matching items to leave out.
     pub offset: u32,
-    /// The most items wanted; at most [`PAGE_MAX`] come.
+    /// The most items wanted; at most [`super::PAGE_MAX`] come.
     pub limit: u32,
 }
 
