@@ -350,7 +350,10 @@ impl Peer {
         let mut lacking: Vec<_> = self
             .topics
             .local()
-            .filter(|(_, local)| local.lacks(target) > 0 || self.now >= local.sample_at)
+            .filter(|(_, local)| {
+                let may_ask = self.now >= local.sample_at && local.links.len() < target;
+                local.lacks(target) > 0 || may_ask
+            })
             .map(|(topic, local)| (local.links.len(), topic.clone()))
             .collect();
         lacking.sort_unstable();
@@ -366,18 +369,21 @@ impl Peer {
         let room = (self.config.views.dials_max.saturating_sub(self.links.dials()))
             .min(self.config.views.links_max.saturating_sub(under_way))
             .min(lacks);
-        let mut pool = match self.topics.get_mut(topic) {
-            Some(local) => core::mem::take(&mut local.candidates),
-            None => return,
-        };
-        // Seeds name subscribers; without them any known peer may be one.
-        if *topic == self.overlay || self.rendezvous.joined() == 0 {
-            let passive = self.views.pick(self.config.views.passive_max, &mut self.rng);
-            pool.extend(passive);
-        }
         let mut dialed = 0;
+        let mut passive = None;
         while dialed < room {
-            let Some(peer) = pool.pop() else { break };
+            let named = self.topics.get_mut(topic).and_then(|local| local.candidates.pop());
+            // Seeds name subscribers; without them any known peer may be one.
+            let any_will_do = *topic == self.overlay || self.rendezvous.joined() == 0;
+            let next = named.or_else(|| {
+                let all = self.config.views.passive_max;
+                let views = &self.views;
+                let rng = &mut self.rng;
+                any_will_do
+                    .then(|| passive.get_or_insert_with(|| views.pick(all, rng)).pop())
+                    .flatten()
+            });
+            let Some(peer) = next else { return };
             let busy = self.links.neighbor(&peer.node).is_some()
                 || self.links.is_dialing(&peer.node)
                 || !self.views.may_dial(self.now, &peer.node);
@@ -385,10 +391,6 @@ impl Peer {
                 self.dial_neighbor(peer);
                 dialed += 1;
             }
-        }
-        let own = self.node;
-        if let Some(local) = self.topics.get_mut(topic) {
-            local.offer(&pool, &own);
         }
     }
 
