@@ -1,1 +1,59 @@
+//! Tidings as a library: a peer in this process.
+//!
+//! A peer joins a majority of the cluster's seeds, finds its neighbours, and from then on carries
+//! messages with them, without a broker.
+//!
+//! ```no_run
+//! use tidings::{Config, Delivery, Overrides, Peer};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::load(None, &Overrides::new())?;
+//! let peer = Peer::join(config).await?;
+//! peer.joined().await?;
+//! peer.ensure_topic("Sports").await?;
+//!
+//! let mut sports = peer.subscribe("Sports").await?;
+//! peer.publish("Sports", "Football match tonight!").await?;
+//! while let Some(delivery) = sports.next().await {
+//!     match delivery {
+//!         Delivery::Message(m) => println!("{} {}: {:?}", m.origin_addr, m.seq, m.body),
+//!         Delivery::Gap(gap) => println!("{} messages are lost", gap.count()),
+//!         _ => break,
+//!     }
+//! }
+//! peer.leave().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Reading order: [`Peer`] is what an application uses; `dispatch` is the other end of it, in the
+//! driver's task; `queue` and `fanout` stand between the driver and a [`Subscription`];
+//! [`control`] serves all this to other processes as JSON lines, and [`http`] shows it.
 
+pub mod control;
+mod delivery;
+mod dispatch;
+mod error;
+mod fanout;
+pub mod http;
+mod notices;
+mod peer;
+mod pending;
+mod publish;
+mod queue;
+mod subscription;
+mod window;
+
+pub use delivery::{Delivery, Gap, GapReason, Message};
+pub use error::{Error, JoinError};
+pub use peer::{About, Page, Peer, Status};
+pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
+pub use queue::QueueLimits;
+pub use subscription::Subscription;
+pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
+pub use tidings_proto::peer::status::{
+    NeighborStatus, PeerStatus, SeedState, SeedStatus, TopicStatus,
+};
+pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
+pub use tidings_proto::{Incarnation, NodeId, Topic};
+pub use tidings_runtime::{Config, ConfigError, LinkView, Overrides};

@@ -1,1 +1,18 @@
-fn main() {}
+//! The program `peer`: runs a peer, and talks to a running one.
+
+mod cli;
+mod commands;
+mod failure;
+mod span;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -299,7 +299,8 @@ impl Peer {
 
     fn retained(&mut self, request: RequestId, topic: &Topic) {
         let batches = self.topics.get(topic).map_or_else(Vec::new, |local| {
-            local.retention.iter().map(|kept| kept.batch.clone()).collect()
+            let kept = local.retention.iter().map(|kept| &kept.batch);
+            kept.filter(|batch| local.streams.is_settled(batch)).cloned().collect()
         });
         self.out.answer(request, Ok(Answer::Batches(batches)));
     }

@@ -87,7 +87,8 @@ pub enum Command {
         /// Headers and body, within the limits of [`crate::wire::batch`].
         message: Message,
     },
-    /// All batches of a topic that this peer retains, oldest first. Answers
+    /// All batches of a topic that this peer retains and that wait for no earlier one of their
+    /// stream, in order of arrival: what was delivered, and no more. Answers
     /// [`Answer::Batches`].
     Retained {
         /// Echoed.
@@ -264,6 +265,11 @@ pub enum Notice {
         from: NodeId,
         /// How many links it crossed.
         hop: u8,
+    },
+    /// Messages of this peer were signed and sent.
+    Published {
+        /// The batch.
+        batch: Arc<Batch>,
     },
     /// A seed took the registration and answered with a list of peers.
     SeedJoined {

@@ -221,6 +221,9 @@ impl Peer {
         };
         let origin = header.origin;
         let batch = Batch::sign(header, messages, &self.signer);
+        if !topic.is_internal() {
+            self.out.notice(Notice::Published { batch: Arc::clone(&batch) });
+        }
         let now = self.now;
         let Some(local) = self.topics.enter(topic, &self.config) else { return (first_seq, 0) };
         let subscribed = local.subscribed_at.is_some();

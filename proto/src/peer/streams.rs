@@ -210,6 +210,12 @@ impl Streams {
         self.streams.contains_key(origin)
     }
 
+    /// Whether everything up to the end of this batch was delivered or given up.
+    pub(crate) fn is_settled(&self, batch: &Batch) -> bool {
+        let stream = self.streams.get(&batch.header().origin);
+        stream.is_none_or(|stream| batch.header().last_seq() <= stream.high())
+    }
+
     /// All streams, by origin.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Origin, &Stream)> {
         self.streams.iter()

@@ -1,0 +1,85 @@
+//! What can be typed after `peer`.
+
+use clap::{Parser, Subcommand};
+use tidings::control::{Client, ClientError};
+use tidings::{Config, Overrides};
+
+use crate::commands;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  peer run --listen 127.0.0.1:7200 --control 127.0.0.1:5555
+  peer topic create Sports
+  peer sub Sports                      (in another terminal)
+  peer pub Sports 'Football match tonight!'
+  peer pub Sports --file lines.txt
+  peer pull Sports --wait 5s
+  peer status
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
+quorum of seeds, 27 timed out waiting for a message.";
+
+/// A peer of Tidings: publish and subscribe by topics, without a broker.
+#[derive(Debug, Parser)]
+#[command(name = "peer", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Args),
+    Pub(commands::publish::Args),
+    Sub(commands::subscribe::Args),
+    Pull(commands::pull::Args),
+    Topic(commands::topic::Args),
+    Peers(commands::peers::Args),
+    Seeds(commands::seeds::Args),
+    Status(commands::status::Args),
+    Config(commands::config::Args),
+    Completions(commands::completions::Args),
+}
+
+/// Which peer a command talks to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Control {
+    /// Control address of the peer [default: `control` of `[peer]` in config.toml, which is
+    /// 127.0.0.1:5555 unless changed]
+    #[arg(long, value_name = "ADDR", env = "TIDINGS_CONTROL")]
+    control: Option<String>,
+}
+
+impl Control {
+    /// Connects to the peer.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let address = match &self.control {
+            Some(address) => address.clone(),
+            None => Config::load(None, &Overrides::new())?.peer.control.to_string(),
+        };
+        Client::connect(&address).await.map_err(|error: ClientError| error.into())
+    }
+}
+
+/// Does what was typed.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Pub(args) => ask(commands::publish::run(args)),
+        Command::Sub(args) => ask(commands::subscribe::run(args)),
+        Command::Pull(args) => ask(commands::pull::run(args)),
+        Command::Topic(args) => ask(commands::topic::run(args)),
+        Command::Peers(args) => ask(commands::peers::run(args)),
+        Command::Seeds(args) => ask(commands::seeds::run(args)),
+        Command::Status(args) => ask(commands::status::run(args)),
+        Command::Config(args) => commands::config::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+    }
+}
+
+/// Runs a command that talks to a peer: one thread is enough.
+fn ask(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,41 @@
+//! A message on standard output.
+
+use std::io::{self, Write};
+
+use tidings::control::{GapView, MessageView};
+
+use crate::table::printable;
+
+/// How messages are printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Style {
+    /// Print bodies only, each followed by a newline
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Style {
+    /// Writes one message as bytes or as a line for people.
+    pub(crate) fn write(self, out: &mut impl Write, message: &MessageView) -> io::Result<()> {
+        let Some(body) = message.body() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is not base64"));
+        };
+        if self.raw {
+            out.write_all(&body)?;
+            return out.write_all(b"\n");
+        }
+        let MessageView { topic, origin_addr, seq, published_at, .. } = message;
+        let text = printable(&String::from_utf8_lossy(&body));
+        writeln!(out, "{published_at} {} {origin_addr} {seq} {text}", printable(topic))
+    }
+}
+
+/// Tells people of missing messages.
+pub(crate) fn note_gap(gap: &GapView) {
+    let GapView { topic, origin, from, to, count, reason } = gap;
+    let (topic, origin) = (printable(topic), crate::table::short(origin));
+    eprintln!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})");
+}

@@ -1,0 +1,14 @@
+//! One command a file, each with its own arguments and its own output.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+mod message;
+pub(crate) mod peers;
+pub(crate) mod publish;
+pub(crate) mod pull;
+pub(crate) mod run;
+pub(crate) mod seeds;
+mod source;
+pub(crate) mod status;
+pub(crate) mod subscribe;
+pub(crate) mod topic;

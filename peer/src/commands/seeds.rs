@@ -1,0 +1,31 @@
+//! `peer seeds`: the configured seeds, as the peer sees them.
+
+use tidings::control::{Request, SeedView, SeedsView};
+
+use crate::cli::Control;
+use crate::failure::Failure;
+use crate::table::{self, Table, short};
+
+/// List the configured seeds and how many are joined
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    control: Control,
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let found: SeedsView = args.control.connect().await?.call(&Request::Seeds).await?;
+    if args.json {
+        return Ok(table::print_json(&found)?);
+    }
+    let mut rows = Table::new(["ADDRESS", "NODE", "STATE"]);
+    for SeedView { addr, node, state } in &found.seeds {
+        rows.row([addr.to_string(), short(node.as_deref().unwrap_or("")), state.clone()]);
+    }
+    rows.print()?;
+    eprintln!("{} of {} joined, {} needed", found.joined, found.total, found.quorum);
+    Ok(())
+}

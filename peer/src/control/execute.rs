@@ -1,0 +1,179 @@
+//! Requests to calls of the library, and what comes back to views.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tidings_proto::peer::event::From;
+
+use crate::control::answer::{
+    Done, HelpView, PeerView, PeersView, PullView, SeedsView, StatusView, TopicView, TopicsView,
+};
+use crate::control::error::Problem;
+use crate::control::help::help;
+use crate::control::request::{List, Pull, Start};
+use crate::control::session::Session;
+use crate::error::Error;
+use crate::peer::{Peer, Status};
+use crate::{NodeId, PAGE_MAX};
+
+/// The body of an answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Body {
+    Done(Done),
+    Help(HelpView),
+    Peers(PeersView),
+    Pong(Pong),
+    Pulled(PullView),
+    Seeds(SeedsView),
+    Status(Box<StatusView>),
+    Topic(TopicView),
+    Topics(TopicsView),
+}
+
+/// The answer to a ping.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pong {
+    pong: bool,
+}
+
+/// What a connection may ask without owning anything.
+#[derive(Debug)]
+pub(crate) enum Question {
+    CreateTopic { topic: String, exist_ok: bool },
+    DeleteTopic { topic: String },
+    ListTopics(List),
+    TopicInfo { topic: String },
+    Pull(Pull),
+    Peers(List),
+    Seeds,
+    Status,
+    Ping,
+    Help,
+}
+
+/// Where the peer can be reached besides its overlay address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) control: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// Answers a question.
+pub(crate) async fn execute(
+    peer: &Peer,
+    session: &Session,
+    addresses: Addresses,
+    question: Question,
+) -> Result<Body, Problem> {
+    Ok(match question {
+        Question::CreateTopic { topic, exist_ok } => {
+            let created = match exist_ok {
+                true => peer.ensure_topic(&topic).await?,
+                false => peer.create_topic(&topic).await?,
+            };
+            Body::Topic(created.into())
+        }
+        Question::DeleteTopic { topic } => {
+            peer.delete_topic(&topic).await?;
+            Body::Done(Done {})
+        }
+        Question::TopicInfo { topic } => Body::Topic(peer.topic_info(&topic).await?.into()),
+        Question::ListTopics(list) => Body::Topics(topics(peer, &list).await?),
+        Question::Pull(Pull { topic, max, wait_ms }) => {
+            let wait = Duration::from_millis(wait_ms);
+            Body::Pulled(session.pull(topic.as_deref(), max as usize, wait).await?)
+        }
+        Question::Peers(list) => Body::Peers(peers(peer, &list).await?),
+        Question::Seeds => Body::Seeds(seeds(&peer.status().await?)),
+        Question::Status => Body::Status(Box::new(status(&peer.status().await?, addresses))),
+        Question::Ping => Body::Pong(Pong { pong: true }),
+        Question::Help => Body::Help(help()),
+    })
+}
+
+/// Where a subscription begins, in the library's words.
+pub(crate) fn from(start: Start) -> From {
+    match start {
+        Start::New => From::New,
+        Start::All => From::All,
+    }
+}
+
+/// A list of topics, put together from the pages of a seed.
+pub(crate) async fn topics(peer: &Peer, list: &List) -> Result<TopicsView, Error> {
+    let mut topics = Vec::new();
+    loop {
+        let (offset, limit) = next_page(list, topics.len());
+        let page = peer.list_topics(&list.filter, offset, limit).await?;
+        let last = page.items.len() < limit as usize;
+        topics.extend(page.items.into_iter().map(TopicView::from));
+        if last || topics.len() >= list.limit as usize {
+            return Ok(TopicsView { total: page.total, topics });
+        }
+    }
+}
+
+/// A list of peers, put together from the pages of a seed.
+pub(crate) async fn peers(peer: &Peer, list: &List) -> Result<PeersView, Error> {
+    let linked = peer.status().await?.peer.neighbors;
+    let linked: BTreeSet<NodeId> = linked.iter().map(|neighbor| neighbor.peer.node).collect();
+    let mut peers = Vec::new();
+    loop {
+        let (offset, limit) = next_page(list, peers.len());
+        let page = peer.list_peers(&list.filter, offset, limit).await?;
+        let last = page.items.len() < limit as usize;
+        let views = page.items.into_iter().map(|item| {
+            let neighbor = linked.contains(&item.node);
+            PeerView::new(item, neighbor)
+        });
+        peers.extend(views);
+        if last || peers.len() >= list.limit as usize {
+            return Ok(PeersView { total: page.total, peers });
+        }
+    }
+}
+
+fn next_page(list: &List, have: usize) -> (u32, u32) {
+    let have = u32::try_from(have).unwrap_or(u32::MAX);
+    let page_max = u32::try_from(PAGE_MAX).unwrap_or(u32::MAX);
+    let limit = list.limit.saturating_sub(have).min(page_max);
+    (list.offset.saturating_add(have), limit)
+}
+
+/// The configured seeds.
+pub(crate) fn seeds(status: &Status) -> SeedsView {
+    SeedsView {
+        quorum: status.peer.quorum,
+        joined: status.peer.joined,
+        total: status.peer.seeds.len(),
+        seeds: status.peer.seeds.iter().map(Into::into).collect(),
+    }
+}
+
+/// The peer about itself.
+pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
+    let (about, peer) = (&status.about, &status.peer);
+    let counters: BTreeMap<String, u64> =
+        peer.stats.list().into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
+    StatusView {
+        node: about.node.to_string(),
+        name: about.name.clone(),
+        listen: about.listen,
+        address: about.address,
+        control: addresses.control,
+        http: addresses.http,
+        incarnation: peer.incarnation.0,
+        joined: peer.joined >= peer.quorum,
+        seeds_joined: peer.joined,
+        quorum: peer.quorum,
+        neighbors: peer.neighbors.iter().map(Into::into).collect(),
+        passive: peer.passive,
+        topics: peer.topics.iter().map(Into::into).collect(),
+        counters,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
+    }
+}

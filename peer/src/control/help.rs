@@ -1,0 +1,39 @@
+//! What the control port can do, for who asks it.
+
+use crate::control::answer::{CommandView, HelpView};
+
+/// Name, fields, and what it does.
+const COMMANDS: [(&str, &str, &str); 13] = [
+    ("create_topic", "topic, exist_ok?", "host a new topic; exist_ok: fine if hosted here already"),
+    ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
+    ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
+    ("topic_info", "topic", "host, age and subscribers of a topic"),
+    (
+        "subscribe",
+        "topic, stream?, from?",
+        "receive a topic, from \"new\" or \"all\"; stream: as events on this connection, \
+         otherwise kept for pull",
+    ),
+    ("unsubscribe", "topic", "receive a topic no more"),
+    ("publish", "topic, message | message_base64", "publish one message"),
+    (
+        "pull",
+        "topic?, max?, wait_ms?",
+        "take messages that were kept; wait_ms: wait as long for the first one",
+    ),
+    ("peers", "filter?, offset?, limit?", "peers that the seeds know"),
+    ("seeds", "", "the configured seeds and how many are joined"),
+    ("status", "", "this peer: address, neighbours, topics, counters"),
+    ("ping", "", "answers at once"),
+    ("help", "", "this list"),
+];
+
+/// All commands.
+pub(crate) fn help() -> HelpView {
+    let view = |(command, fields, does): (&str, &str, &str)| CommandView {
+        command: command.to_owned(),
+        fields: fields.to_owned(),
+        does: does.to_owned(),
+    };
+    HelpView { commands: COMMANDS.into_iter().map(view).collect() }
+}

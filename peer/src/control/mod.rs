@@ -1,0 +1,37 @@
+//! The control port: a peer for other processes, as JSON lines over TCP.
+//!
+//! One request a line, one answer a line, answers in the order of the requests, `id` echoed. A
+//! connection that streams gets events between the answers. A line that is wrong gets an error
+//! and the connection lives; one that is too long gets an error and the connection ends.
+//!
+//! Reading order: `request` and `answer` are the protocol, `execute` maps it to the library,
+//! `session` keeps messages for `pull`, `connection` is one client, [`Server`] all of them, and
+//! [`Client`] is the other end.
+
+mod answer;
+mod client;
+mod connection;
+mod error;
+mod execute;
+mod help;
+mod lines;
+mod output;
+mod request;
+mod server;
+mod session;
+mod streams;
+
+pub use answer::{
+    CommandView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView, NeighborView,
+    PeerView, PeersView, PublishedView, PullView, SeedView, SeedsView, StatusView, TopicView,
+    TopicsView,
+};
+pub use client::{Client, ClientError, Incoming, Receiver, Sender};
+pub use error::{Code, Problem};
+pub use request::{
+    Body, LIST_DEFAULT, LIST_MAX, List, PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Pull, Request,
+    Start,
+};
+pub use server::{Options, Server};
+
+pub(crate) use execute::{Addresses, peers, seeds, status, topics};

@@ -1,0 +1,279 @@
+//! Requests: one JSON object a line, read field by field so that an error names the field.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::ser::{SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
+
+use crate::control::error::{Code, Problem};
+
+/// Messages that one `pull` answers at most.
+pub const PULL_MAX: u32 = 10_000;
+/// Messages that one `pull` answers unless told otherwise.
+pub const PULL_DEFAULT: u32 = 100;
+/// The longest that one `pull` waits, in milliseconds.
+pub const PULL_WAIT_MS_MAX: u64 = 3_600_000;
+/// Items that one list answers at most.
+pub const LIST_MAX: u32 = 10_000;
+/// Items that one list answers unless told otherwise.
+pub const LIST_DEFAULT: u32 = 1_000;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Host a new topic.
+    CreateTopic {
+        /// The topic.
+        topic: String,
+        /// A topic that this peer hosts already is fine.
+        exist_ok: bool,
+    },
+    /// End a topic that this peer hosts.
+    DeleteTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// Topics that match an MQTT filter.
+    ListTopics(List),
+    /// What is known of a topic.
+    TopicInfo {
+        /// The topic.
+        topic: String,
+    },
+    /// Receive a topic: kept for `pull`, or as events on this connection.
+    Subscribe {
+        /// The topic.
+        topic: String,
+        /// As events.
+        stream: bool,
+        /// Where to begin.
+        from: Start,
+    },
+    /// Receive a topic no more.
+    Unsubscribe {
+        /// The topic.
+        topic: String,
+    },
+    /// Publish one message.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// The message.
+        #[serde(flatten)]
+        body: Body,
+    },
+    /// Take messages that were kept.
+    Pull(Pull),
+    /// Known peers.
+    Peers(List),
+    /// The configured seeds.
+    Seeds,
+    /// This peer.
+    Status,
+    /// Is anybody there?
+    Ping,
+    /// All commands.
+    Help,
+}
+
+/// What to take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pull {
+    /// Of this topic; of all that are subscribed when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// At most so many messages, 1 to [`PULL_MAX`].
+    pub max: u32,
+    /// Wait as long for the first one, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// What to list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct List {
+    /// What items must match; empty for all.
+    pub filter: String,
+    /// How many to leave out.
+    pub offset: u32,
+    /// How many at most, up to [`LIST_MAX`].
+    pub limit: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { filter: String::new(), offset: 0, limit: LIST_DEFAULT }
+    }
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// With what is published after it.
+    #[default]
+    New,
+    /// With everything that is retained.
+    All,
+}
+
+/// The bytes of a message. In JSON `message` when they are UTF-8, else `message_base64`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(pub Bytes);
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => map.serialize_entry("message", text)?,
+            Err(_) => map.serialize_entry("message_base64", &BASE64.encode(&self.0))?,
+        }
+        map.end()
+    }
+}
+
+/// A line, read as far as it could be.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// To be echoed as it came.
+    pub(crate) id: Option<Box<RawValue>>,
+    /// What is asked, or what is wrong with it.
+    pub(crate) request: Result<Request, Problem>,
+}
+
+/// Reads a line.
+pub(crate) fn parse(line: &[u8]) -> Parsed {
+    let fields: HashMap<String, &RawValue> = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
+        Err(error) => return Parsed { id: None, request: Err(not_an_object(line, &error)) },
+    };
+    let id = fields.get("id").map(|&id| id.to_owned());
+    Parsed { id, request: request(&Fields(fields)) }
+}
+
+fn not_an_object(line: &[u8], error: &serde_json::Error) -> Problem {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
+        Ok(_) => bad_request("a request is a JSON object"),
+        Err(_) => Problem::new(Code::BadJson, format!("not JSON: {error}")),
+    }
+}
+
+fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
+    let command: String = fields.required("command", "a string")?;
+    Ok(match command.to_ascii_lowercase().as_str() {
+        "create_topic" => create_topic(fields)?,
+        "delete_topic" => Request::DeleteTopic { topic: fields.topic()? },
+        "list_topics" => Request::ListTopics(fields.list()?),
+        "topic_info" => Request::TopicInfo { topic: fields.topic()? },
+        "subscribe" => Request::Subscribe {
+            topic: fields.topic()?,
+            stream: fields.optional("stream", "true or false")?.unwrap_or(false),
+            from: fields.optional("from", "\"new\" or \"all\"")?.unwrap_or_default(),
+        },
+        "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
+        "publish" => Request::Publish { topic: fields.topic()?, body: fields.body()? },
+        "pull" => Request::Pull(fields.pull()?),
+        "peers" => Request::Peers(fields.list()?),
+        "seeds" => Request::Seeds,
+        "status" => Request::Status,
+        "ping" => Request::Ping,
+        "help" => Request::Help,
+        _ => {
+            // A command is echoed only as far as a person would read it.
+            let shown: String = command.chars().take(64).collect();
+            let message = format!("unknown command '{shown}'; 'help' lists all");
+            return Err(Problem::new(Code::UnknownCommand, message));
+        }
+    })
+}
+
+/// What cannot be promised is refused rather than ignored.
+fn create_topic(fields: &Fields<'_>) -> Result<Request, Problem> {
+    let durable = fields.optional("durable", "true or false")?.unwrap_or(false);
+    if durable || fields.0.contains_key("retention") {
+        let message = "'durable' and 'retention' of single topics are not supported";
+        return Err(Problem::new(Code::NotSupported, message));
+    }
+    let exist_ok = fields.optional("exist_ok", "true or false")?.unwrap_or(false);
+    Ok(Request::CreateTopic { topic: fields.topic()?, exist_ok })
+}
+
+struct Fields<'a>(HashMap<String, &'a RawValue>);
+
+impl Fields<'_> {
+    /// A field's value; `null` is the same as leaving it out.
+    fn optional<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
+        let Some(raw) = self.0.get(name) else { return Ok(None) };
+        serde_json::from_str(raw.get())
+            .map_err(|_| bad_request(format!("field '{name}' must be {what}")))
+    }
+
+    fn required<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<T, Problem> {
+        let value = self.optional(name, what)?;
+        value.ok_or_else(|| bad_request(format!("field '{name}' is missing: {what}")))
+    }
+
+    /// A whole number of an allowed range.
+    fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Problem> {
+        let what = format!("a whole number from {min} to {max}");
+        let value: Option<u64> = self.optional(name, &what)?;
+        match value {
+            Some(number) if !(min..=max).contains(&number) => {
+                Err(bad_request(format!("field '{name}' must be {what}")))
+            }
+            value => Ok(value),
+        }
+    }
+
+    fn number_u32(&self, name: &str, min: u32, max: u32) -> Result<Option<u32>, Problem> {
+        let number = self.number(name, min.into(), max.into())?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()))
+    }
+
+    fn topic(&self) -> Result<String, Problem> {
+        self.required("topic", "a string")
+    }
+
+    fn body(&self) -> Result<Body, Problem> {
+        let text: Option<String> = self.optional("message", "a string")?;
+        let encoded: Option<String> = self.optional("message_base64", "a string")?;
+        match (text, encoded) {
+            (Some(text), None) => Ok(Body(text.into())),
+            (None, Some(encoded)) => BASE64
+                .decode(encoded)
+                .map(|bytes| Body(bytes.into()))
+                .map_err(|e| bad_request(format!("field 'message_base64' is not base64: {e}"))),
+            (Some(_), Some(_)) => {
+                Err(bad_request("give 'message' or 'message_base64', not both"))
+            }
+            (None, None) => {
+                Err(bad_request("field 'message' is missing: a string, or 'message_base64'"))
+            }
+        }
+    }
+
+    fn pull(&self) -> Result<Pull, Problem> {
+        Ok(Pull {
+            topic: self.optional("topic", "a string")?,
+            max: self.number_u32("max", 1, PULL_MAX)?.unwrap_or(PULL_DEFAULT),
+            wait_ms: self.number("wait_ms", 0, PULL_WAIT_MS_MAX)?.unwrap_or(0),
+        })
+    }
+
+    fn list(&self) -> Result<List, Problem> {
+        Ok(List {
+            filter: self.optional("filter", "a string")?.unwrap_or_default(),
+            offset: self.number_u32("offset", 0, u32::MAX)?.unwrap_or(0),
+            limit: self.number_u32("limit", 1, LIST_MAX)?.unwrap_or(LIST_DEFAULT),
+        })
+    }
+}
+
+fn bad_request(message: impl Into<String>) -> Problem {
+    Problem::new(Code::BadRequest, message)
+}

@@ -1,0 +1,107 @@
+//! The topics that one connection gets as events.
+
+use std::collections::BTreeMap;
+
+use tidings_proto::Topic;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::answer::EventView;
+use crate::control::error::{Code, Problem};
+use crate::control::output::{Output, event_line};
+use crate::delivery::Delivery;
+use crate::subscription::Subscription;
+
+/// Events that are ready together are queued together, up to about this many bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Streams of one connection. Dropping them ends their subscriptions.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    topics: BTreeMap<Topic, Stream>,
+    streams_max: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    stop: CancellationToken,
+    pump: JoinHandle<Subscription>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Streams {
+    pub(crate) fn new(streams_max: usize) -> Self {
+        Self { topics: BTreeMap::new(), streams_max }
+    }
+
+    /// Whether the topic's events come already.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        let name = Topic::new(topic);
+        name.is_ok_and(|name| self.topics.get(&name).is_some_and(|s| !s.pump.is_finished()))
+    }
+
+    /// Refuses one stream too many.
+    pub(crate) fn check_room(&mut self) -> Result<(), Problem> {
+        if self.topics.len() >= self.streams_max {
+            self.topics.retain(|_, stream| !stream.pump.is_finished());
+        }
+        if self.topics.len() < self.streams_max {
+            return Ok(());
+        }
+        let message = format!("limit reached: subscriptions (at most {})", self.streams_max);
+        Err(Problem::new(Code::Limit, message))
+    }
+
+    /// Writes what `subscription` brings to `output` from now on.
+    pub(crate) fn start(&mut self, subscription: Subscription, output: Output) {
+        let stop = CancellationToken::new();
+        let topic = subscription.topic().clone();
+        let pump = tokio::spawn(pump(subscription, output, stop.clone()));
+        self.topics.insert(topic, Stream { stop, pump });
+    }
+
+    /// Ends a stream; `None` when there is none.
+    pub(crate) async fn end(&mut self, topic: &str) -> Option<Subscription> {
+        let name = Topic::new(topic).ok()?;
+        let mut stream = self.topics.remove(&name)?;
+        stream.stop.cancel();
+        // A pump does not panic; if it did, its subscription is gone.
+        (&mut stream.pump).await.ok()
+    }
+}
+
+/// Gives the subscription back when it is stopped, has ended, or nobody reads any more.
+async fn pump(mut subscription: Subscription, output: Output, stop: CancellationToken) -> Subscription {
+    let mut stopped = std::pin::pin!(stop.cancelled());
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = &mut stopped => return subscription,
+            first = subscription.next() => first,
+        };
+        let Some(first) = first else { return subscription };
+        let piece = piece(&first, &mut subscription);
+        let written = tokio::select! {
+            biased;
+            () = &mut stopped => return subscription,
+            written = output.lines(piece) => written,
+        };
+        if written.is_err() {
+            return subscription;
+        }
+    }
+}
+
+fn piece(first: &Delivery, subscription: &mut Subscription) -> Vec<u8> {
+    let mut piece = event_line(&EventView::from(first));
+    while piece.len() < PIECE_BYTES {
+        let Some(delivery) = subscription.try_next() else { break };
+        piece.extend_from_slice(&event_line(&EventView::from(&delivery)));
+    }
+    piece
+}

@@ -1,0 +1,80 @@
+//! The host of the machine: lives in the driver's task and hands on what the machine says, to
+//! requests, to subscriptions, to the log and to the disk.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tidings_proto::peer::event::{Command, Durable, Event, Notice};
+use tidings_proto::{Instant, Peer as Machine};
+use tidings_runtime::{Clock, DataDir, Host};
+use tokio::sync::watch;
+
+use crate::fanout::Fanout;
+use crate::notices;
+use crate::pending::Pending;
+
+/// What the driver's task and the handles of a peer share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) fanout: Fanout,
+}
+
+/// The machine's way to the application, the log and the disk.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) data: DataDir,
+    pub(crate) clock: Clock,
+    /// This peer, as others dial it.
+    pub(crate) address: SocketAddr,
+    /// Whether a majority of the seeds holds the registration.
+    pub(crate) joined: watch::Sender<bool>,
+}
+
+impl Host<Machine> for Dispatch {
+    fn event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Answer { request, result } => self.shared.pending.answer(request, result),
+            Event::Deliver { batch, from_seq } => self.shared.fanout.deliver(&batch, from_seq),
+            Event::Gap { topic, origin, from, to } => {
+                let node = origin.node;
+                tracing::warn!(%topic, origin = ?node, from, to, reason = "unavailable", "gap");
+                self.shared.fanout.gap(&topic, origin, from, to);
+            }
+            Event::TopicDeleted { topic } => {
+                tracing::info!(%topic, "topic_deleted");
+                self.shared.fanout.topic_deleted(&topic);
+            }
+            Event::Notice(notice) => {
+                if let Notice::Quorum(joined) = notice {
+                    self.joined.send_replace(joined);
+                }
+                notices::log(self.address, self.clock.wall_us(now), notice);
+            }
+        }
+    }
+
+    /// A disk that cannot be written never stops a peer: it costs a slower rejoin.
+    fn persist(&mut self, record: Durable) {
+        let saved = match &record {
+            Durable::KnownPeers(peers) => self.data.save_known_peers(peers),
+            Durable::Incarnation(incarnation) => self.data.save_incarnation(*incarnation),
+        };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "not_saved");
+        }
+    }
+
+    fn makes_traffic(command: &Command) -> bool {
+        matches!(command, Command::Publish { .. })
+    }
+}
+
+impl Drop for Dispatch {
+    /// The driver has ended: nobody answers or delivers any more.
+    fn drop(&mut self) {
+        self.shared.pending.stop();
+        self.shared.fanout.stop();
+    }
+}

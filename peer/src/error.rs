@@ -1,0 +1,44 @@
+//! Why something could not be done, by whose fault it is.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tidings_proto::id::TopicError;
+use tidings_proto::peer::event::CommandError;
+
+/// Why a request to a running peer failed. Nothing was changed, except after
+/// [`Error::Timeout`], where it is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is not a topic name.
+    #[error(transparent)]
+    BadTopic(#[from] TopicError),
+    /// The peer, or the cluster, refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// Too many publications or requests of this process wait already.
+    #[error("busy: {0} wait already, try again")]
+    Busy(&'static str),
+    /// No answer in time; it may still be done.
+    #[error("no answer after {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The peer has left or was stopped.
+    #[error("the peer has stopped")]
+    Stopped,
+    /// The protocol broke its own contract: a bug.
+    #[error("internal error: an answer does not fit its request")]
+    Internal,
+}
+
+/// Why a peer did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Its data directory cannot be used, for instance because another process uses it.
+    #[error(transparent)]
+    Data(#[from] tidings_runtime::DataError),
+    /// Its address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] tidings_runtime::listen::BindError),
+}

@@ -1,0 +1,164 @@
+//! What a peer shows over HTTP. Read-only.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/healthz` | 200 while the process runs |
+//! | `/readyz` | 200 when a majority of the seeds is joined, else 503 |
+//! | `/metrics` | counters and gauges for Prometheus |
+//! | `/v1/status` | this peer, as `status` on the control port |
+//! | `/v1/peers`, `/v1/topics`, `/v1/seeds` | `{"total":n,"items":[…]}`; `limit`, `offset`, `filter` |
+
+use std::net::SocketAddr;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidings_runtime::metrics::{CONTENT_TYPE, Exposition};
+
+use crate::control::{self, Code, List, Problem};
+use crate::error::Error;
+use crate::peer::{Peer, Status};
+
+/// The views of `peer`, whose control port is at `control` and whose HTTP port at `http`.
+pub fn router(peer: Peer, control: Option<SocketAddr>, http: Option<SocketAddr>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/peers", get(peers))
+        .route("/v1/topics", get(topics))
+        .route("/v1/seeds", get(seeds))
+        .fallback(async || refuse(StatusCode::NOT_FOUND, "not_found", "no such path"))
+        .with_state(Views { peer, control, http })
+}
+
+#[derive(Clone, Debug)]
+struct Views {
+    peer: Peer,
+    control: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Page {
+    filter: String,
+    offset: u32,
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Items<T> {
+    total: usize,
+    items: Vec<T>,
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// A refusal with the status that fits it.
+#[derive(Debug)]
+struct Refusal(Problem);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.0.code {
+            Code::BadRequest => StatusCode::BAD_REQUEST,
+            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({ "code": code, "message": message }))).into_response()
+}
+
+async fn ready(State(views): State<Views>) -> Result<Response, Refusal> {
+    let Status { peer, .. } = views.peer.status().await?;
+    let ready = peer.joined >= peer.quorum;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": ready, "joined": peer.joined, "quorum": peer.quorum });
+    Ok((status, Json(body)).into_response())
+}
+
+async fn status(State(views): State<Views>) -> Answer<control::StatusView> {
+    let Views { peer, control, http } = views;
+    Ok(Json(control::status(&peer.status().await?, control::Addresses { control, http })))
+}
+
+async fn peers(
+    State(views): State<Views>,
+    Query(page): Query<Page>,
+) -> Answer<Items<control::PeerView>> {
+    let found = control::peers(&views.peer, &page.list()?).await?;
+    Ok(Json(Items { total: found.total, items: found.peers }))
+}
+
+async fn topics(
+    State(views): State<Views>,
+    Query(page): Query<Page>,
+) -> Answer<Items<control::TopicView>> {
+    let found = control::topics(&views.peer, &page.list()?).await?;
+    Ok(Json(Items { total: found.total, items: found.topics }))
+}
+
+async fn seeds(
+    State(views): State<Views>,
+    Query(page): Query<Page>,
+) -> Answer<Items<control::SeedView>> {
+    let list = page.list()?;
+    let all = control::seeds(&views.peer.status().await?).seeds;
+    let matching = all.into_iter().filter(|seed| seed.addr.to_string().contains(&list.filter));
+    let items: Vec<_> = matching.collect();
+    let total = items.len();
+    let page = items.into_iter().skip(list.offset as usize).take(list.limit as usize);
+    Ok(Json(Items { total, items: page.collect() }))
+}
+
+impl Page {
+    fn list(self) -> Result<List, Refusal> {
+        let limit = self.limit.unwrap_or(control::LIST_DEFAULT);
+        if limit == 0 || limit > control::LIST_MAX {
+            let message = format!("'limit' is a whole number from 1 to {}", control::LIST_MAX);
+            return Err(Refusal(Problem::new(Code::BadRequest, message)));
+        }
+        Ok(List { filter: self.filter, offset: self.offset, limit })
+    }
+}
+
+async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
+    let Status { uptime, peer, .. } = views.peer.status().await?;
+    let links = views.peer.links().await?;
+    let mut page = Exposition::new();
+    page.counters("tidings_peer", &peer.stats.list());
+    let retained: usize = peer.topics.iter().map(|topic| topic.retained_bytes).sum();
+    let queued: usize = links.iter().map(|link| link.queued_bytes).sum();
+    let gauges = [
+        ("tidings_peer_seeds_joined", "Seeds that hold the registration", peer.joined),
+        ("tidings_peer_seeds_quorum", "Seeds that must hold it", peer.quorum),
+        ("tidings_peer_neighbors", "Links to peers", peer.neighbors.len()),
+        ("tidings_peer_passive", "Known peers without a link", peer.passive),
+        ("tidings_peer_topics", "Topics at this peer", peer.topics.len()),
+        ("tidings_peer_retained_bytes", "Bytes of retained batches", retained),
+        ("tidings_peer_links", "Connections to peers and seeds", links.len()),
+        ("tidings_peer_queued_bytes", "Bytes that wait to be sent", queued),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, value as f64);
+    }
+    page.gauge("tidings_peer_uptime_seconds", "Time since the start", uptime.as_secs_f64());
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response())
+}

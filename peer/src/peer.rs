@@ -1,0 +1,436 @@
+//! The handle of a running peer: starting, asking, leaving.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_proto::config::Identity;
+use tidings_proto::crypto::Scheme;
+use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
+use tidings_proto::peer::status::PeerStatus;
+use tidings_proto::wire::frame::{PeerItem, TopicItem};
+use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
+use tidings_runtime::listen::{BindError, bind};
+use tidings_runtime::{Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+
+use crate::dispatch::{Dispatch, Shared};
+use crate::error::{Error, JoinError};
+use crate::pending::{Extra, Ticket};
+use crate::publish::{Published, Publisher, Receipt};
+use crate::queue::{Queue, QueueLimits};
+use crate::subscription::Subscription;
+
+/// A request without an answer fails after this. The machine gives up on its own after trying
+/// each seed, 1 s each; this is for what nobody thought of.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// What waits to go out when the peer leaves has this long.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A peer that runs in this process. Clones are the same peer; when the last one and its last
+/// [`Subscription`] are dropped the peer stops, without the goodbyes of [`Peer::leave`].
+///
+/// All methods can be dropped half-way: nothing of the peer is lost by that. What was asked may
+/// or may not be done then.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) handle: Handle<Machine>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    publisher: Publisher,
+    /// Held while it is decided and told to the machine whether the peer is in a topic, so that
+    /// an ending subscription cannot take the topic away from a beginning one.
+    membership: Mutex<()>,
+    running: Mutex<Option<Node<Machine>>>,
+    joined: watch::Receiver<bool>,
+    about: About,
+    limits: QueueLimits,
+    clock: Clock,
+}
+
+/// What never changes of a peer.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its identity.
+    pub node: NodeId,
+    /// Its name for people, perhaps empty.
+    pub name: String,
+    /// What it listens on.
+    pub listen: SocketAddr,
+    /// What others are told to dial.
+    pub address: SocketAddr,
+}
+
+/// A peer, as of now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// What never changes.
+    pub about: About,
+    /// Time since it started.
+    pub uptime: Duration,
+    /// The protocol's view.
+    pub peer: PeerStatus,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// How many match.
+    pub total: usize,
+    /// The page.
+    pub items: Vec<T>,
+}
+
+impl Peer {
+    /// Starts a peer in the current tokio runtime; it joins a majority of the seeds on its own,
+    /// see [`Self::wait_joined`].
+    ///
+    /// # Errors
+    /// Its data directory or its address cannot be used.
+    pub async fn join(config: Config) -> Result<Self, JoinError> {
+        let listener = bind(config.peer.listen)?;
+        Self::join_on(listener, config).await
+    }
+
+    /// [`Self::join`] on a socket that listens already, whatever `config.peer.listen` says.
+    ///
+    /// # Errors
+    /// Its data directory cannot be used, or the socket has no address.
+    pub async fn join_on(listener: TcpListener, config: Config) -> Result<Self, JoinError> {
+        let listen = listener
+            .local_addr()
+            .map_err(|source| BindError::Io { address: config.peer.listen, source })?;
+        let data = DataDir::open(&config.peer.data)?;
+        let clock = Clock::start();
+        let key = Arc::clone(data.key());
+        let address = config.peer.advertise.unwrap_or(listen);
+        let identity = Identity {
+            cluster: config.cluster.name.clone(),
+            name: config.peer.name.clone(),
+            address,
+            incarnation: data.incarnation(),
+            scheme: Scheme::Ed25519,
+            wall_origin_us: clock.wall_origin_us(),
+            rng_seed: rand::random(),
+        };
+        let mut machine_config = config.peer_config(identity);
+        machine_config.known_peers = data.known_peers();
+        let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
+        let machine = Machine::new(machine_config, key.signer(), clock.now());
+        let shared = Arc::new(Shared::default());
+        let host = Dispatch { shared: Arc::clone(&shared), data, clock, address, joined };
+        let node = key.node_id();
+        let options = NodeOptions { key, listener, clock, limits: config.limits.links };
+        let running = tidings_runtime::node::spawn(machine, host, options);
+        let handle = running.handle.clone();
+        let inner = Inner {
+            publisher: Publisher::new(Arc::clone(&shared.pending), handle.clone()),
+            shared,
+            handle,
+            runtime: tokio::runtime::Handle::current(),
+            membership: Mutex::new(()),
+            running: Mutex::new(Some(running)),
+            joined: joined_seen,
+            about: About { node, name: config.peer.name.clone(), listen, address },
+            limits: QueueLimits {
+                messages_max: config.limits.unread_messages,
+                bytes_max: config.limits.unread_bytes,
+            },
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What never changes of this peer.
+    pub fn about(&self) -> &About {
+        &self.inner.about
+    }
+
+    /// Whether a majority of the seeds holds the registration now.
+    pub fn is_joined(&self) -> bool {
+        *self.inner.joined.borrow()
+    }
+
+    /// Waits until a majority of the seeds holds the registration. Without configured seeds that
+    /// is so from the start.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn joined(&self) -> Result<(), Error> {
+        let mut joined = self.inner.joined.clone();
+        joined.wait_for(|joined| *joined).await.map(drop).map_err(|_| Error::Stopped)
+    }
+
+    /// [`Self::joined`], for at most `timeout`. The peer goes on trying.
+    ///
+    /// # Errors
+    /// It is not joined in time, or the peer has stopped.
+    pub async fn wait_joined(&self, timeout: Duration) -> Result<(), Error> {
+        let waited = tokio::time::timeout(timeout, self.joined()).await;
+        waited.unwrap_or(Err(Error::Timeout(timeout)))
+    }
+
+    /// Waits until the peer has stopped: left, or broken.
+    pub async fn stopped(&self) {
+        let mut joined = self.inner.joined.clone();
+        while joined.changed().await.is_ok() {}
+    }
+
+    /// Makes this peer the host of a new topic.
+    ///
+    /// # Errors
+    /// A bad name, a topic that exists, or no majority of seeds.
+    pub async fn create_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
+        self.create(topic, false).await
+    }
+
+    /// Makes this peer the host of a topic, unless it is that already.
+    ///
+    /// # Errors
+    /// A bad name, a topic that another peer hosts, or no majority of seeds.
+    pub async fn ensure_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
+        self.create(topic, true).await
+    }
+
+    async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
+        let topic = Topic::new(topic)?;
+        let command = |request| Command::CreateTopic { request, topic, exist_ok };
+        expect_topic(self.inner.ask(command).await?)
+    }
+
+    /// Ends a topic that this peer hosts, for all its subscribers.
+    ///
+    /// # Errors
+    /// There is no such topic, another peer hosts it, or no majority of seeds.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
+        let topic = Topic::new(topic)?;
+        self.inner.ask(|request| Command::DeleteTopic { request, topic }).await.map(drop)
+    }
+
+    /// What the seeds know of a topic.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds.
+    pub async fn topic_info(&self, topic: &str) -> Result<TopicInfo, Error> {
+        let topic = Topic::new(topic)?;
+        expect_topic(self.inner.ask(|request| Command::TopicInfo { request, topic }).await?)
+    }
+
+    /// A page of the topics that match an MQTT `filter`, empty for all; at most
+    /// [`crate::PAGE_MAX`] items.
+    ///
+    /// # Errors
+    /// No seed answers.
+    pub async fn list_topics(
+        &self,
+        filter: &str,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Page<TopicItem>, Error> {
+        let filter = filter.to_owned();
+        let command = |request| Command::ListTopics { request, filter, offset, limit };
+        match self.inner.ask(command).await? {
+            Answer::Topics { total, items } => Ok(Page { total: total as usize, items }),
+            other => unexpected(&other),
+        }
+    }
+
+    /// A page of the peers whose name, address or id contains `filter`, empty for all; at most
+    /// [`crate::PAGE_MAX`] items. Without seeds these are the peers that this one knows.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn list_peers(
+        &self,
+        filter: &str,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Page<PeerItem>, Error> {
+        let filter = filter.to_owned();
+        let command = |request| Command::ListPeers { request, filter, offset, limit };
+        match self.inner.ask(command).await? {
+            Answer::Peers { total, items } => Ok(Page { total: total as usize, items }),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Publishes a message and waits until it is on its way. Waits for room when the peer's
+    /// links are congested, for at most 30 s. Messages of one task arrive in their order.
+    ///
+    /// # Errors
+    /// There is no such topic, the body is over 1 MiB, or no room in time.
+    pub async fn publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Published, Error> {
+        self.inner.publisher.publish(topic, body.into()).await
+    }
+
+    /// Hands over a message, after waiting for room, and does not wait until it is on its way:
+    /// the receipt tells. Messages that are handed over meanwhile go out in one batch, so this
+    /// is how to publish many quickly and in order.
+    ///
+    /// # Errors
+    /// A bad topic name, or a body over 1 MiB; anything else comes with the receipt.
+    pub async fn enqueue(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
+        self.inner.publisher.enqueue(topic, body.into()).await
+    }
+
+    /// [`Self::enqueue`] that waits for nothing.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Busy`] when there is no room now.
+    pub fn try_publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
+        self.inner.publisher.try_enqueue(topic, body.into())
+    }
+
+    /// Receives a topic from now on.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
+        self.subscribe_from(topic, From::New).await
+    }
+
+    /// Receives a topic, with what this peer and its neighbours retain when `from` says so. A
+    /// further subscription of a topic gets what this peer retains.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
+        self.subscribe_with(topic, from, self.inner.limits).await
+    }
+
+    /// [`Self::subscribe_from`] with a queue of another size.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn subscribe_with(
+        &self,
+        topic: &str,
+        from: From,
+        limits: QueueLimits,
+    ) -> Result<Subscription, Error> {
+        let topic = Topic::new(topic)?;
+        // In a task of its own: when the caller goes away, the machine's answer must be awaited
+        // all the same before the topic is left again.
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, from, limits);
+        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// This peer, as of now.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let look = |machine: &Machine, now: tidings_proto::Instant| {
+            (machine.status(), now.since(tidings_proto::Instant::ZERO))
+        };
+        let (peer, uptime) = self.inner.handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        Ok(Status { about: self.inner.about.clone(), uptime, peer })
+    }
+
+    /// The connections of this peer, to peers and seeds.
+    ///
+    /// # Errors
+    /// The peer has stopped.
+    pub async fn links(&self) -> Result<Vec<LinkView>, Error> {
+        self.inner.handle.links().await.map_err(|_| Error::Stopped)
+    }
+
+    /// Microseconds since 1970, by the clock that stamps this peer's messages.
+    pub fn wall_us(&self) -> i64 {
+        self.inner.clock.wall_us(self.inner.clock.now())
+    }
+
+    /// Leaves the cluster: what is on its way goes out, seeds and neighbours are told, all
+    /// subscriptions end. Takes at most about a second. A peer that has left already is fine.
+    pub async fn leave(&self) {
+        let Some(node) = self.inner.running.lock().await.take() else { return };
+        let drained = self.inner.publisher.drained();
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("left_with_publications_waiting");
+        }
+        let told = self.inner.ask(|request| Command::Leave { request });
+        // A machine that does not answer is left all the same.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, told).await;
+        node.stop().await;
+    }
+}
+
+impl Inner {
+    async fn subscribe(
+        self: Arc<Self>,
+        topic: Topic,
+        from: From,
+        limits: QueueLimits,
+    ) -> Result<Subscription, Error> {
+        let gate = self.membership.lock().await;
+        let replay = from == From::All;
+        let queue = Arc::new(Queue::new(topic.clone(), limits, replay));
+        self.shared.fanout.add(&queue)?;
+        // From here on dropping the subscription cleans up.
+        let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(&self));
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        let retained = topic.clone();
+        self.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
+        drop(gate);
+        wait(ticket).await?;
+        if replay {
+            // What this peer has already comes from its retention, the rest is live by now.
+            let ticket = self.shared.pending.ticket(Extra::ReplayTo(queue))?;
+            let request = ticket.request;
+            self.send(Command::Retained { request, topic: retained }).await?;
+            wait(ticket).await?;
+        }
+        Ok(subscription)
+    }
+
+    /// Takes the peer out of `topic` unless a subscription wants it.
+    pub(crate) async fn leave_topic(&self, topic: Topic) -> Result<(), Error> {
+        let gate = self.membership.lock().await;
+        if self.shared.fanout.wants(&topic) {
+            return Ok(());
+        }
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        self.send(Command::Unsubscribe { request: ticket.request, topic }).await?;
+        drop(gate);
+        wait(ticket).await.map(drop)
+    }
+
+    async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        self.send(command(ticket.request)).await?;
+        wait(ticket).await
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.handle.command(command).await.map_err(|_| Error::Stopped)
+    }
+}
+
+async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, &mut ticket.answer).await {
+        Ok(Ok(outcome)) => Ok(outcome?),
+        Ok(Err(_)) => Err(Error::Stopped),
+        Err(_) => Err(Error::Timeout(ANSWER_TIMEOUT)),
+    }
+}
+
+fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
+    match answer {
+        Answer::Topic(info) => Ok(info),
+        other => unexpected(&other),
+    }
+}
+
+/// The machine answered something that its contract does not allow for the command.
+fn unexpected<T>(answer: &Answer) -> Result<T, Error> {
+    debug_assert!(false, "unexpected answer {answer:?}");
+    Err(Error::Internal)
+}

@@ -1,0 +1,102 @@
+//! Answers for people: aligned columns, a bold head on a terminal. And for programs: JSON.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use serde::Serialize;
+
+/// Rows of text under a head.
+#[derive(Debug)]
+pub(crate) struct Table<const N: usize> {
+    head: [&'static str; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(crate) fn new(head: [&'static str; N]) -> Self {
+        Self { head, rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, row: [String; N]) {
+        self.rows.push(row.map(|cell| printable(&cell)));
+    }
+
+    /// Writes the table to standard output.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        let bold = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let mut out = io::stdout().lock();
+        self.write(&mut out, bold)?;
+        out.flush()
+    }
+
+    fn write(&self, out: &mut impl Write, bold: bool) -> io::Result<()> {
+        let mut widths = self.head.map(|title| title.len());
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let head = line(&self.head.map(str::to_owned), &widths);
+        match bold {
+            true => writeln!(out, "\x1b[1m{head}\x1b[0m")?,
+            false => writeln!(out, "{head}")?,
+        }
+        self.rows.iter().try_for_each(|row| writeln!(out, "{}", line(row, &widths)))
+    }
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
+/// Writes `value` as one line of JSON to standard output.
+pub(crate) fn print_json<T: Serialize>(value: &T) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// A text from elsewhere on one line: what a terminal would act upon is escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\t' => vec!['\t'],
+        c if c.is_control() => c.escape_default().collect(),
+        c => vec![c],
+    };
+    match text.chars().any(char::is_control) {
+        true => text.chars().flat_map(escape).collect(),
+        false => text.to_owned(),
+    }
+}
+
+/// The first ten digits of an id: enough to tell nodes apart.
+pub(crate) fn short(id: &str) -> String {
+    id.chars().take(10).collect()
+}
+
+/// `yes` or nothing.
+pub(crate) fn mark(yes: bool) -> String {
+    if yes { "yes".to_owned() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = Table::new(["NAME", "N"]);
+        table.row(["a".to_owned(), "1".to_owned()]);
+        table.row(["longer".to_owned(), String::new()]);
+        let mut out = Vec::new();
+        table.write(&mut out, false).expect("memory");
+        assert_eq!(String::from_utf8_lossy(&out), "NAME    N\na       1\nlonger\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(printable("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
+        assert_eq!(printable("größe\t1"), "größe\t1");
+    }
+}

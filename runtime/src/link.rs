@@ -1,0 +1,359 @@
+//! One connection, polled in place by the driver: ciphertext in, frames out, and back.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf as _, BytesMut};
+use tidings_proto::wire::DecodeError;
+use tidings_proto::wire::codec::{self, Decoded, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
+use tidings_proto::wire::frame::{Frame, Goodbye};
+use tidings_proto::{Class, LinkDown, LinkId};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::congestion::Load;
+use crate::node::LinkView;
+use crate::queue::{Overflow, SendQueue};
+use crate::tls::Established;
+use crate::wake::{LinkSignal, ReadyLinks};
+
+/// A connection and all that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    id: LinkId,
+    peer: Established,
+    outbound: bool,
+    signal: Arc<LinkSignal>,
+    waker: Waker,
+    inbox: BytesMut,
+    /// Until the first frame was read, none may be larger than a first frame is.
+    greeted: bool,
+    queue: SendQueue,
+    /// A frame that is not of the control class was queued at some time.
+    carries_traffic: bool,
+    /// The load that the driver has counted.
+    pub(crate) counted_load: Load,
+    state: State,
+    bytes_in: u64,
+    bytes_out: u64,
+    unknown_frames: u64,
+    /// Held as long as the connection exists: the limit on their number.
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The last frames go out; what comes in is discarded.
+    Closing,
+    /// All is sent and the other end was told. Its own end is awaited, because closing a socket
+    /// with unread bytes takes back what is still on the way.
+    Lingering,
+}
+
+/// What a link needs after it was polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Nothing until its waker says so.
+    Pending,
+    /// There is more; it was put on the list again.
+    More,
+    /// The connection is over.
+    Ended(LinkDown),
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        peer: Established,
+        outbound: bool,
+        queue_bytes: usize,
+        ready: Arc<ReadyLinks>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let signal = LinkSignal::new(id, ready);
+        // The handshake may have left the first frame in the TLS session.
+        signal.list();
+        Self {
+            id,
+            peer,
+            outbound,
+            waker: Waker::from(signal.clone()),
+            signal,
+            inbox: BytesMut::new(),
+            greeted: false,
+            queue: SendQueue::new(queue_bytes),
+            carries_traffic: false,
+            counted_load: Load::None,
+            state: State::Open,
+            bytes_in: 0,
+            bytes_out: 0,
+            unknown_frames: 0,
+            _permit: permit,
+        }
+    }
+
+    /// Queues a frame; it goes out with the next [`Self::flush`]. Frames for a link that is
+    /// closing are forgotten.
+    pub(crate) fn send(&mut self, class: Class, frame: &Frame) -> Result<(), Overflow> {
+        if self.state != State::Open {
+            return Ok(());
+        }
+        self.carries_traffic |= class != Class::Control;
+        self.queue.push(class, codec::encode(frame))
+    }
+
+    /// Stops everything but the control frames that are queued, the goodbye after them, and an
+    /// orderly end. The driver limits its time.
+    pub(crate) fn close(&mut self, goodbye: Option<Goodbye>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.queue.keep_control();
+        if let Some(goodbye) = goodbye {
+            let frame = codec::encode(&Frame::Goodbye(goodbye));
+            if self.queue.push(Class::Control, frame.clone()).is_err() {
+                self.queue.clear();
+                // An empty queue has room for a frame of the control class.
+                let _ = self.queue.push(Class::Control, frame);
+            }
+        }
+        self.state = State::Closing;
+        self.inbox = BytesMut::new();
+        self.signal.list();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// How full it is now.
+    pub(crate) fn load(&self) -> Load {
+        Load::of(self.carries_traffic && self.is_open(), self.queue.bytes())
+    }
+
+    /// See [`SendQueue::take_shed`].
+    pub(crate) fn take_shed(&mut self) -> Option<(Class, u32)> {
+        self.queue.take_shed()
+    }
+
+    /// Reads what is ready, a bounded part of it, and hands its frames to `receive`.
+    pub(crate) fn read(&mut self, scratch: &mut [u8], mut receive: impl FnMut(Frame)) -> Polled {
+        self.signal.begin();
+        let polled = self.read_ready(scratch, &mut receive);
+        match polled {
+            Polled::More => self.signal.list(),
+            Polled::Pending if self.inbox.is_empty() => self.inbox = BytesMut::new(),
+            _ => {}
+        }
+        polled
+    }
+
+    /// Writes until all is sent or the socket is full.
+    pub(crate) fn flush(&mut self) -> Polled {
+        match self.write_ready() {
+            Ok(true) => self.sent_all(),
+            Ok(false) => Polled::Pending,
+            Err(_) => Polled::Ended(LinkDown::Closed),
+        }
+    }
+
+    pub(crate) fn view(&self) -> LinkView {
+        LinkView {
+            link: self.id,
+            node: self.peer.node,
+            remote: self.peer.remote,
+            outbound: self.outbound,
+            queued_bytes: self.queue.bytes(),
+            queued_frames: self.queue.frames(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            unknown_frames: self.unknown_frames,
+            shed: self.queue.shed(),
+        }
+    }
+
+    fn read_ready(&mut self, scratch: &mut [u8], receive: &mut impl FnMut(Frame)) -> Polled {
+        if let Err(down) = self.take_plaintext(receive) {
+            return Polled::Ended(down);
+        }
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let mut budget = READ_BYTES_PER_TURN;
+        while budget > 0 {
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut self.peer.tcp).poll_read(&mut cx, &mut buffer) {
+                Poll::Pending => return Polled::Pending,
+                Poll::Ready(Err(_)) => return Polled::Ended(LinkDown::Closed),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    return Polled::Ended(LinkDown::Closed);
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let read = buffer.filled().len();
+            budget = budget.saturating_sub(read);
+            if let Err(down) = self.decrypt(&scratch[..read], receive) {
+                return Polled::Ended(down);
+            }
+        }
+        Polled::More
+    }
+
+    fn decrypt(
+        &mut self,
+        mut ciphertext: &[u8],
+        receive: &mut impl FnMut(Frame),
+    ) -> Result<(), LinkDown> {
+        if self.state == State::Lingering {
+            return Ok(());
+        }
+        while !ciphertext.is_empty() {
+            let taken = self.peer.tls.read_tls(&mut ciphertext);
+            let processed = self.peer.tls.process_new_packets();
+            let (Ok(_), Ok(state)) = (taken, processed) else {
+                return Err(LinkDown::Malformed("TLS record"));
+            };
+            self.take_plaintext(receive)?;
+            if state.peer_has_closed() {
+                return Err(LinkDown::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what TLS has decrypted to the inbox, and hands on the frames that are complete.
+    fn take_plaintext(&mut self, receive: &mut impl FnMut(Frame)) -> Result<(), LinkDown> {
+        use io::BufRead as _;
+        loop {
+            let mut reader = self.peer.tls.reader();
+            // An error means that there is nothing (yet, or ever).
+            let Ok(plaintext) = reader.fill_buf() else { return Ok(()) };
+            if plaintext.is_empty() {
+                return Ok(());
+            }
+            let length = plaintext.len();
+            self.bytes_in += length as u64;
+            if self.state == State::Open {
+                self.inbox.extend_from_slice(plaintext);
+            }
+            reader.consume(length);
+            self.take_frames(receive).map_err(|error| LinkDown::Malformed(in_words(&error)))?;
+        }
+    }
+
+    fn take_frames(&mut self, receive: &mut impl FnMut(Frame)) -> Result<(), DecodeError> {
+        while !self.inbox.is_empty() {
+            let limit = if self.greeted { FRAME_BYTES_MAX } else { FIRST_FRAME_BYTES_MAX };
+            match decode_next(&mut self.inbox, limit)? {
+                Decoded::Frame(frame) => {
+                    self.greeted = true;
+                    receive(frame);
+                }
+                Decoded::Unknown(_) => self.unknown_frames += 1,
+                Decoded::Incomplete(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all is sent.
+    fn write_ready(&mut self) -> io::Result<bool> {
+        loop {
+            while self.peer.tls.wants_write() {
+                let mut socket = Socket { tcp: &mut self.peer.tcp, waker: &self.waker };
+                match self.peer.tls.write_tls(&mut socket) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+            if self.queue.is_empty() {
+                self.queue.shrink();
+                return Ok(true);
+            }
+            // The TLS session takes more only when all that it holds is written: what waits does
+            // so in the queue, in the order of classes.
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.queue.gather(&mut slices, WRITE_BYTES_MAX);
+            let taken = self.peer.tls.writer().write_vectored(&slices[..count])?;
+            self.queue.advance(taken);
+            self.bytes_out += taken as u64;
+        }
+    }
+
+    /// Goes on with closing, when all is sent.
+    fn sent_all(&mut self) -> Polled {
+        if self.state != State::Closing {
+            return Polled::Pending;
+        }
+        self.peer.tls.send_close_notify();
+        self.state = State::Lingering;
+        // A few bytes after a socket that took all before them: if it is full now, the end of
+        // the connection tells the other end as well.
+        let _ = self.write_ready();
+        let mut cx = Context::from_waker(&self.waker);
+        match Pin::new(&mut self.peer.tcp).poll_shutdown(&mut cx) {
+            Poll::Ready(Err(_)) => Polled::Ended(LinkDown::Closed),
+            _ => Polled::Pending,
+        }
+    }
+}
+
+/// Takes the next frame from `inbox`. A small batch is copied to memory of its own size: it may
+/// be retained for long, and would keep all that was read with it.
+fn decode_next(inbox: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeError> {
+    if let Some(prefix) = inbox.first_chunk::<{ codec::LENGTH_BYTES }>() {
+        let length = codec::LENGTH_BYTES + u32::from_be_bytes(*prefix) as usize;
+        if length <= COPIED_BYTES_MAX && length <= inbox.len() {
+            let mut frame = BytesMut::from(&inbox[..length]);
+            let decoded = codec::decode(&mut frame, limit)?;
+            inbox.advance(length);
+            return Ok(decoded);
+        }
+    }
+    codec::decode(inbox, limit)
+}
+
+fn in_words(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::TooLarge { what: "frame", .. } => "frame: too large",
+        DecodeError::TooLarge { what, .. } | DecodeError::Malformed(what) => what,
+        DecodeError::Truncated => "frame: truncated",
+    }
+}
+
+/// The socket as `rustls` wants it: never blocking, with the link's waker behind it.
+struct Socket<'a> {
+    tcp: &'a mut tokio::net::TcpStream,
+    waker: &'a Waker,
+}
+
+impl io::Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut cx = Context::from_waker(self.waker);
+        match Pin::new(&mut *self.tcp).poll_write_vectored(&mut cx, slices) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Read from one link before the others have their turn.
+const READ_BYTES_PER_TURN: usize = 256 << 10;
+/// Handed to TLS at once: what `rustls` takes by default.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+/// Parts of frames handed to TLS at once.
+const SLICES_MAX: usize = 128;
+/// Larger frames stay in the memory they were read into: little else can be in it.
+const COPIED_BYTES_MAX: usize = 32 << 10;

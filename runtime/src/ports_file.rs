@@ -1,0 +1,41 @@
+//! The file by which scripts learn the ports of a node that was started with port 0.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tidings_proto::NodeId;
+
+/// What a serving node writes about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The node, 64 hexadecimal digits.
+    pub node: String,
+    /// Its process.
+    pub pid: u32,
+    /// The overlay address.
+    pub listen: SocketAddr,
+    /// The control address of a peer.
+    pub control: Option<SocketAddr>,
+    /// The HTTP address.
+    pub http: Option<SocketAddr>,
+}
+
+impl Ports {
+    /// The ports of this process.
+    pub fn new(node: NodeId, listen: SocketAddr) -> Self {
+        let pid = std::process::id();
+        Self { node: node.to_string(), pid, listen, control: None, http: None }
+    }
+
+    /// Writes the file atomically: a reader sees all of it or none.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string(self)?;
+        text.push('\n');
+        crate::data::write_atomically(path, text.as_bytes(), crate::data::Sync::No)
+    }
+}
