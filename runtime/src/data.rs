@@ -1,9 +1,19 @@
 //! A node's directory on disk: its key, its life number, the peers it knows, and the lock that
 //! keeps a second process out.
+//!
+//! | file | content |
+//! |---|---|
+//! | `key` | the node's secret key, 64 hexadecimal digits, mode 0600 |
+//! | `incarnation` | the number of the newest life |
+//! | `peers` | known peers, a line each: node, incarnation, address |
+//! | `lock` | empty; locked while a process uses the directory |
 
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use thiserror::Error;
 use tidings_proto::Incarnation;
@@ -17,6 +27,8 @@ pub struct DataDir {
     path: PathBuf,
     key: Arc<NodeKey>,
     incarnation: Incarnation,
+    /// Locked as long as it is open.
+    _lock: File,
 }
 
 impl DataDir {
@@ -26,10 +38,18 @@ impl DataDir {
     /// # Errors
     /// Another process uses it, or a file in it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-        let key = Arc::new(NodeKey::load_or_create(&path.join("key"))?);
-        Ok(Self { path: path.to_owned(), key, incarnation: Incarnation(1) })
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
+        let lock = lock(path)?;
+        let key = Arc::new(NodeKey::load_or_create(&path.join(KEY))?);
+        let stored = match std::fs::read_to_string(path.join(INCARNATION)) {
+            Ok(text) => text.trim_ascii().parse().unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(at(&path.join(INCARNATION))(error)),
+        };
+        let incarnation = Incarnation(stored).next().max(Incarnation(unix_millis()));
+        let opened = Self { path: path.to_owned(), key, incarnation, _lock: lock };
+        opened.save_incarnation(incarnation)?;
+        Ok(opened)
     }
 
     /// Where it is.
@@ -42,7 +62,8 @@ impl DataDir {
         &self.key
     }
 
-    /// The life that began when this was opened.
+    /// The life that began when this was opened: one more than the last, and at least the
+    /// milliseconds since 1970, so that a node that lost the file is newer than it was as well.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
@@ -51,21 +72,32 @@ impl DataDir {
     ///
     /// # Errors
     /// The file cannot be written; the old content stands.
-    pub fn save_incarnation(&self, _incarnation: Incarnation) -> Result<(), DataError> {
-        Ok(())
+    pub fn save_incarnation(&self, incarnation: Incarnation) -> Result<(), DataError> {
+        let path = self.path.join(INCARNATION);
+        let text = format!("{}\n", incarnation.0);
+        write_atomically(&path, text.as_bytes(), Sync::Yes).map_err(at(&path))
     }
 
-    /// The peers known from a former life; none when there is no such file or it is damaged.
+    /// The peers known from a former life; none when there is no such file. Damaged lines are
+    /// left out: there is more than one way to find peers.
     pub fn known_peers(&self) -> Vec<PeerEntry> {
-        Vec::new()
+        let text = std::fs::read(self.path.join(PEERS)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().take(KNOWN_PEERS_MAX).filter_map(parse_peer).collect()
     }
 
-    /// Replaces the known peers, atomically.
+    /// Replaces the known peers, atomically. They need not survive a power cut.
     ///
     /// # Errors
     /// The file cannot be written; the old content stands.
-    pub fn save_known_peers(&self, _peers: &[PeerEntry]) -> Result<(), DataError> {
-        Ok(())
+    pub fn save_known_peers(&self, peers: &[PeerEntry]) -> Result<(), DataError> {
+        let lines = peers
+            .iter()
+            .take(KNOWN_PEERS_MAX)
+            .map(|peer| format!("{} {} {}\n", peer.node, peer.incarnation.0, peer.address));
+        let path = self.path.join(PEERS);
+        let text: String = lines.collect();
+        write_atomically(&path, text.as_bytes(), Sync::No).map_err(at(&path))
     }
 }
 
@@ -91,6 +123,33 @@ pub enum DataError {
     Key(#[from] KeyError),
 }
 
+fn at(path: &Path) -> impl Fn(io::Error) -> DataError + '_ {
+    |source| DataError::Io { path: path.to_owned(), source }
+}
+
+fn lock(directory: &Path) -> Result<File, DataError> {
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(at(&path)(error)),
+    }
+}
+
+fn parse_peer(line: &str) -> Option<PeerEntry> {
+    let mut words = line.split_ascii_whitespace();
+    let node = words.next()?.parse().ok()?;
+    let incarnation = Incarnation(words.next()?.parse().ok()?);
+    let address = words.next()?.parse().ok()?;
+    Some(PeerEntry { node, incarnation, address })
+}
+
+fn unix_millis() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
 /// Whether a write must survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
@@ -106,7 +165,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: Sync) -> io::Res
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);
-    let written = std::fs::File::create(&beside).and_then(|mut file| {
+    let written = File::create(&beside).and_then(|mut file| {
         file.write_all(bytes)?;
         if sync == Sync::Yes { file.sync_all() } else { Ok(()) }
     });
@@ -115,3 +174,13 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: Sync) -> io::Res
         let _ = std::fs::remove_file(&beside);
     })
 }
+
+const KEY: &str = "key";
+const INCARNATION: &str = "incarnation";
+const PEERS: &str = "peers";
+const LOCK: &str = "lock";
+/// More than the views of a peer hold.
+const KNOWN_PEERS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests;
