@@ -107,6 +107,8 @@ counters! {
         lookups,
         /// Dead-node reports received.
         reports,
+        /// Dead-node reports dropped because too many peers are accused.
+        reports_shed,
         /// Probes of accused peers.
         probes,
         /// Votes cast.

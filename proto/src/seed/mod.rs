@@ -1,47 +1,184 @@
 //! The role that lets peers meet.
+//!
+//! A seed knows which peers live and what they subscribe to, tells the other seeds, and judges
+//! reports of deaths together with them. No publication passes through it.
+//!
+//! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
+//! `overlay` (reported neighbours), `sampler`, `digest`, `filter`, `timers`. What happens to
+//! them: `links` (who may connect), `sessions` (what peers ask), `merge` (which records are
+//! taken), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead), `sync`
+//! and `transfer` (what seeds tell each other). This file only composes them.
 
+mod digest;
 pub mod event;
+mod filter;
+mod index;
+mod links;
+mod liveness;
+mod merge;
+mod overlay;
+mod probes;
+mod registry;
+mod reports;
+mod sampler;
+mod sessions;
 pub mod status;
+mod sync;
+mod timers;
+mod transfer;
+mod verdicts;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use core::time::Duration;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 use crate::config::SeedConfig;
 use crate::crypto::Signer;
-use crate::machine::{Input, Machine, Output};
+use crate::id::{DialId, LinkId, NodeId};
+use crate::machine::{Class, Input, Machine, Output};
+use crate::stats::SeedStats;
 use crate::time::Instant;
-use event::{Command, Durable, Event};
-use status::{Page, PeerView, SeedStatus, TopicView};
+use crate::wire::frame::Frame;
+use event::{Command, Durable, Event, Notice};
+use index::Index;
+use links::Links;
+use overlay::Overlay;
+use registry::Registry;
+use reports::Reports;
+use sync::Sync;
+use timers::Timers;
 
 /// A seed's protocol.
 #[derive(Debug)]
 pub struct Seed {
     config: SeedConfig,
     signer: Signer,
+    rng: ChaCha8Rng,
+    stats: SeedStats,
+    out: VecDeque<Output<Event, Durable>>,
+    timers: Timers<Timer>,
+    links: Links,
+    dials: BTreeMap<DialId, Dialed>,
+    dials_begun: u64,
+    registry: Registry,
+    index: Index,
+    overlay: Overlay,
+    reports: Reports,
+    sync: Sync,
+    left: bool,
+}
+
+/// What is to be done at a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A link without a first frame is closed.
+    FirstFrame(LinkId),
+    /// A link is looked at for silence.
+    Idle(LinkId),
+    /// Another seed is dialled.
+    DialSeed(usize),
+    /// Renewed leases are told to the other seeds.
+    Leases,
+    /// The hash of the tables is told to the other seeds.
+    Digest,
+    /// The next records of a full transfer go out.
+    Transfer(LinkId),
+    /// An accused peer is dialled, judged, or its case closed.
+    Case(NodeId),
+}
+
+/// Why this seed dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialed {
+    /// To share tables with the configured seed of this number.
+    Seed(usize),
+    /// To see whether this accused peer answers.
+    Probe(NodeId),
 }
 
 impl Seed {
     /// A seed that has just started.
-    pub fn new(config: SeedConfig, signer: Signer, _now: Instant) -> Self {
-        Self { config, signer }
+    pub fn new(config: SeedConfig, signer: Signer, now: Instant) -> Self {
+        let sync = Sync::new(&config);
+        let mut timers = Timers::new();
+        for slot in 0..sync.slots.len() {
+            timers.set(Timer::DialSeed(slot), now);
+        }
+        if !sync.slots.is_empty() {
+            timers.set(Timer::Digest, now + config.sync_interval);
+        }
+        Self {
+            rng: ChaCha8Rng::from_seed(config.identity.rng_seed),
+            config,
+            signer,
+            stats: SeedStats::default(),
+            out: VecDeque::new(),
+            timers,
+            links: Links::default(),
+            dials: BTreeMap::new(),
+            dials_begun: 0,
+            registry: Registry::default(),
+            index: Index::default(),
+            overlay: Overlay::default(),
+            reports: Reports::default(),
+            sync,
+            left: false,
+        }
     }
 
-    /// What it shows of itself.
-    pub fn status(&self) -> SeedStatus {
-        unreachable!("{:?} {:?}", self.config, self.signer)
+    fn tick(&mut self, now: Instant) {
+        // Each is handled once: one that sets itself again at once waits for the next tick.
+        for _ in 0..self.timers.len() {
+            let Some((due, timer)) = self.timers.pop(now) else { break };
+            match timer {
+                Timer::FirstFrame(link) => self.no_first_frame(now, link),
+                Timer::Idle(link) => self.look_at_silence(now, due, link),
+                Timer::DialSeed(slot) => self.dial_seed(slot),
+                Timer::Leases => self.tell_leases(now),
+                Timer::Digest => self.tell_digest(now),
+                Timer::Transfer(link) => self.transfer_more(now, link),
+                Timer::Case(node) => self.case_due(now, due, node),
+            }
+        }
+        while let Some(node) = self.registry.expired(now) {
+            self.expire(node);
+        }
+        self.registry.forget_until(now);
     }
 
-    /// Peers whose name, address or id contains `filter`, ordered by address.
-    pub fn peers(
-        &self,
-        _now: Instant,
-        _filter: &str,
-        _offset: usize,
-        _limit: usize,
-    ) -> Page<PeerView> {
-        unreachable!()
+    fn leave(&mut self, now: Instant) {
+        for link in self.links.ids() {
+            self.close(now, link, crate::wire::frame::Reason::Leaving, "the seed stops");
+        }
+        self.left = true;
     }
 
-    /// Topics that match the MQTT filter (empty: all), ordered by name.
-    pub fn topics(&self, _filter: &str, _offset: usize, _limit: usize) -> Page<TopicView> {
-        unreachable!()
+    fn me(&self) -> NodeId {
+        self.signer.node()
+    }
+
+    fn send(&mut self, link: LinkId, frame: Frame) {
+        self.out.push_back(Output::Send { link, class: Class::Control, frame });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.out.push_back(Output::Event(Event::Notice(notice)));
+    }
+
+    fn dial(&mut self, purpose: Dialed, address: SocketAddr, timeout: Duration) -> DialId {
+        self.dials_begun += 1;
+        let dial = DialId(self.dials_begun);
+        self.dials.insert(dial, purpose);
+        self.out.push_back(Output::Dial { dial, address, timeout_ms: millis(timeout) });
+        dial
     }
 }
 
@@ -50,13 +187,40 @@ impl Machine for Seed {
     type Event = Event;
     type Durable = Durable;
 
-    fn handle(&mut self, _now: Instant, _input: Input<Command>) {}
+    fn handle(&mut self, now: Instant, input: Input<Command>) {
+        if self.left {
+            return;
+        }
+        match input {
+            Input::LinkUp { link, node, remote, dialed } => {
+                self.link_up(now, link, node, remote, dialed);
+            }
+            Input::LinkDown { link, cause } => self.end_link(now, link, links::End::Lost(cause)),
+            Input::DialFailed { dial, .. } => self.dial_failed(now, dial),
+            Input::Received { link, frame } => self.received(now, link, frame),
+            Input::Shed { frames, .. } => self.stats.frames_shed += u64::from(frames),
+            Input::Command(Command::Leave { request }) => {
+                self.leave(now);
+                self.out.push_back(Output::Event(Event::Left { request }));
+            }
+            Input::Persisted(_) => {}
+            Input::Tick => self.tick(now),
+        }
+    }
 
     fn poll_output(&mut self) -> Option<Output<Event, Durable>> {
-        None
+        self.out.pop_front()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        None
+        if self.left {
+            return None;
+        }
+        self.timers.next().into_iter().chain(self.registry.next_deadline()).min()
     }
+}
+
+/// Milliseconds for the wire.
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

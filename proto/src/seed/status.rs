@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::id::{Incarnation, NodeId, Topic};
 use crate::stats::SeedStats;
-use crate::wire::frame::PeerState;
+use crate::time::Instant;
+use crate::wire::frame::{PeerEntry, PeerState};
 
 /// A seed, as of now.
 #[derive(Clone, Debug)]
@@ -91,4 +92,62 @@ pub struct Page<T> {
     pub total: usize,
     /// The page.
     pub items: Vec<T>,
+}
+
+/// A peer's session with this seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Who it is.
+    pub node: NodeId,
+    /// Where it says it can be dialled.
+    pub address: SocketAddr,
+    /// Where the connection came from.
+    pub remote: SocketAddr,
+    /// Its name.
+    pub name: String,
+    /// When it connected.
+    pub since: Instant,
+    /// The life that it registered on this connection, if any.
+    pub registered: Option<Incarnation>,
+    /// Pings sent since it was last heard.
+    pub unanswered_pings: u32,
+}
+
+/// A verdict of death.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The peer, and the life that ended.
+    pub peer: PeerEntry,
+    /// Its name.
+    pub name: String,
+    /// When this seed had votes of a majority.
+    pub at: Instant,
+    /// Who reported it here: peers, seeds that voted, this seed itself.
+    pub reporters: Vec<NodeId>,
+    /// How this seed's own probe went, in words.
+    pub probe: &'static str,
+    /// Seeds that voted.
+    pub voters: Vec<NodeId>,
+}
+
+/// The overlay as peers report it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// How many peers are listed in all.
+    pub total: usize,
+    /// Peers, ordered by id.
+    pub nodes: Vec<TopologyNode>,
+    /// Links between them, each once with the smaller id first, ordered.
+    pub edges: Vec<(NodeId, NodeId)>,
+}
+
+/// A peer in a picture of the overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopologyNode {
+    /// The peer.
+    pub peer: PeerEntry,
+    /// Its name.
+    pub name: String,
+    /// What the seed believes.
+    pub state: PeerState,
 }

@@ -1,0 +1,202 @@
+//! The topics: who hosts each, and who subscribes to it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::crypto::{SIGNATURE_BYTES, Signature};
+use crate::id::{NodeId, Topic};
+use crate::seed::digest::TableHash;
+use crate::seed::sampler::Sampler;
+use crate::wire::record::{Record, SignedRecord, TopicRecord};
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    record: Option<(TopicRecord, Signature)>,
+    /// Live subscribers.
+    pub(super) subscribers: Sampler,
+    /// Its place among the deleted.
+    buried: Option<u64>,
+}
+
+/// What a topic record of an owner meets.
+#[derive(Debug)]
+pub(super) enum Judged {
+    /// It is to be kept.
+    Accepted,
+    /// It is kept already.
+    Known,
+    /// This one stands against it.
+    Against(SignedRecord),
+}
+
+/// The table of topics.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    topics: BTreeMap<Topic, Entry>,
+    live: usize,
+    /// Marks of deleted topics, the oldest first.
+    deleted: BTreeMap<u64, Topic>,
+    burials: u64,
+    /// Live topics of each host.
+    hosted: BTreeMap<NodeId, usize>,
+    hash: TableHash,
+}
+
+impl Entry {
+    /// The topic's record, deleted or not.
+    pub(super) fn record(&self) -> Option<&TopicRecord> {
+        self.record.as_ref().map(|(record, _)| record)
+    }
+
+    /// The topic's record as its host signed it.
+    pub(super) fn signed(&self) -> Option<SignedRecord> {
+        let (record, signature) = self.record.as_ref()?;
+        Some(SignedRecord { record: Record::Topic(record.clone()), signature: *signature })
+    }
+}
+
+impl Index {
+    pub(super) fn get(&self, topic: &Topic) -> Option<&Entry> {
+        self.topics.get(topic)
+    }
+
+    /// How many topics are not deleted.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// How many marks of deleted topics are kept.
+    pub(super) fn deleted(&self) -> usize {
+        self.deleted.len()
+    }
+
+    /// How many live topics this node hosts.
+    pub(super) fn hosted(&self, node: &NodeId) -> usize {
+        self.hosted.get(node).copied().unwrap_or(0)
+    }
+
+    pub(super) fn hash(&self) -> TableHash {
+        self.hash
+    }
+
+    /// Topics that are not deleted, ordered by name.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&TopicRecord, &Sampler)> + '_ {
+        self.topics.values().filter_map(|entry| {
+            let record = entry.record().filter(|record| !record.deleted)?;
+            Some((record, &entry.subscribers))
+        })
+    }
+
+    /// Records after `topic`, those of deleted topics included, ordered by name.
+    pub(super) fn signed_from(
+        &self,
+        from: Bound<Topic>,
+    ) -> impl Iterator<Item = (&Topic, SignedRecord)> + '_ {
+        let entries = self.topics.range((from, Bound::Unbounded));
+        entries.filter_map(|(topic, entry)| entry.signed().map(|signed| (topic, signed)))
+    }
+
+    /// What becomes of a record that its host has put here: nobody takes a living topic from
+    /// another host, and nothing of a deleted generation comes back.
+    pub(super) fn judge(&self, new: &TopicRecord, signature: &Signature) -> Judged {
+        let Some(entry) = self.topics.get(&new.topic) else { return Judged::Accepted };
+        let (Some((old, old_signature)), Some(standing)) = (&entry.record, entry.signed()) else {
+            return Judged::Accepted;
+        };
+        if old.host != new.host && !old.deleted {
+            return Judged::Against(standing);
+        }
+        if old.host == new.host && old.generation == new.generation {
+            return match new.version.cmp(&old.version) {
+                std::cmp::Ordering::Less => Judged::Against(standing),
+                _ if old.deleted && !new.deleted => Judged::Against(standing),
+                std::cmp::Ordering::Equal if signature.0 <= old_signature.0 => Judged::Known,
+                _ => Judged::Accepted,
+            };
+        }
+        if new.generation > old.generation { Judged::Accepted } else { Judged::Against(standing) }
+    }
+
+    /// Whether the record outranks what is known: the rule by which all seeds end up with the
+    /// same one, whatever order they learn of them.
+    pub(super) fn outranks(&self, new: &TopicRecord, signature: &Signature) -> bool {
+        let known = self.topics.get(&new.topic).and_then(|entry| entry.record.as_ref());
+        known.is_none_or(|(old, old_signature)| rank(new, signature) > rank(old, old_signature))
+    }
+
+    /// Keeps a record in place of the one that is known, which is returned.
+    pub(super) fn set(&mut self, record: TopicRecord, signature: Signature) -> Option<TopicRecord> {
+        let topic = record.topic.clone();
+        let old = self.unset(&topic);
+        let entry = self.topics.entry(topic.clone()).or_default();
+        if record.deleted {
+            self.burials += 1;
+            entry.buried = Some(self.burials);
+            self.deleted.insert(self.burials, topic);
+        } else {
+            self.live += 1;
+            *self.hosted.entry(record.host).or_default() += 1;
+            self.hash.add(&record);
+        }
+        entry.record = Some((record, signature));
+        old
+    }
+
+    /// Takes the record of a topic out, and leaves its subscribers.
+    fn unset(&mut self, topic: &Topic) -> Option<TopicRecord> {
+        let entry = self.topics.get_mut(topic)?;
+        let (record, _) = entry.record.take()?;
+        if let Some(place) = entry.buried.take() {
+            self.deleted.remove(&place);
+        } else {
+            self.live -= 1;
+            self.hash.remove(&record);
+            if let Some(count) = self.hosted.get_mut(&record.host) {
+                *count -= 1;
+                if *count == 0 {
+                    self.hosted.remove(&record.host);
+                }
+            }
+        }
+        Some(record)
+    }
+
+    /// Forgets the mark of the topic that was deleted the longest ago.
+    pub(super) fn forget_oldest_deleted(&mut self) {
+        let Some((_, topic)) = self.deleted.first_key_value() else { return };
+        let topic = topic.clone();
+        self.unset(&topic);
+        self.tidy(&topic);
+    }
+
+    /// Adds a live subscriber; returns how many there are now.
+    pub(super) fn subscribe(&mut self, topic: &Topic, node: NodeId) -> usize {
+        let entry = self.topics.entry(topic.clone()).or_default();
+        entry.subscribers.insert(node);
+        entry.subscribers.len()
+    }
+
+    /// Takes a subscriber out; returns how many there are now.
+    pub(super) fn unsubscribe(&mut self, topic: &Topic, node: &NodeId) -> usize {
+        let Some(entry) = self.topics.get_mut(topic) else { return 0 };
+        entry.subscribers.remove(node);
+        let left = entry.subscribers.len();
+        self.tidy(topic);
+        left
+    }
+
+    fn tidy(&mut self, topic: &Topic) {
+        let empty = |entry: &Entry| entry.record.is_none() && entry.subscribers.is_empty();
+        if self.topics.get(topic).is_some_and(empty) {
+            self.topics.remove(topic);
+        }
+    }
+}
+
+type Rank = (u64, Reverse<NodeId>, u64, [u8; SIGNATURE_BYTES]);
+
+fn rank(record: &TopicRecord, signature: &Signature) -> Rank {
+    (record.generation, Reverse(record.host), record.version, signature.0)
+}

@@ -1,0 +1,12 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod abuse;
+mod actions;
+mod deaths;
+mod join;
+mod leases;
+mod lists;
+mod random;
+mod rig;
+mod sync;
+mod topics;

@@ -1,0 +1,167 @@
+//! Votes, and what a majority of them does.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use crate::id::NodeId;
+use crate::seed::Seed;
+use crate::seed::event::Notice;
+use crate::seed::registry::Peer;
+use crate::seed::reports::Case;
+use crate::seed::status::Death;
+use crate::time::Instant;
+use crate::wire::frame::{Dead, Frame, SAMPLE_MAX};
+use crate::wire::record::{DeathVote, Record, SignedRecord};
+
+/// Verdicts that are kept for people.
+const DEATHS_MAX: usize = 256;
+/// A seed that suspects many peers within this time suspects itself (design §5.20).
+const BRAKE_WINDOW: Duration = Duration::from_secs(10);
+/// It then casts no vote for this long (design §5.20).
+const BRAKE_TIME: Duration = Duration::from_secs(10);
+/// Many is more than a fifth of the table (design §5.20) ...
+const BRAKE_PART: usize = 5;
+/// ... and at least so many: two of three peers may well crash together.
+const BRAKE_PEERS_MIN: usize = 5;
+
+/// Stops a seed that is itself cut off from judging those that it cannot reach.
+#[derive(Debug, Default)]
+pub(super) struct Brake {
+    /// Peers that became suspect lately and have not answered.
+    suspected: BTreeMap<NodeId, Instant>,
+    until: Instant,
+}
+
+impl Brake {
+    pub(super) fn suspected(&mut self, now: Instant, node: NodeId) {
+        self.suspected.retain(|_, at| now.since(*at) < BRAKE_WINDOW);
+        self.suspected.insert(node, now);
+    }
+
+    pub(super) fn refuted(&mut self, node: &NodeId) {
+        self.suspected.remove(node);
+    }
+
+    /// Whether this seed must not vote, `peers` being listed.
+    fn holds(&mut self, now: Instant, peers: usize) -> bool {
+        self.suspected.retain(|_, at| now.since(*at) < BRAKE_WINDOW);
+        let suspected = self.suspected.len();
+        if suspected >= BRAKE_PEERS_MIN && suspected * BRAKE_PART > peers {
+            self.until = now + BRAKE_TIME;
+            // The same peers are counted once: when the brake is off, they are judged.
+            self.suspected.clear();
+        }
+        now < self.until
+    }
+}
+
+impl Seed {
+    /// The accused did not answer: this seed votes, unless it has reason to doubt itself.
+    /// Repeated after each further probe, for seeds that did not get the vote.
+    pub(super) fn vote(&mut self, now: Instant, node: NodeId) {
+        let quorum = self.sync.quorum();
+        let braked = self.reports.brake.holds(now, self.registry.count());
+        if braked || self.sync.reachable() < quorum {
+            return;
+        }
+        let (me, kept) = (self.me(), self.votes_kept());
+        let Some(peer) = self.registry.peer(&node).map(Peer::entry) else { return };
+        let Some(case) = self.reports.cases.get_mut(&node) else { return };
+        let vote = DeathVote { voter: me, node, incarnation: case.incarnation };
+        let signed = SignedRecord::sign(Record::DeathVote(vote), &self.signer);
+        let first = case.votes.insert(me, (signed.clone(), now)).is_none();
+        case.drop_old_votes(now, kept);
+        let votes = case.votes.len();
+        if first {
+            self.stats.votes += 1;
+            self.notice(Notice::Voted { peer, votes, quorum });
+        }
+        self.tell_seeds(&Frame::Records(vec![signed]));
+        self.judge(now, node);
+    }
+
+    /// A vote of another seed counts, and makes this seed look for itself. So does one that this
+    /// seed cast in a former run. A vote on a later life is one on all lives before it.
+    pub(super) fn take_vote(&mut self, now: Instant, vote: &DeathVote, signed: SignedRecord) {
+        let voter = vote.voter;
+        if voter != self.me() && self.sync.slot_of(&voter).is_none() {
+            self.stats.records_refused += 1;
+            return;
+        }
+        let Some(listed) = self.registry.peer(&vote.node) else { return };
+        let life = listed.record.incarnation;
+        if vote.incarnation < life {
+            return;
+        }
+        self.accuse(now, vote.node, life, voter);
+        let Some(case) = self.reports.cases.get_mut(&vote.node) else { return };
+        case.votes.insert(voter, (signed, now));
+        self.judge(now, vote.node);
+    }
+
+    fn judge(&mut self, now: Instant, node: NodeId) {
+        let kept = self.votes_kept();
+        let Some(case) = self.reports.cases.get_mut(&node) else { return };
+        case.drop_old_votes(now, kept);
+        if case.votes.len() < self.sync.quorum() {
+            return;
+        }
+        let Some(case) = self.reports.cases.remove(&node) else { return };
+        if let Some(peer) = self.drop_peer(&node) {
+            self.declare_dead(now, peer, case);
+        }
+    }
+
+    fn declare_dead(&mut self, now: Instant, peer: Peer, case: Case) {
+        let entry = peer.entry();
+        let (node, incarnation) = (entry.node, entry.incarnation);
+        let voters: Vec<NodeId> = case.votes.keys().copied().collect();
+        let votes = case.votes.into_values().map(|(vote, _)| vote);
+        let votes: Vec<SignedRecord> = votes.take(SAMPLE_MAX).collect();
+        if self.reports.deaths.len() >= DEATHS_MAX {
+            self.reports.deaths.pop_front();
+        }
+        self.reports.deaths.push_back(Death {
+            peer: entry,
+            name: peer.record.name.clone(),
+            at: now,
+            reporters: case.reporters.into_iter().collect(),
+            probe: case.result,
+            voters,
+        });
+        let until = now + self.config.dead_kept;
+        let max = self.ended_max();
+        self.registry.end((peer.record, peer.signature), Some(votes.clone()), until, max);
+        self.stats.deaths += 1;
+        self.notice(Notice::Dead { peer: entry, peers: self.registry.count() });
+        self.tell_seeds(&Frame::Records(votes.clone()));
+        let links: Vec<_> = self.links.sessions().map(|(_, link)| link).collect();
+        for link in links {
+            self.send(link, Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_brake_holds_when_a_fifth_is_suspect_at_once() {
+        let mut brake = Brake::default();
+        let second = |n| Instant::from_millis(1_000 * n);
+        (0..4).for_each(|n| brake.suspected(second(1), NodeId([n; 32])));
+        assert!(!brake.holds(second(1), 10), "four are too few");
+        brake.suspected(second(2), NodeId([9; 32]));
+        assert!(!brake.holds(second(2), 25), "a fifth is not more than a fifth");
+        brake.refuted(&NodeId([9; 32]));
+        assert!(!brake.holds(second(2), 10), "who answered does not count");
+        brake.suspected(second(2), NodeId([9; 32]));
+        assert!(brake.holds(second(2), 10));
+        assert!(brake.holds(second(11), 10));
+        assert!(!brake.holds(second(12), 10), "it is off after ten seconds");
+        (0..5).for_each(|n| brake.suspected(second(20 + 5 * u64::from(n)), NodeId([n; 32])));
+        assert!(!brake.holds(second(40), 10), "one after the other is no mass");
+    }
+}

@@ -1,0 +1,183 @@
+//! What a seed shows of itself, and pages of its tables.
+
+use crate::config::quorum;
+use crate::id::{LinkId, NodeId};
+use crate::seed::Seed;
+use crate::seed::filter::matches;
+use crate::seed::links::Phase;
+use crate::seed::registry::entry;
+use crate::seed::status::{
+    Death, OtherSeed, Page, PeerView, SeedStatus, SessionView, TopicView, Topology, TopologyNode,
+};
+use crate::time::Instant;
+use crate::wire::frame::{Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, TopicItem, TopicPage};
+use crate::wire::record::PeerRecord;
+
+/// Peers in a picture of the overlay; nobody can look at more.
+const TOPOLOGY_NODES_MAX: usize = 10_000;
+
+impl Seed {
+    /// What it shows of itself.
+    pub fn status(&self) -> SeedStatus {
+        let own = self.config.identity.address;
+        let seeds = self.config.seeds.iter().map(|&address| {
+            let slot = self.sync.slots.iter().find(|slot| slot.address == address);
+            let is_own = address == own;
+            OtherSeed {
+                address,
+                node: if is_own { Some(self.me()) } else { slot.and_then(|slot| slot.node) },
+                own: is_own,
+                reachable: is_own || slot.is_some_and(|slot| slot.link.is_some()),
+            }
+        });
+        SeedStatus {
+            node: self.me(),
+            incarnation: self.config.identity.incarnation,
+            reachable: self.sync.reachable(),
+            quorum: quorum(self.sync.total()),
+            seeds: seeds.collect(),
+            peers: self.registry.count(),
+            suspects: self.registry.suspects(),
+            dead: self.registry.dead(),
+            topics: self.index.live(),
+            sessions: self.links.sessions().len(),
+            stats: self.stats,
+        }
+    }
+
+    /// Peers whose name, address or id contains `filter` (empty: all), the dead included,
+    /// ordered by address. Takes time in proportion to all peers.
+    pub fn peers(&self, now: Instant, filter: &str, offset: usize, limit: usize) -> Page<PeerView> {
+        let listed = self.registry.listed().filter(|(record, _)| selects(filter, record));
+        let page = page(listed, offset, limit);
+        let view = |(record, state): (&PeerRecord, _)| {
+            let peer = self.registry.peer(&record.node);
+            PeerView {
+                node: record.node,
+                incarnation: record.incarnation,
+                address: entry(record).address,
+                name: record.name.clone(),
+                state,
+                topics: peer.map_or_else(Vec::new, |peer| peer.topics().cloned().collect()),
+                neighbors: self.overlay.neighbors(&record.node).to_vec(),
+                session: self.links.session(&record.node).is_some(),
+                lease_ms: peer.map_or(0, |peer| peer.lease.millis_since(now)),
+            }
+        };
+        Page { total: page.total, items: page.items.into_iter().map(view).collect() }
+    }
+
+    /// Topics that match the MQTT filter (empty: all), ordered by name. Takes time in proportion
+    /// to all topics.
+    pub fn topics(&self, filter: &str, offset: usize, limit: usize) -> Page<TopicView> {
+        let listed =
+            self.index.listed().filter(|(record, _)| matches(filter, record.topic.as_str()));
+        let page = page(listed, offset, limit);
+        let items = page.items.into_iter().map(|(record, subscribers)| TopicView {
+            topic: record.topic.clone(),
+            host: record.host,
+            generation: record.generation,
+            created_at_us: record.created_at_us,
+            subscribers: subscribers.ordered().collect(),
+        });
+        Page { total: page.total, items: items.collect() }
+    }
+
+    /// Peers with a session here, ordered by id.
+    pub fn sessions(&self, offset: usize, limit: usize) -> Page<SessionView> {
+        let page = page(self.links.sessions(), offset, limit);
+        let view = |(node, id): (&NodeId, LinkId)| {
+            let link = self.links.get(id)?;
+            let Phase::Session(session) = &link.phase else { return None };
+            Some(SessionView {
+                node: *node,
+                address: session.address,
+                remote: link.remote,
+                name: session.name.clone(),
+                since: session.since,
+                registered: session.registered,
+                unanswered_pings: link.pings,
+            })
+        };
+        Page { total: page.total, items: page.items.into_iter().filter_map(view).collect() }
+    }
+
+    /// The overlay as far as peers with a session here have reported it: at most 10,000 peers,
+    /// ordered by id.
+    pub fn topology(&self) -> Topology {
+        let nodes: Vec<NodeId> = self.registry.live().ordered().take(TOPOLOGY_NODES_MAX).collect();
+        let edges = self.overlay.edges(&nodes).into_iter().collect();
+        let node = |node: &NodeId| {
+            let peer = self.registry.peer(node)?;
+            let name = peer.record.name.clone();
+            Some(TopologyNode { peer: peer.entry(), name, state: peer.state })
+        };
+        let total = self.registry.count();
+        Topology { total, nodes: nodes.iter().filter_map(node).collect(), edges }
+    }
+
+    /// The last verdicts of death, the newest first; at most 256.
+    pub fn deaths(&self) -> Vec<Death> {
+        self.reports.deaths.iter().rev().cloned().collect()
+    }
+
+    /// Answers a request for a page. A full page of the largest items is below the largest frame.
+    pub(super) fn list(&mut self, link: LinkId, list: &List) {
+        let (request, filter) = (list.request, list.filter.as_str());
+        let offset = usize::try_from(list.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(list.limit).unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        let frame = match list.kind {
+            Kind::Peers => {
+                let listed = self.registry.listed().filter(|(record, _)| selects(filter, record));
+                let page = page(listed, offset, limit);
+                let items = page.items.into_iter().map(|(record, state)| PeerItem {
+                    node: record.node,
+                    incarnation: record.incarnation,
+                    address: entry(record).address,
+                    name: record.name.clone(),
+                    state,
+                });
+                let (items, total) = (items.collect(), count(page.total));
+                Frame::PeerPage(PeerPage { request, total, items })
+            }
+            Kind::Topics => {
+                let listed = self.index.listed();
+                let listed = listed.filter(|(record, _)| matches(filter, record.topic.as_str()));
+                let page = page(listed, offset, limit);
+                let items = page.items.into_iter().map(|(record, subscribers)| TopicItem {
+                    topic: record.topic.clone(),
+                    host: record.host,
+                    generation: record.generation,
+                    created_at_us: record.created_at_us,
+                    subscribers: count(subscribers.len()),
+                });
+                let (items, total) = (items.collect(), count(page.total));
+                Frame::TopicPage(TopicPage { request, total, items })
+            }
+        };
+        self.send(link, frame);
+    }
+}
+
+/// Counts everything and keeps one page.
+fn page<T>(items: impl Iterator<Item = T>, offset: usize, limit: usize) -> Page<T> {
+    let mut page = Page { total: 0, items: Vec::new() };
+    for item in items {
+        if page.total >= offset && page.items.len() < limit {
+            page.items.push(item);
+        }
+        page.total += 1;
+    }
+    page
+}
+
+fn selects(filter: &str, record: &PeerRecord) -> bool {
+    filter.is_empty()
+        || record.name.contains(filter)
+        || entry(record).address.to_string().contains(filter)
+        || record.node.to_string().contains(filter)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
