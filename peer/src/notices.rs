@@ -60,9 +60,9 @@ fn published(batch: &Batch) {
 fn lines(batch: &Batch) -> impl Iterator<Item = (String, usize)> {
     let header = batch.header();
     let time = Seconds(header.published_at_us);
-    batch.messages().map(move |(seq, message)| {
-        (format!("{time}:{}:{seq}", header.address), message.body.len())
-    })
+    batch
+        .messages()
+        .map(move |(seq, message)| (format!("{time}:{}:{seq}", header.address), message.body.len()))
 }
 
 fn seeds(notice: Notice) {

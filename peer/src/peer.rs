@@ -1,5 +1,6 @@
 //! The handle of a running peer: starting, asking, leaving.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +35,17 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 ///
 /// All methods can be dropped half-way: nothing of the peer is lost by that. What was asked may
 /// or may not be done then.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peer {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({:?} {})", self.inner.about.node, self.inner.about.listen)
+    }
+}
+
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: Handle<Machine>,

@@ -1,5 +1,6 @@
 //! A subscription: the application's end of a queue.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use crate::queue::Queue;
 ///
 /// What is not read waits in a bounded queue ([`crate::QueueLimits`]); when it is full the oldest
 /// batch makes room and a [`crate::Gap`] says exactly what is missing.
-#[derive(Debug)]
 pub struct Subscription {
     queue: Arc<Queue>,
     peer: Arc<Inner>,
@@ -73,6 +73,12 @@ impl Subscription {
         // In a task of its own, so that it is done even when this future is dropped.
         let task = self.peer.runtime.spawn(async move { peer.leave_topic(topic).await });
         task.await.unwrap_or(Err(Error::Stopped))
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subscription({} {} waiting)", self.queue.topic(), self.queue.len())
     }
 }
 

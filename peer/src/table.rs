@@ -22,7 +22,8 @@ impl<const N: usize> Table<N> {
 
     /// Writes the table to standard output.
     pub(crate) fn print(&self) -> io::Result<()> {
-        let bold = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let bold =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let mut out = io::stdout().lock();
         self.write(&mut out, bold)?;
         out.flush()

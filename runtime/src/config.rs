@@ -1,16 +1,34 @@
 //! The configuration: file, environment and flags to values that are legal.
+//!
+//! What a key is called, what is allowed and where it goes stands in one table (`keys`); relations
+//! between values are checked once, after all are set (`check`). Defaults that the protocol has
+//! are taken from `tidings_proto::config` and written nowhere else.
 
+mod check;
+mod error;
+mod keys;
+mod load;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use thiserror::Error;
+use tidings_proto::Incarnation;
 use tidings_proto::config::{
     Identity, LivenessConfig, PeerConfig, RepairConfig, RetentionConfig, SeedConfig, ViewsConfig,
 };
+use tidings_proto::crypto::Scheme;
+
+pub use error::{ConfigError, Place};
 
 use crate::logging::LogConfig;
 use crate::node::LinkLimits;
+use keys::{KEYS, SECTIONS};
+use load::Loader;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +88,10 @@ pub struct PeerSection {
     pub name: String,
     /// A named session without a connection is kept this long.
     pub session_expiry: Duration,
+    /// A request to a seed without an answer goes to another after this.
+    pub request_timeout: Duration,
+    /// The longest wait between two dials of a seed.
+    pub seed_backoff_max: Duration,
 }
 
 /// `[seed]`
@@ -125,34 +147,124 @@ pub struct LimitsSection {
 impl Config {
     /// Reads the configuration: the file, then the environment, then `overrides`, each over what
     /// came before. Without a file at the default path the defaults hold; an `explicit` path must
-    /// exist.
+    /// exist. Looks up names of seeds, and so may take a while.
     ///
     /// # Errors
     /// The first thing that is wrong, with where it stands and what is allowed.
-    pub fn load(_explicit: Option<&Path>, _overrides: &Overrides) -> Result<Self, ConfigError> {
-        Ok(Self::default())
+    pub fn load(explicit: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let path = explicit.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && explicit.is_none() => None,
+            Err(error) => {
+                let cause = error.to_string();
+                return Err(ConfigError::Unreadable { path: path.to_owned(), cause });
+            }
+        };
+        let file = text.as_deref().map(|text| (path, text));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::from_parts(file, variables, overrides)
+    }
+
+    /// As [`Self::load`], from what was read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_parts(
+        file: Option<(&Path, &str)>,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let mut loader = Loader::new();
+        if let Some((path, text)) = file {
+            loader.file(path, text)?;
+        }
+        loader.environment(environment)?;
+        for (flag, key, value) in &overrides.values {
+            loader.typed(key, value, Place::Flag(flag.clone()))?;
+        }
+        check::check(&loader)?;
+        Ok(loader.config)
     }
 
     /// What a peer's machine is told, but for the known peers.
     pub fn peer_config(&self, identity: Identity) -> PeerConfig {
-        PeerConfig::new(identity, self.seeds.iter().map(|seed| seed.addr).collect())
+        PeerConfig {
+            liveness: self.liveness,
+            views: self.views,
+            retention: self.retention,
+            repair: self.repair,
+            topics_max: self.limits.topics,
+            streams_max: self.limits.streams,
+            request_timeout: self.peer.request_timeout,
+            seed_backoff_max: self.peer.seed_backoff_max,
+            ..PeerConfig::new(identity, self.seed_addresses())
+        }
     }
 
     /// What a seed's machine is told. The seed's own address is added to the list of seeds when
     /// it is not there.
     pub fn seed_config(&self, identity: Identity) -> SeedConfig {
-        SeedConfig::new(identity, self.seeds.iter().map(|seed| seed.addr).collect())
+        let mut seeds = self.seed_addresses();
+        if !seeds.contains(&identity.address) {
+            seeds.push(identity.address);
+        }
+        SeedConfig {
+            liveness: self.liveness,
+            lease: self.seed.lease,
+            sample: self.seed.sample,
+            records_max: self.limits.records,
+            records_per_peer_max: self.limits.records_per_peer,
+            probe_timeout: self.seed.probe_timeout,
+            sync_interval: self.seed.sync_interval,
+            dead_kept: self.seed.dead_kept,
+            ..SeedConfig::new(identity, seeds)
+        }
+    }
+
+    /// The data directory of the seed that listens on `port`.
+    pub fn seed_data(&self, port: u16) -> PathBuf {
+        PathBuf::from(self.seed.data.replace("{port}", &port.to_string()))
     }
 
     /// What is in force, as a file that gives the same configuration.
     pub fn to_toml(&self) -> String {
-        String::new()
+        let mut out = String::new();
+        for section in SECTIONS {
+            if section == "seeds" {
+                for seed in &self.seeds {
+                    out.push_str(&format!("\n[[seeds]]\naddr = \"{}\"\n", seed.addr));
+                    if let Some(http) = seed.http {
+                        out.push_str(&format!("http = \"{http}\"\n"));
+                    }
+                }
+                if self.seeds.is_empty() {
+                    // Above all sections, where a key without one stands.
+                    out.insert_str(0, "seeds = []\n\n");
+                }
+                continue;
+            }
+            let gap = if out.is_empty() { "" } else { "\n" };
+            out.push_str(&format!("{gap}[{section}]\n"));
+            for key in KEYS.iter().filter(|key| key.section == section) {
+                out.push_str(&format!("{} = {}\n", key.name, (key.show)(self)));
+            }
+        }
+        out
+    }
+
+    fn seed_addresses(&self) -> Vec<SocketAddr> {
+        self.seeds.iter().map(|seed| seed.addr).collect()
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let peer = PeerConfig::new(nobody(), Vec::new());
+        let seed = SeedConfig::new(nobody(), Vec::new());
         Self {
             cluster: ClusterSection { name: "local".into() },
             seeds: (1..=3)
@@ -166,28 +278,30 @@ impl Default for Config {
                 data: "data/peer".into(),
                 name: String::new(),
                 session_expiry: Duration::from_secs(60),
+                request_timeout: peer.request_timeout,
+                seed_backoff_max: peer.seed_backoff_max,
             },
             seed: SeedSection {
                 data: "data/seed-{port}".into(),
                 advertise: None,
                 name: String::new(),
-                lease: Duration::from_secs(90),
-                sample: 64,
-                probe_timeout: Duration::from_secs(2),
-                sync_interval: Duration::from_secs(5),
-                dead_kept: Duration::from_secs(600),
+                lease: seed.lease,
+                sample: seed.sample,
+                probe_timeout: seed.probe_timeout,
+                sync_interval: seed.sync_interval,
+                dead_kept: seed.dead_kept,
             },
-            liveness: LivenessConfig::default(),
-            views: ViewsConfig::default(),
-            retention: RetentionConfig::default(),
-            repair: RepairConfig::default(),
+            liveness: peer.liveness,
+            views: peer.views,
+            retention: peer.retention,
+            repair: peer.repair,
             log: LogConfig::default(),
             limits: LimitsSection {
                 links: LinkLimits::default(),
-                topics: 10_000,
-                streams: 65_536,
-                records: 1_000_000,
-                records_per_peer: 10_000,
+                topics: peer.topics_max,
+                streams: peer.streams_max,
+                records: seed.records_max,
+                records_per_peer: seed.records_per_peer_max,
                 control_connections: 4_096,
                 control_line: 1 << 20,
                 sessions: 4_096,
@@ -197,6 +311,19 @@ impl Default for Config {
                 http_connections: 1_024,
             },
         }
+    }
+}
+
+/// An identity to take the protocol's defaults with.
+fn nobody() -> Identity {
+    Identity {
+        cluster: String::new(),
+        name: String::new(),
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        incarnation: Incarnation(0),
+        scheme: Scheme::Ed25519,
+        wall_origin_us: 0,
+        rng_seed: [0; 32],
     }
 }
 
@@ -212,8 +339,8 @@ impl Overrides {
         Self::default()
     }
 
-    /// Sets `key` (`section.key`, as in the file) to what was typed after `flag` (`--listen`).
-    /// `None` sets nothing.
+    /// Sets `key` (`section.key` as in the file, or `seeds`: addresses with commas) to what was
+    /// typed after `flag` (`--listen`). `None` sets nothing.
     pub fn set(&mut self, flag: &str, key: &str, value: Option<impl ToString>) -> &mut Self {
         if let Some(value) = value {
             self.values.push((flag.to_owned(), key.to_owned(), value.to_string()));
@@ -222,7 +349,5 @@ impl Overrides {
     }
 }
 
-/// What is wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+/// Where the file is, when nobody says.
+pub const DEFAULT_PATH: &str = "config.toml";

@@ -29,7 +29,9 @@ const EVENTS_MAX: usize = 65_536;
 #[non_exhaustive]
 pub enum ClientError {
     /// Nobody answers at the address.
-    #[error("no peer answers at {address}: {source}; is one running, and is this its control address?")]
+    #[error(
+        "no peer answers at {address}: {source}; is one running, and is this its control address?"
+    )]
     Unreachable {
         /// The address.
         address: String,
@@ -46,7 +48,9 @@ pub enum ClientError {
     #[error("the answer is not one of a peer: {0}")]
     Protocol(String),
     /// The request does not fit into a line.
-    #[error("a message of {size} bytes makes a line of {line} bytes, and a line has at most {limit}")]
+    #[error(
+        "a message of {size} bytes makes a line of {line} bytes, and a line has at most {limit}"
+    )]
     TooLarge {
         /// Bytes of the message, 0 for another request.
         size: usize,
@@ -97,8 +101,7 @@ impl Client {
     /// # Errors
     /// Nobody answers there.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
-        let unreachable =
-            |source| ClientError::Unreachable { address: address.to_owned(), source };
+        let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = connecting
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -107,7 +110,10 @@ impl Client {
         let (reader, writer) = stream.into_split();
         Ok(Self {
             sender: Sender { writer, buffer: Vec::new() },
-            receiver: Receiver { reader: BufReader::with_capacity(64 << 10, reader), line: Vec::new() },
+            receiver: Receiver {
+                reader: BufReader::with_capacity(64 << 10, reader),
+                line: Vec::new(),
+            },
             events: VecDeque::new(),
         })
     }

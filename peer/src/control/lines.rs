@@ -42,6 +42,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 return Ok(line);
             }
             if self.ended {
+                self.searched = 0;
                 let rest = self.buffer.split().freeze();
                 return Ok(if rest.is_empty() { Line::End } else { Line::Complete(rest) });
             }

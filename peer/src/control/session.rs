@@ -58,7 +58,8 @@ impl Session {
             }
             if topics.len() >= self.subscriptions_max && !topics.contains_key(&name) {
                 let limit = self.subscriptions_max;
-                let message = format!("limit reached: subscriptions of a session (at most {limit})");
+                let message =
+                    format!("limit reached: subscriptions of a session (at most {limit})");
                 return Err(Problem::new(Code::Limit, message));
             }
         }

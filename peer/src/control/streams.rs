@@ -76,7 +76,11 @@ impl Streams {
 }
 
 /// Gives the subscription back when it is stopped, has ended, or nobody reads any more.
-async fn pump(mut subscription: Subscription, output: Output, stop: CancellationToken) -> Subscription {
+async fn pump(
+    mut subscription: Subscription,
+    output: Output,
+    stop: CancellationToken,
+) -> Subscription {
     let mut stopped = std::pin::pin!(stop.cancelled());
     loop {
         let first = tokio::select! {

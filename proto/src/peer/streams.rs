@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     /// Received beyond `next`, by first number.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
+    /// Something was delivered: all that follows is, for an application may see no silent hole.
+    delivering: bool,
     /// The highest number that somebody is known to have.
     known_high: u64,
     used: u64,
@@ -142,7 +144,9 @@ impl Stream {
         }
         if self.next == Some(first) && self.held.is_empty() {
             self.next = Some(last.saturating_add(1));
-            let ready = if deliver { vec![(Arc::clone(batch), first)] } else { Vec::new() };
+            self.delivering |= deliver;
+            let ready =
+                if self.delivering { vec![(Arc::clone(batch), first)] } else { Vec::new() };
             return Reception::New(ready);
         }
         let size = batch.bytes().len();
@@ -167,7 +171,8 @@ impl Stream {
             if last < next {
                 continue;
             }
-            if held.deliver {
+            self.delivering |= held.deliver;
+            if self.delivering {
                 ready.push((held.batch, next));
             }
             self.next = Some(last.saturating_add(1));
@@ -288,6 +293,7 @@ impl Streams {
             next: begin,
             held: BTreeMap::new(),
             held_bytes: 0,
+            delivering: false,
             known_high: 0,
             used,
         });

@@ -43,6 +43,17 @@ fn a_stream_from_its_beginning_is_delivered_in_order() {
 }
 
 #[test]
+fn what_follows_a_delivery_is_delivered_however_old_it_seems() {
+    let mut streams = Streams::new(10);
+    streams.enter(origin(1), Some(5));
+    assert_eq!(delivered(streams.receive(&batch(5, 1), false)), []);
+    assert_eq!(delivered(streams.receive(&batch(6, 1), true)), [6]);
+    assert_eq!(delivered(streams.receive(&batch(9, 1), true)), []);
+    assert_eq!(delivered(streams.receive(&batch(7, 1), false)), [7]);
+    assert_eq!(delivered(streams.receive(&batch(8, 1), false)), [8, 9]);
+}
+
+#[test]
 fn overlapping_batches_are_noticed() {
     let mut streams = Streams::new(10);
     streams.receive(&batch(1, 3), true);

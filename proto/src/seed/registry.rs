@@ -179,10 +179,11 @@ impl Registry {
             return match record.incarnation.cmp(&known.incarnation) {
                 std::cmp::Ordering::Less => Standing::Over(known.incarnation),
                 std::cmp::Ordering::Greater => Standing::NewLife,
-                // The signature decides between two records of one version, which only a lying
-                // owner makes: all seeds then keep the same one.
+                // Only a lying owner makes two records of one version. All seeds then keep the
+                // same one: that which says it left, or else that with the greater signature.
                 std::cmp::Ordering::Equal
-                    if (record.version, signature.0) > (known.version, peer.signature.0) =>
+                    if (record.version, record.left, signature.0)
+                        > (known.version, known.left, peer.signature.0) =>
                 {
                     Standing::Newer
                 }

@@ -162,9 +162,13 @@ proptest! {
     fn whatever_happened_seeds_hold_the_same_in_the_end(number: u64) {
         let mut rig = chaos(number, 200, AMPLE);
         calm(&mut rig);
-        // Differences are looked for every five seconds, and acted upon at the second time.
-        rig.run(11_000);
-        rig.assert_same_tables();
+        // Differences are acted upon after two comparisons, ten seconds; a lease in its last six
+        // seconds is not passed on.
+        let same = (0..16).any(|_| {
+            rig.run(1_000);
+            rig.has_same_tables()
+        });
+        prop_assert!(same, "the seeds disagree");
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Rig {
     pub(super) now: Instant,
     pub(super) seeds: Vec<Option<Seed>>,
     pub(super) configs: Vec<SeedConfig>,
+    /// Who each seed is.
+    pub(super) keys: Vec<NodeId>,
     pub(super) peers: Vec<FakePeer>,
     pub(super) notices: Vec<(Instant, usize, Notice)>,
     pub(super) events: Vec<(usize, Event)>,
@@ -106,6 +108,7 @@ impl Rig {
             now: Instant::ZERO,
             seeds: (0..seeds).map(|_| None).collect(),
             configs: (0..seeds).map(|n| config(n, seeds)).collect(),
+            keys: (0..seeds).map(seed_node).collect(),
             peers: (0..peers).map(FakePeer::new).collect(),
             notices: Vec::new(),
             events: Vec::new(),
@@ -122,7 +125,7 @@ impl Rig {
     }
 
     pub(super) fn start_seed(&mut self, n: usize) {
-        let signer = Signer::Checksum(seed_node(n));
+        let signer = Signer::Checksum(self.keys[n]);
         self.seeds[n] = Some(Seed::new(self.configs[n].clone(), signer, self.now));
     }
 
@@ -179,14 +182,7 @@ impl Rig {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Input(n, input) => {
-                if let Input::LinkUp { link, .. } = &input
-                    && !self.conns.contains_key(link)
-                {
-                    return;
-                }
-                self.input(n, input);
-            }
+            Happening::Input(n, input) => self.input(n, input),
             Happening::ToPeer(n, link, frame) => self.peer_receives(n, link, frame),
             Happening::Down(End::Seed(n), link) => {
                 self.input(n, Input::LinkDown { link, cause: LinkDown::Closed });
@@ -250,7 +246,7 @@ impl Rig {
 
     fn node(&self, end: End) -> NodeId {
         match end {
-            End::Seed(n) => seed_node(n),
+            End::Seed(n) => self.keys[n],
             End::Peer(n) => self.peers[n].signer.node(),
         }
     }
@@ -354,10 +350,14 @@ impl Rig {
         notices.find(|(_, n, notice)| *n == seed && which(notice)).map(|(at, ..)| *at)
     }
 
-    /// All seeds hold the same.
-    pub(super) fn assert_same_tables(&self) {
+    /// Whether all seeds hold the same.
+    pub(super) fn has_same_tables(&self) -> bool {
         let digests: BTreeSet<_> = self.seeds.iter().flatten().map(Seed::digest).collect();
-        assert_eq!(digests.len(), 1, "the seeds disagree");
+        digests.len() == 1
+    }
+
+    pub(super) fn assert_same_tables(&self) {
+        assert!(self.has_same_tables(), "the seeds disagree");
     }
 }
 

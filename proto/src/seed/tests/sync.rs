@@ -1,6 +1,5 @@
-use super::rig::{End, Rig, seed_address, seed_node};
-use crate::id::LinkId;
-use crate::machine::Input;
+use super::rig::{End, Rig, seed_address};
+use crate::id::NodeId;
 use crate::seed::event::Notice;
 use crate::wire::frame::{Frame, Hello, Purpose, Reason, Role};
 
@@ -143,25 +142,21 @@ fn nobody_is_a_seed_by_saying_so() {
 }
 
 #[test]
-fn a_seed_with_a_new_key_is_taken_for_who_it_is_now() {
-    let mut rig = Rig::new(2, 0);
-    let (link, node) = (LinkId(99_999), crate::id::NodeId([0x11; 32]));
-    let remote = seed_address(1);
-    let (from, to) = (End::Seed(0), End::Seed(1));
-    rig.kill_seed(1);
-    rig.run(10);
-    rig.conns.insert(link, (from, to));
-    let dialed = rig.trace.iter().filter(|line| line.contains("Dial {")).count();
-    assert!(dialed >= 2);
-    rig.input(0, Input::LinkUp { link, node, remote, dialed: None });
-    let hello = Hello { role: Role::Seed, address: remote, ..config_hello() };
-    rig.input(0, Input::Received { link, frame: Frame::Hello(Box::new(hello)) });
-    rig.run(3_100);
-    assert_eq!(rig.seed(0).status().reachable, 1, "nobody answers there");
-    assert_eq!(rig.seed(0).status().seeds[1].node, Some(seed_node(1)));
-}
-
-fn config_hello() -> Hello {
-    let rig = Rig::new(1, 1);
-    rig.hello(0, Purpose::Table)
+fn a_seed_that_lost_its_key_is_taken_for_who_it_is_now() {
+    let mut rig = Rig::new(3, 1);
+    rig.join(0, 0);
+    rig.kill_seed(2);
+    rig.run(1_000);
+    for key in [0x11, 0xff] {
+        rig.kill_seed(2);
+        rig.keys[2] = NodeId([key; 32]);
+        rig.start_seed(2);
+        rig.run(6_000);
+        for n in 0..3 {
+            let status = rig.seed(n).status();
+            assert_eq!((status.reachable, status.peers), (3, 1), "seed {n}, key {key}");
+            assert_eq!(status.seeds[2].node, Some(rig.keys[2]));
+        }
+        assert_eq!(table_links(&rig), 3);
+    }
 }

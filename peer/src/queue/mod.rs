@@ -1,6 +1,9 @@
 //! The queue between the driver and one subscription: bounded, oldest dropped first, every drop
 //! counted and reported.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};

@@ -1,5 +1,8 @@
 //! Requests: one JSON object a line, read field by field so that an error names the field.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use base64::Engine as _;
@@ -157,9 +160,12 @@ pub(crate) fn parse(line: &[u8]) -> Parsed {
 }
 
 fn not_an_object(line: &[u8], error: &serde_json::Error) -> Problem {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
-        Ok(_) => bad_request("a request is a JSON object"),
-        Err(_) => Problem::new(Code::BadJson, format!("not JSON: {error}")),
+    // Values that are skipped are not checked for UTF-8.
+    let json = std::str::from_utf8(line)
+        .is_ok_and(|line| serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok());
+    match json {
+        true => bad_request("a request is a JSON object"),
+        false => Problem::new(Code::BadJson, format!("not JSON: {error}")),
     }
 }
 
@@ -248,9 +254,7 @@ impl Fields<'_> {
                 .decode(encoded)
                 .map(|bytes| Body(bytes.into()))
                 .map_err(|e| bad_request(format!("field 'message_base64' is not base64: {e}"))),
-            (Some(_), Some(_)) => {
-                Err(bad_request("give 'message' or 'message_base64', not both"))
-            }
+            (Some(_), Some(_)) => Err(bad_request("give 'message' or 'message_base64', not both")),
             (None, None) => {
                 Err(bad_request("field 'message' is missing: a string, or 'message_base64'"))
             }

@@ -1,0 +1,223 @@
+//! The commands of `peer`, as a shell sees them, against a peer in this process.
+
+mod common;
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, Port, port};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+fn peer(control: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+    command.args(arguments).env("TIDINGS_CONTROL", control).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn ended(command: &mut Command) -> Output {
+    tokio::time::timeout(PATIENCE, command.output()).await.expect("in time").expect("started")
+}
+
+struct Shell {
+    port: Port,
+    control: String,
+}
+
+impl Shell {
+    async fn new() -> Self {
+        let port = port().await;
+        let control = port.address().to_string();
+        Self { port, control }
+    }
+
+    /// Runs a command to its end. Returns exit code, output and notes.
+    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = ended(&mut peer(&self.control, arguments)).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().expect("no signal"), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Runs a command that must be done. Returns its output.
+    async fn done(&self, arguments: &[&str]) -> String {
+        let (code, output, notes) = self.run(arguments).await;
+        assert_eq!(code, 0, "peer {arguments:?}: {notes}");
+        output
+    }
+
+    /// Starts `peer sub`, and waits until it is subscribed.
+    async fn subscriber(&self, arguments: &[&str]) -> Child {
+        let mut child = peer(&self.control, arguments).spawn().expect("started");
+        let mut notes = BufReader::new(child.stderr.as_mut().expect("piped"));
+        let mut line = String::new();
+        let reading = notes.read_line(&mut line);
+        tokio::time::timeout(PATIENCE, reading).await.expect("in time").expect("a line");
+        assert!(line.starts_with("subscribed to"), "{line}");
+        child
+    }
+}
+
+async fn output(child: Child) -> (i32, Vec<u8>) {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("in time").expect("ended");
+    (output.status.code().expect("no signal"), output.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_lines_arrive_byte_by_byte() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let mut lines = Vec::new();
+    for i in 0..10_000_u32 {
+        lines.extend_from_slice(format!("line {i} grün\t\r").as_bytes());
+        lines.extend((0..i % 7).map(|n| if n == 3 { 0xff } else { b'.' }));
+        lines.push(b'\n');
+    }
+    lines.extend_from_slice(b"\n\nlast without newline");
+    let file = shell.port.lone.data.path().join("lines");
+    std::fs::write(&file, &lines).expect("written");
+    let subscriber = shell.subscriber(&["sub", "t", "--raw", "--count", "10003"]).await;
+    let begun = Instant::now();
+    let (code, _, notes) = shell.run(&["pub", "t", "--file", &file.to_string_lossy()]).await;
+    assert_eq!(code, 0, "{notes}");
+    assert!(notes.contains("published 10003 messages"), "{notes}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let (code, received) = output(subscriber).await;
+    lines.push(b'\n');
+    assert_eq!(code, 0);
+    assert!(received == lines, "{} bytes for {}", received.len(), lines.len());
+}
+
+#[tokio::test]
+async fn standard_input_is_published_as_it_comes() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let subscriber = shell.subscriber(&["sub", "t", "--raw", "--count", "2"]).await;
+    let mut publisher =
+        peer(&shell.control, &["pub", "t"]).stdin(Stdio::piped()).spawn().expect("started");
+    let mut input = publisher.stdin.take().expect("piped");
+    input.write_all(b"one\ntwo\n").await.expect("taken");
+    assert_eq!(output(subscriber).await, (0, b"one\ntwo\n".to_vec()), "before the input ends");
+    drop(input);
+    assert_eq!(output(publisher).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_message_in_every_form() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    shell.done(&["topic", "subscribe", "t"]).await;
+    let summary = shell.done(&["pub", "t", "tick\ttock", "--count", "3", "--json"]).await;
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!((&summary["published"], &summary["last_seq"]), (&3.into(), &3.into()));
+    let line = shell.done(&["pull", "t", "--max", "1"]).await;
+    assert!(line.ends_with(" tick\ttock\n") && line.contains(" t 127.0.0.1:"), "{line}");
+    assert_eq!(shell.done(&["pull", "t", "--max", "1", "--raw"]).await, "tick\ttock\n");
+    let json = shell.done(&["pull", "t", "--json", "--wait", "1s"]).await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["messages"][0]["message"], "tick\ttock");
+    shell.done(&["pub", "t", "x", "--sleep", "1ms", "--count", "2"]).await;
+    let json = shell.done(&["sub", "t", "--all", "--json", "--count", "5"]).await;
+    let seqs: Vec<_> = json
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["seq"].clone())
+        .collect();
+    assert_eq!(seqs, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn waiting_in_vain_has_a_code_of_its_own() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    assert_eq!(shell.run(&["sub", "t", "--wait", "100ms"]).await.0, 27);
+    assert_eq!(shell.run(&["sub", "t", "--count", "1", "--wait", "100ms"]).await.0, 27);
+    assert_eq!(shell.run(&["pull", "t", "--wait", "100ms"]).await.0, 27);
+    assert_eq!(shell.run(&["pull", "t"]).await.0, 0);
+}
+
+#[tokio::test]
+async fn refusals_have_their_codes() {
+    let shell = Shell::new().await;
+    for arguments in [
+        &["pub", "none", "x"][..],
+        &["sub", "none"],
+        &["pull", "none"],
+        &["topic", "info", "none"],
+        &["topic", "delete", "none"],
+        &["topic", "unsubscribe", "none"],
+    ] {
+        let (code, output, notes) = shell.run(arguments).await;
+        assert_eq!((code, output.as_str()), (3, ""), "peer {arguments:?}: {notes}");
+        assert!(notes.contains("'none'"), "{notes}");
+    }
+    shell.done(&["topic", "create", "t"]).await;
+    assert_eq!(shell.run(&["topic", "create", "t"]).await.0, 3);
+    shell.done(&["topic", "create", "t", "--exist-ok"]).await;
+    for arguments in
+        [&["pub", "a/+", "x"][..], &["fly"], &["sub"], &["pub", "t", "x", "--count", "0"]]
+    {
+        assert_eq!(shell.run(arguments).await.0, 2, "peer {arguments:?}");
+    }
+    let nobody = ended(&mut peer("127.0.0.1:1", &["status"])).await;
+    assert_eq!(nobody.status.code(), Some(4));
+    assert_eq!(shell.run(&["pub", "t", "--file", "/nonexistent"]).await.0, 1);
+    let large = shell.port.lone.data.path().join("large");
+    std::fs::write(&large, vec![b'x'; 1 << 20]).expect("written");
+    let (code, _, notes) = shell.run(&["pub", "t", "--file", &large.to_string_lossy()]).await;
+    assert_eq!(code, 3, "{notes}");
+    assert!(notes.contains("message 1") && notes.contains("1048576"), "{notes}");
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_quietly() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let mut subscriber = shell.subscriber(&["sub", "t", "--raw"]).await;
+    drop(subscriber.stdout.take());
+    for _ in 0..2 {
+        shell.done(&["pub", "t", "x"]).await;
+    }
+    let status = tokio::time::timeout(PATIENCE, subscriber.wait()).await.expect("in time");
+    assert_eq!(status.expect("ended").code(), Some(0));
+    let mut notes = Vec::new();
+    let mut pipe = subscriber.stderr.take().expect("piped");
+    pipe.read_to_end(&mut notes).await.expect("readable");
+    assert!(notes.is_empty(), "{}", String::from_utf8_lossy(&notes));
+}
+
+#[tokio::test]
+async fn a_deleted_topic_ends_its_subscriber() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let subscriber = shell.subscriber(&["sub", "t"]).await;
+    shell.done(&["topic", "delete", "t"]).await;
+    assert_eq!(output(subscriber).await.0, 3);
+}
+
+#[tokio::test]
+async fn views_are_tables_or_json() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let status = shell.done(&["status"]).await;
+    let node = shell.port.lone.peer.about().node.to_string();
+    assert!(status.contains(&node) && status.contains("NEIGHBOUR"), "{status}");
+    let status: Value =
+        serde_json::from_str(&shell.done(&["status", "--json"]).await).expect("JSON");
+    assert_eq!(status["node"], node);
+    assert!(shell.done(&["peers"]).await.starts_with("NODE"));
+    assert!(shell.done(&["seeds"]).await.starts_with("ADDRESS"));
+    assert!(shell.done(&["topic", "info", "t"]).await.contains(&node[..10]));
+    for arguments in
+        [&["peers", "--json"][..], &["seeds", "--json"], &["topic", "info", "t", "--json"]]
+    {
+        let text = shell.done(arguments).await;
+        assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+    }
+    assert!(shell.done(&["completions", "bash"]).await.contains("_peer"));
+    assert!(shell.done(&["--help"]).await.contains("Exit codes"));
+    for command in ["run", "pub", "sub", "pull", "topic", "peers", "seeds", "status", "config"] {
+        assert!(!shell.done(&[command, "--help"]).await.is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! The end of a run: the judges that look at the whole, and the report.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidings_proto::seed::status::PeerView;
+use tidings_proto::wire::frame::PeerState;
+use tidings_proto::{Instant, NodeId, Seed};
+
+use super::Cluster;
+use super::node::AnyNode;
+use crate::check::delivery::{self, Ending, Found};
+use crate::check::{liveness, overlay};
+use crate::network::index_of;
+use crate::report::{Latency, Report};
+use crate::wire::KINDS;
+
+/// Peers of a seed's list are asked for in pages of this size.
+const PAGE: usize = 1_000;
+
+impl Cluster<'_> {
+    pub(super) fn finish(mut self, seed: u64) -> Report {
+        for node in 0..self.world.host.roster.nodes() {
+            self.bounds(node);
+        }
+        let found = self.judge_delivery();
+        self.judge_answers();
+        self.judge_lists();
+        let (parts, counters) = self.judge_overlay();
+        let [last_ms, last_ms_max] = self.last_receivers();
+        let world = &self.world;
+        let apps = &world.host;
+        let tally = &apps.tally;
+        let quantile = |q| tally.latency_us.value_at_quantile(q) as f64 / 1_000.0;
+        let kinds = |values: &[u64; KINDS.len()]| {
+            KINDS.iter().zip(values).map(|(kind, n)| ((*kind).to_owned(), *n)).collect()
+        };
+        let mut faults = self.counts;
+        faults.stalls = world.counts.stalled;
+        faults.late_frames = world.counts.retransmitted;
+        faults.damaged_frames = world.counts.damaged;
+        Report {
+            scenario: self.scenario.name.clone(),
+            seed,
+            peers: self.scenario.peers,
+            seeds: self.scenario.seeds,
+            virtual_s: world.now().as_micros() as f64 / 1e6,
+            published: apps.ledger.all.len() as u64,
+            refused: tally.refused,
+            skipped: tally.skipped,
+            deliveries: tally.delivered,
+            redundancy: tally.redundancy(),
+            hops_max: tally.hops_max(),
+            last_receiver_ms: last_ms,
+            last_receiver_ms_max: last_ms_max,
+            latency_ms: Latency {
+                p50: quantile(0.5),
+                p99: quantile(0.99),
+                p999: quantile(0.999),
+                max: tally.latency_us.max() as f64 / 1_000.0,
+            },
+            missed: found.missed,
+            gaps: found.gaps,
+            lost: found.lost,
+            duplicates: apps.dedup.duplicates(),
+            parts: parts as u64,
+            dead_nodes: tally.dead_nodes,
+            declared_dead: tally.declared_dead,
+            violations: apps.verdicts.total,
+            first_violations: apps.verdicts.kept.clone(),
+            faults,
+            bytes: kinds(&tally.bytes),
+            frames: kinds(&tally.frames),
+            counters,
+            inputs: world.counts.inputs,
+            trace_hash: world.trace.hash(),
+            wall_s: 0.0,
+        }
+    }
+
+    fn judge_delivery(&mut self) -> Found {
+        let now = self.world.now();
+        let expect = &self.scenario.expect;
+        let apps = &mut self.world.host;
+        let alive: Vec<Option<Instant>> = apps.apps.iter().map(|app| app.started).collect();
+        let mut verdicts = std::mem::take(&mut apps.verdicts);
+        let before = verdicts.clone();
+        let ending = Ending {
+            ledger: &apps.ledger,
+            has: apps.dedup.grid(),
+            gaps: &apps.gaps,
+            grace: Duration::from_millis(expect.grace_ms),
+            gaps_allowed: expect.gaps,
+        };
+        let since = |node, topic| apps.since(node, topic);
+        let found = delivery::judge(&ending, &mut verdicts, now, since, &alive);
+        apps.verdicts = if expect.complete { verdicts } else { before };
+        found
+    }
+
+    fn judge_answers(&mut self) {
+        let now = self.world.now();
+        let limit = Duration::from_millis(self.scenario.expect.answered_within_ms);
+        let apps = &mut self.world.host;
+        let alive = |node: u32| apps.apps[node as usize].started.is_some();
+        apps.answers.finish(&mut apps.verdicts, now, limit, alive);
+    }
+
+    /// The living must be listed by every seed that was there long enough.
+    fn judge_lists(&mut self) {
+        let Some(within) = self.scenario.expect.delisted_within_ms.map(Duration::from_millis)
+        else {
+            return;
+        };
+        let now = self.world.now();
+        for seed in self.world.host.roster.seeds() {
+            let Some(AnyNode::Seed(machine)) = self.world.machine(seed) else { continue };
+            let old = self.world.host.apps[seed as usize].started;
+            if old.is_none_or(|started| started + within > now) {
+                continue;
+            }
+            let listed = listed(machine, self.world.local_now(seed));
+            let apps = &mut self.world.host;
+            for node in apps.roster.peers() {
+                let (Some(started), Some(id)) =
+                    (apps.apps[node as usize].started, apps.roster.id(node))
+                else {
+                    continue;
+                };
+                let listed = listed.binary_search(&id).is_ok();
+                let verdicts = &mut apps.verdicts;
+                liveness::alive(verdicts, now, seed, (node, started), (within, listed));
+            }
+        }
+    }
+
+    /// The live peers must be one overlay; also sums up their counters.
+    fn judge_overlay(&mut self) -> (usize, BTreeMap<String, u64>) {
+        let now = self.world.now();
+        let mut counters = BTreeMap::new();
+        let (mut live, mut edges) = (Vec::new(), Vec::new());
+        let roster = &self.world.host.roster;
+        for node in roster.peers() {
+            let Some(AnyNode::Peer(peer)) = self.world.machine(node) else { continue };
+            let status = peer.status();
+            live.push(node);
+            let known = |other: &u32| *other < roster.nodes();
+            let others = status.neighbors.iter().filter_map(|n| index_of(n.peer.address));
+            edges.extend(others.filter(known).map(|other| (node, other)));
+            for (name, _, value) in status.stats.list() {
+                *counters.entry(name.to_owned()).or_insert(0) += value;
+            }
+        }
+        let nodes = roster.nodes();
+        // An edge counts when its other end lives: links to the dead hold nothing together.
+        edges.retain(|(_, other)| live.binary_search(other).is_ok());
+        let mut verdicts = std::mem::take(&mut self.world.host.verdicts);
+        let before = verdicts.clone();
+        let parts = overlay::judge(&mut verdicts, now, nodes, &live, &edges);
+        self.world.host.verdicts = if self.scenario.expect.one_overlay { verdicts } else { before };
+        (parts, counters)
+    }
+
+    /// How long a message took to its last receiver: the median over all messages, and the most.
+    fn last_receivers(&self) -> [f64; 2] {
+        let apps = &self.world.host;
+        let measured =
+            apps.ledger.all.iter().filter(|one| one.receivers > 0 && one.at >= apps.tally.from);
+        let mut all: Vec<Duration> = measured.map(|one| one.last.since(one.at)).collect();
+        all.sort_unstable();
+        let ms = |at: Option<&Duration>| at.map_or(0.0, |last| last.as_secs_f64() * 1_000.0);
+        [ms(all.get(all.len() / 2)), ms(all.last())]
+    }
+}
+
+/// Whether a seed offers a peer to others.
+pub(super) fn is_listed(peer: &PeerView) -> bool {
+    peer.state != PeerState::Dead
+}
+
+/// All peers that a seed lists, in the order of their ids.
+fn listed(seed: &Seed, local: Instant) -> Vec<NodeId> {
+    let mut all = Vec::new();
+    loop {
+        let page = seed.peers(local, "", all.len(), PAGE);
+        if page.items.is_empty() {
+            break;
+        }
+        all.extend(page.items);
+    }
+    let mut ids: Vec<NodeId> =
+        all.iter().filter(|peer| is_listed(peer)).map(|peer| peer.node).collect();
+    ids.sort_unstable();
+    ids
+}

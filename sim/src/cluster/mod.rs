@@ -1,0 +1,257 @@
+//! A world filled with seeds, peers and applications, as a scenario says, and judged.
+
+mod apps;
+mod faults;
+mod finish;
+mod node;
+mod roster;
+mod tally;
+
+use std::io::Write;
+use std::time::Duration;
+
+use tidings_proto::crypto::Scheme;
+use tidings_proto::peer::event::{Command, From};
+use tidings_proto::wire::batch::Message;
+use tidings_proto::{Instant, PeerConfig, SeedConfig};
+
+use crate::check::liveness::Death;
+use crate::check::{Verdicts, bounds, panic};
+use crate::fault::{self, Fault};
+use crate::network::NetworkConfig;
+use crate::report::Report;
+use crate::rng::Rng;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::world::World;
+use apps::{Apps, Token};
+pub use faults::FaultCounts;
+use node::AnyNode;
+use roster::{Request, Roster};
+
+/// Bounds are looked at this often, at so many nodes in turn: status takes longer to make than
+/// most inputs to handle.
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
+const INSPECT_NODES: u32 = 16;
+
+/// How a scenario is run.
+#[derive(Default)]
+pub struct Options {
+    /// Real signatures instead of checksums.
+    pub ed25519: bool,
+    /// Where each input and output is written as a line.
+    pub trace: Option<Box<dyn Write>>,
+}
+
+/// A run under way.
+struct Cluster<'a> {
+    scenario: &'a Scenario,
+    world: World<AnyNode, Apps>,
+    faults: Vec<Fault>,
+    counts: FaultCounts,
+    patterns: Vec<Pattern>,
+    deaths: Vec<(Death, u32)>,
+    limits: (PeerConfig, SeedConfig),
+    skews: Vec<i32>,
+    inspected: u32,
+}
+
+/// A pattern of publications under way.
+struct Pattern {
+    origins: Vec<u32>,
+    next: usize,
+}
+
+/// Runs a scenario with a seed number and reports what happened.
+pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
+    let scheme = if options.ed25519 { Scheme::Ed25519 } else { Scheme::Checksum };
+    let mut cluster = Cluster::new(scenario, seed, scheme, options.trace);
+    let position = cluster.world.position();
+    let mut verdicts = Verdicts::default();
+    let report = panic::catch(&mut verdicts, &position, move || {
+        cluster.play();
+        cluster.finish(seed)
+    });
+    report.unwrap_or_else(|| Report::of_panic(scenario, seed, &verdicts))
+}
+
+impl<'a> Cluster<'a> {
+    fn new(
+        scenario: &'a Scenario,
+        seed: u64,
+        scheme: Scheme,
+        trace: Option<Box<dyn Write>>,
+    ) -> Self {
+        let roster = Roster::new(seed, scheme, [scenario.seeds, scenario.peers], scenario.topics);
+        let limits = roster.limits();
+        let nodes = roster.nodes();
+        let apps = Apps::new(roster, &scenario.expect, scenario.topics);
+        let network = NetworkConfig {
+            latency: scenario.network.latency,
+            loss_ppm: scenario.network.loss_ppm,
+            encode: scenario.network.encode,
+            break_after_ms: scenario.network.break_after_ms,
+            ..NetworkConfig::default()
+        };
+        let mut world = World::new(seed, network, Trace::new(trace), apps);
+        let mut rng = Rng::new(seed, "cluster");
+        let skew = u64::from(scenario.skew_ppm);
+        let mut skews = Vec::new();
+        for node in 0..nodes {
+            let id = world.host.roster.id(node).expect("a node of the roster");
+            assert_eq!(world.add(id), node, "nodes are numbered alike everywhere");
+            let drawn = rng.between(0, 2 * skew).cast_signed() - skew.cast_signed();
+            skews.push(i32::try_from(drawn).expect("below a million"));
+            let join_us = rng.below(scenario.join_ms.max(1) * 1_000);
+            let at = if world.host.roster.is_seed(node) { 0 } else { join_us };
+            world.at(Instant::from_micros(at), Token::Start(node));
+        }
+        let faults = fault::plan(scenario, seed);
+        for (number, fault) in (0..).zip(&faults) {
+            world.at(Instant::from_millis(fault.at_ms), Token::Fault(number));
+        }
+        let mut patterns = Vec::new();
+        for (number, publish) in (0..).zip(&scenario.publish) {
+            let mut origins: Vec<u32> = world.host.roster.peers().collect();
+            rng.shuffle(&mut origins);
+            origins.truncate(publish.origins as usize);
+            patterns.push(Pattern { origins, next: 0 });
+            world.at(Instant::from_millis(publish.from_ms), Token::Publish(number));
+        }
+        world.at(Instant::ZERO + INSPECT_EVERY, Token::Inspect);
+        Self {
+            scenario,
+            world,
+            faults,
+            counts: FaultCounts::default(),
+            patterns,
+            deaths: Vec::new(),
+            limits,
+            skews,
+            inspected: 0,
+        }
+    }
+
+    fn play(&mut self) {
+        let end = Instant::from_millis(self.scenario.end_ms);
+        while let Some(token) = self.world.run(end) {
+            match token {
+                Token::Start(node) => self.start(node),
+                Token::Ask { node, life, topic } => self.ask(node, life, topic),
+                Token::Publish(pattern) => self.publish(pattern),
+                Token::Fault(number) => self.fault(number),
+                Token::Undo(number, life) => self.undo(number, life),
+                Token::Stop(node, life) => self.stop(node, life),
+                Token::Delisted(number) => self.delisted(number),
+                Token::Inspect => self.inspect(),
+            }
+        }
+    }
+
+    /// Starts a node, and what its application wants at once.
+    fn start(&mut self, node: u32) {
+        if self.world.machine(node).is_some() {
+            return;
+        }
+        let now = self.world.now();
+        self.world.host.started(now, node);
+        let apps = &self.world.host;
+        let disk = apps.disks[node as usize].clone();
+        let life = apps.apps[node as usize].life;
+        let machine = apps.roster.machine(node, now, &disk);
+        self.world.start(node, self.skews[node as usize], machine);
+        if self.world.host.roster.is_seed(node) {
+            return;
+        }
+        for topic in self.wanted(node) {
+            self.ask(node, life, topic);
+        }
+    }
+
+    /// The topics that a peer subscribes to.
+    fn wanted(&self, node: u32) -> Vec<u16> {
+        let topics = self.scenario.topics;
+        let wanted = match self.scenario.topics_per_peer {
+            0 => topics,
+            some => some,
+        };
+        let first = u16::try_from(node % u32::from(topics)).expect("below a u16");
+        (0..wanted).map(|n| (first + n) % topics).collect()
+    }
+
+    /// The application of a peer creates a topic, if it is its host, or subscribes to it.
+    fn ask(&mut self, node: u32, life: u32, topic: u16) {
+        let now = self.world.now();
+        let apps = &mut self.world.host;
+        let app = &apps.apps[node as usize];
+        if app.life != life || app.started.is_none() || app.leaving {
+            return;
+        }
+        if !self.world.is_running(node) {
+            self.world.at(now + INSPECT_EVERY, Token::Ask { node, life, topic });
+            return;
+        }
+        let apps = &mut self.world.host;
+        let created = apps.apps[node as usize].created(topic);
+        let name = apps.roster.topic(topic).clone();
+        let command = if apps.roster.host(topic) == node && !created {
+            let request = apps.request(now, node, Request::Create(topic));
+            Command::CreateTopic { request, topic: name, exist_ok: true }
+        } else {
+            let request = apps.request(now, node, Request::Subscribe(topic));
+            Command::Subscribe { request, topic: name, from: From::New }
+        };
+        self.world.command(node, node::Command::Peer(command));
+    }
+
+    /// The next origin of a pattern publishes.
+    fn publish(&mut self, number: u32) {
+        let now = self.world.now();
+        let publish = &self.scenario.publish[number as usize];
+        if now >= Instant::from_millis(publish.until_ms) {
+            return;
+        }
+        self.world.at(now + Duration::from_millis(publish.every_ms), Token::Publish(number));
+        let pattern = &mut self.patterns[number as usize];
+        let origin = pattern.origins[pattern.next % pattern.origins.len()];
+        pattern.next += 1;
+        let leaving = self.world.host.apps[origin as usize].leaving;
+        if leaving || !self.world.is_running(origin) {
+            self.world.host.tally.skipped += 1;
+            return;
+        }
+        let apps = &mut self.world.host;
+        let (number, body) = apps.ledger.publish(now, origin, publish.topic, publish.bytes);
+        let request = apps.request(now, origin, Request::Publish(number));
+        let topic = apps.roster.topic(publish.topic).clone();
+        let command = Command::Publish { request, topic, message: Message::new(body) };
+        self.world.command(origin, node::Command::Peer(command));
+    }
+
+    /// Looks at the bounds of some nodes.
+    fn inspect(&mut self) {
+        let now = self.world.now();
+        self.world.at(now + INSPECT_EVERY, Token::Inspect);
+        let nodes = self.world.host.roster.nodes();
+        for _ in 0..INSPECT_NODES.min(nodes) {
+            self.bounds(self.inspected % nodes);
+            self.inspected += 1;
+        }
+    }
+
+    fn bounds(&mut self, node: u32) {
+        let now = self.world.now();
+        let (peer, seed) = match self.world.machine(node) {
+            Some(AnyNode::Peer(peer)) => (Some(peer.status()), None),
+            Some(AnyNode::Seed(seed)) => (None, Some(seed.status())),
+            None => return,
+        };
+        let verdicts = &mut self.world.host.verdicts;
+        if let Some(status) = peer {
+            bounds::peer(verdicts, now, node, &status, &self.limits.0);
+        }
+        if let Some(status) = seed {
+            bounds::seed(verdicts, now, node, &status, &self.limits.1);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Who is in a run, and how their machines are made.
+
+use std::net::SocketAddr;
+
+use tidings_proto::config::Identity;
+use tidings_proto::crypto::{Scheme, Signer};
+use tidings_proto::wire::frame::PeerEntry;
+use tidings_proto::{
+    Incarnation, Instant, NodeId, Peer, PeerConfig, RequestId, Seed, SeedConfig, Topic,
+};
+
+use super::node::AnyNode;
+use crate::network::address;
+use crate::rng::bytes32;
+
+/// When the runs begin: 14 November 2023, in microseconds since 1970.
+const WALL_US: i64 = 1_700_000_000_000_000;
+
+/// The nodes of a run: seeds first, then peers; and its topics.
+#[derive(Debug)]
+pub(super) struct Roster {
+    seed: u64,
+    scheme: Scheme,
+    seeds: u32,
+    ids: Vec<NodeId>,
+    /// The nodes in the order of their ids.
+    by_id: Vec<u32>,
+    topics: Vec<Topic>,
+}
+
+/// What a node keeps over restarts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    /// The last incarnation that reached the disk.
+    pub(super) incarnation: u64,
+    /// The peers it knew.
+    pub(super) known_peers: Vec<PeerEntry>,
+}
+
+impl Roster {
+    /// The nodes of the run numbered `seed`.
+    pub(super) fn new(seed: u64, scheme: Scheme, [seeds, peers]: [u32; 2], topics: u16) -> Self {
+        let topics = (0..topics).map(|n| Topic::new(&format!("topic/{n}")).expect("legal"));
+        let mut roster =
+            Self { seed, scheme, seeds, ids: vec![], by_id: vec![], topics: topics.collect() };
+        roster.ids = (0..seeds + peers).map(|node| roster.signer(node).node()).collect();
+        roster.by_id = (0..seeds + peers).collect();
+        roster.by_id.sort_by_key(|&node| roster.ids[node as usize]);
+        roster
+    }
+
+    /// How signatures are made.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// A node's identity.
+    pub(super) fn id(&self, node: u32) -> Option<NodeId> {
+        self.ids.get(node as usize).copied()
+    }
+
+    /// The node with an identity.
+    pub(super) fn find(&self, id: NodeId) -> Option<u32> {
+        let at = self.by_id.binary_search_by_key(&id, |&node| self.ids[node as usize]).ok()?;
+        Some(self.by_id[at])
+    }
+
+    /// All nodes.
+    pub(super) fn nodes(&self) -> u32 {
+        u32::try_from(self.ids.len()).expect("fewer than 2^24 nodes")
+    }
+
+    /// All seeds: the first nodes.
+    pub(super) fn seeds(&self) -> std::ops::Range<u32> {
+        0..self.seeds
+    }
+
+    /// All peers.
+    pub(super) fn peers(&self) -> std::ops::Range<u32> {
+        self.seeds..self.nodes()
+    }
+
+    /// Whether a node is a seed.
+    pub(super) fn is_seed(&self, node: u32) -> bool {
+        node < self.seeds
+    }
+
+    /// The peer that creates a topic.
+    pub(super) fn host(&self, topic: u16) -> u32 {
+        self.seeds + u32::from(topic) % (self.nodes() - self.seeds)
+    }
+
+    /// A topic by its number.
+    pub(super) fn topic(&self, topic: u16) -> &Topic {
+        &self.topics[usize::from(topic)]
+    }
+
+    /// The number of a topic.
+    pub(super) fn topic_number(&self, topic: &Topic) -> Option<u16> {
+        let at = self.topics.iter().position(|known| known == topic)?;
+        u16::try_from(at).ok()
+    }
+
+    /// The machine of a node's next life, whose clock begins at zero now, at `born`.
+    pub(super) fn machine(&self, node: u32, born: Instant, disk: &Disk) -> AnyNode {
+        let wall_us = WALL_US + i64::try_from(born.as_micros()).unwrap_or(i64::MAX - WALL_US);
+        let wall_ms = u64::try_from(wall_us / 1_000).unwrap_or_default();
+        // As the real driver does it: rising even when the disk was lost.
+        let incarnation = Incarnation(wall_ms.max(disk.incarnation + 1));
+        let identity = Identity {
+            cluster: "sim".into(),
+            name: String::new(),
+            address: address(node),
+            incarnation,
+            scheme: self.scheme,
+            wall_origin_us: wall_us,
+            rng_seed: bytes32(self.seed ^ incarnation.0, "machine", u64::from(node)),
+        };
+        let seeds = self.seeds().map(address).collect();
+        let now = Instant::ZERO;
+        if self.is_seed(node) {
+            let config = SeedConfig::new(identity, seeds);
+            AnyNode::Seed(Box::new(Seed::new(config, self.signer(node), now)))
+        } else {
+            let mut config = self.peer_config(identity, seeds);
+            config.known_peers.clone_from(&disk.known_peers);
+            AnyNode::Peer(Box::new(Peer::new(config, self.signer(node), now)))
+        }
+    }
+
+    /// A configuration with the limits that peers of this run have, for judges.
+    pub(super) fn limits(&self) -> (PeerConfig, SeedConfig) {
+        let identity = Identity {
+            cluster: String::new(),
+            name: String::new(),
+            address: address(0),
+            incarnation: Incarnation(0),
+            scheme: self.scheme,
+            wall_origin_us: 0,
+            rng_seed: [0; 32],
+        };
+        let peer = self.peer_config(identity.clone(), Vec::new());
+        (peer, SeedConfig::new(identity, Vec::new()))
+    }
+
+    fn peer_config(&self, identity: Identity, seeds: Vec<SocketAddr>) -> PeerConfig {
+        PeerConfig::new(identity, seeds)
+    }
+
+    fn signer(&self, node: u32) -> Signer {
+        match self.scheme {
+            Scheme::Ed25519 => Signer::ed25519(&bytes32(self.seed, "secret", u64::from(node))),
+            Scheme::Checksum => {
+                Signer::Checksum(NodeId(bytes32(self.seed, "node", u64::from(node))))
+            }
+        }
+    }
+}
+
+/// What a request was for; a request's number says it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// To create a topic.
+    Create(u16),
+    /// To subscribe to a topic.
+    Subscribe(u16),
+    /// To publish.
+    Publish(u32),
+    /// To leave.
+    Leave,
+}
+
+impl Request {
+    /// Its number. `turn` tells apart requests for the same thing.
+    pub(super) fn id(self, turn: u32) -> RequestId {
+        let (kind, number) = match self {
+            Self::Create(topic) => (1, u32::from(topic)),
+            Self::Subscribe(topic) => (2, u32::from(topic)),
+            Self::Publish(publication) => (3, publication),
+            Self::Leave => (4, 0),
+        };
+        RequestId(kind << 56 | u64::from(turn & 0xff_ffff) << 32 | u64::from(number))
+    }
+
+    /// What a number was for.
+    pub(super) fn from_id(id: RequestId) -> Option<Self> {
+        let number = u32::try_from(id.0 & u64::from(u32::MAX)).ok()?;
+        match id.0 >> 56 {
+            1 => u16::try_from(number).ok().map(Self::Create),
+            2 => u16::try_from(number).ok().map(Self::Subscribe),
+            3 => Some(Self::Publish(number)),
+            4 => Some(Self::Leave),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_known_by_their_numbers() {
+        let all = [Request::Create(3), Request::Subscribe(9), Request::Publish(77), Request::Leave];
+        for request in all {
+            assert_eq!(Request::from_id(request.id(5)), Some(request));
+            assert_ne!(request.id(5), request.id(6));
+        }
+        assert_eq!(Request::from_id(RequestId(1)), None);
+    }
+
+    #[test]
+    fn identities_are_those_of_the_signers() {
+        for scheme in [Scheme::Checksum, Scheme::Ed25519] {
+            let roster = Roster::new(1, scheme, [2, 3], 2);
+            assert_eq!((roster.nodes(), roster.host(1)), (5, 3));
+            assert_eq!(roster.topic_number(roster.topic(1)), Some(1));
+            for node in 0..5 {
+                assert_eq!(roster.find(roster.id(node).expect("a node")), Some(node));
+            }
+            assert_eq!(roster.find(NodeId([0; 32])), None);
+        }
+    }
+}

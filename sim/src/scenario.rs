@@ -1,0 +1,336 @@
+//! What a run consists of, as TOML files say it. Times are milliseconds of virtual time since
+//! the start of the run; probabilities are parts per million.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::Deserialize;
+
+use crate::latency::Latency;
+
+/// Scenarios that are part of the program, by name.
+pub const BUILT_IN: [(&str, &str); 4] = [
+    ("smoke", include_str!("../scenarios/smoke.toml")),
+    ("chaos", include_str!("../scenarios/chaos.toml")),
+    ("babble", include_str!("../scenarios/babble.toml")),
+    ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
+];
+
+/// A run, but for its seed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// How it is called.
+    pub name: String,
+    /// What it shows, in a sentence.
+    #[expect(dead_code, reason = "read by people")]
+    about: String,
+    /// Seeds; they start at 0.
+    pub seeds: u32,
+    /// Peers.
+    pub peers: u32,
+    /// Peers start at random times until this one.
+    pub join_ms: u64,
+    /// The run ends, and the judges speak.
+    pub end_ms: u64,
+    /// Topics, each hosted by one peer.
+    #[serde(default = "one")]
+    pub topics: u16,
+    /// Topics that each peer subscribes to; 0 for all.
+    #[serde(default)]
+    pub topics_per_peer: u16,
+    /// Clocks run fast or slow by at most this much.
+    #[serde(default)]
+    pub skew_ppm: u32,
+    /// The network.
+    #[serde(default)]
+    pub network: Network,
+    /// Who publishes what.
+    #[serde(default)]
+    pub publish: Vec<Publish>,
+    /// Crashes of many peers at once.
+    #[serde(default)]
+    pub crash: Vec<Crashes>,
+    /// Splits of the network.
+    #[serde(default)]
+    pub partition: Vec<Partition>,
+    /// Random faults.
+    #[serde(default)]
+    pub chaos: Option<Chaos>,
+    /// What the judges expect.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The network all the time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Where the nodes are.
+    pub latency: Latency,
+    /// Frames that are late because a packet was lost.
+    pub loss_ppm: u32,
+    /// Every frame is written and read as bytes.
+    pub encode: bool,
+    /// A link whose stream is stopped this long breaks.
+    pub break_after_ms: u64,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { latency: Latency::Uniform, loss_ppm: 0, encode: false, break_after_ms: 20_000 }
+    }
+}
+
+/// A pattern of publications: one message each `every_ms`, the origins taking turns.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Number of the topic, from 0.
+    #[serde(default)]
+    pub topic: u16,
+    /// How many peers take turns.
+    pub origins: u32,
+    /// Between two messages.
+    pub every_ms: u64,
+    /// The first message.
+    pub from_ms: u64,
+    /// No message at this time or later.
+    pub until_ms: u64,
+    /// Bytes of a message.
+    #[serde(default = "hundred")]
+    pub bytes: usize,
+}
+
+/// Peers that crash at the same instant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crashes {
+    /// When.
+    pub at_ms: u64,
+    /// Which part of all peers.
+    pub ppm: u32,
+    /// The host vanishes; otherwise only the process dies.
+    #[serde(default)]
+    pub silent: bool,
+    /// They start again this long after; never, when it is absent.
+    pub back_after_ms: Option<u64>,
+}
+
+/// A part of all nodes is apart from the rest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// When.
+    pub at_ms: u64,
+    /// How long.
+    pub for_ms: u64,
+    /// Which part.
+    pub ppm: u32,
+}
+
+/// Random faults: at each step, each kind of fault begins with its probability.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chaos {
+    /// The first step.
+    pub from_ms: u64,
+    /// All faults are over.
+    pub until_ms: u64,
+    /// Between steps.
+    pub step_ms: u64,
+    /// A fault lasts at most this long.
+    pub longest_ms: u64,
+    /// A peer crashes, and is back later.
+    #[serde(default)]
+    pub crash_peer_ppm: u32,
+    /// A crashed peer stays away, of those that crash.
+    #[serde(default)]
+    pub stay_away_ppm: u32,
+    /// A seed crashes, and is back later.
+    #[serde(default)]
+    pub crash_seed_ppm: u32,
+    /// A crash takes the host along, of those that crash.
+    #[serde(default)]
+    pub silent_ppm: u32,
+    /// A crash takes the disk along, of those that crash.
+    #[serde(default)]
+    pub disk_lost_ppm: u32,
+    /// A node leaves in order, and is back later.
+    #[serde(default)]
+    pub leave_ppm: u32,
+    /// A process is stopped for a while.
+    #[serde(default)]
+    pub pause_ppm: u32,
+    /// A path is cut in one direction.
+    #[serde(default)]
+    pub cut_ppm: u32,
+    /// The network splits.
+    #[serde(default)]
+    pub partition_ppm: u32,
+    /// A link is reset.
+    #[serde(default)]
+    pub reset_ppm: u32,
+    /// Packets are lost for a while.
+    #[serde(default)]
+    pub loss_ppm: u32,
+    /// Frames are damaged for a while.
+    #[serde(default)]
+    pub damage_ppm: u32,
+}
+
+/// What the judges expect.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// L1: every live subscriber has every message in the end.
+    pub complete: bool,
+    /// A subscription counts for L1 this long after it was answered: the time that a new
+    /// subscriber may take to find neighbours.
+    pub grace_ms: u64,
+    /// Messages may be given up as explicit gaps.
+    pub gaps: bool,
+    /// L3: a dead peer is in no seed's list after this.
+    pub delisted_within_ms: Option<u64>,
+    /// Nothing is delivered that was published this long before the subscription.
+    pub surprise_ms: u64,
+    /// The live peers form one overlay in the end.
+    pub one_overlay: bool,
+    /// Every command has been answered after this.
+    pub answered_within_ms: u64,
+    /// Redundancy and latency count what is published from here on.
+    pub measure_from_ms: u64,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            complete: true,
+            grace_ms: 2_000,
+            gaps: false,
+            delisted_within_ms: None,
+            surprise_ms: 5_000,
+            one_overlay: true,
+            answered_within_ms: 10_000,
+            measure_from_ms: 0,
+        }
+    }
+}
+
+/// What the command line changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overrides {
+    /// Peers.
+    pub peers: Option<u32>,
+    /// Seeds.
+    pub seeds: Option<u32>,
+    /// Messages of each pattern; the run ends as long after the last as before.
+    pub messages: Option<u64>,
+}
+
+impl Scenario {
+    /// A built-in scenario, or that in the file of this name.
+    ///
+    /// # Errors
+    /// There is none, or it is not legal.
+    pub fn load(name: &str) -> anyhow::Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            return Self::parse(text).with_context(|| format!("scenario {name}"));
+        }
+        let path = Path::new(name);
+        if !path.exists() {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            bail!("no scenario {name:?}: neither a file nor one of {names}");
+        }
+        let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+        Self::parse(&text).with_context(|| format!("scenario {name}"))
+    }
+
+    /// Reads and checks a scenario.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let scenario: Self = toml::from_str(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// This scenario with other sizes.
+    ///
+    /// # Errors
+    /// The result is not legal.
+    pub fn with(mut self, overrides: Overrides) -> anyhow::Result<Self> {
+        self.peers = overrides.peers.unwrap_or(self.peers);
+        self.seeds = overrides.seeds.unwrap_or(self.seeds);
+        for publish in &mut self.publish {
+            publish.origins = publish.origins.min(self.peers);
+        }
+        if let Some(messages) = overrides.messages {
+            let last = |all: &[Publish]| all.iter().map(|p| p.until_ms).max().unwrap_or(0);
+            let before = last(&self.publish);
+            for publish in &mut self.publish {
+                publish.until_ms = publish.from_ms + messages * publish.every_ms;
+            }
+            self.end_ms = (self.end_ms + last(&self.publish)).saturating_sub(before);
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.peers >= 1, "peers: at least 1");
+        ensure!(u64::from(self.peers) + u64::from(self.seeds) < 1 << 24, "nodes: below 2^24");
+        ensure!(self.topics >= 1, "topics: at least 1");
+        ensure!(self.seeds >= 1, "seeds: at least 1, topics are created through them");
+        ensure!(self.topics_per_peer <= self.topics, "topics_per_peer: at most topics");
+        ensure!(self.skew_ppm < 1_000_000, "skew_ppm: below 1,000,000");
+        for publish in &self.publish {
+            ensure!(publish.topic < self.topics, "publish.topic: below topics");
+            ensure!(publish.every_ms >= 1, "publish.every_ms: at least 1");
+            ensure!((1..=self.peers).contains(&publish.origins), "publish.origins: 1 to peers");
+            ensure!(publish.until_ms <= self.end_ms, "publish.until_ms: at most end_ms");
+            ensure!((8..=1 << 20).contains(&publish.bytes), "publish.bytes: 8 to 1 MiB");
+        }
+        if let Some(chaos) = &self.chaos {
+            ensure!(chaos.step_ms >= 1, "chaos.step_ms: at least 1");
+            ensure!(chaos.longest_ms >= 1, "chaos.longest_ms: at least 1");
+            ensure!(chaos.until_ms <= self.end_ms, "chaos.until_ms: at most end_ms");
+        }
+        Ok(())
+    }
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn hundred() -> usize {
+    100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_scenarios_are_legal_and_bear_their_names() {
+        for (name, _) in BUILT_IN {
+            let scenario = Scenario::load(name).expect("legal");
+            assert_eq!(scenario.name, name);
+        }
+        let error = Scenario::load("nonsense").expect_err("no such scenario").to_string();
+        assert!(error.contains("smoke"), "{error}");
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_refused() {
+        let (_, smoke) = BUILT_IN[0];
+        assert!(Scenario::parse(&format!("colour = 1\n{smoke}")).is_err());
+        assert!(Scenario::parse(&smoke.replace("peers = ", "peers = 0 # ")).is_err());
+        let small = Overrides { peers: Some(2), messages: Some(3), ..Overrides::default() };
+        let small = Scenario::parse(smoke).expect("legal").with(small).expect("legal");
+        assert!(small.publish.iter().all(|publish| publish.origins <= 2));
+    }
+}

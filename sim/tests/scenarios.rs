@@ -1,0 +1,44 @@
+//! Built-in scenarios at small sizes: what they promise holds.
+
+use tidings_sim::cluster::{Options, run};
+use tidings_sim::report::Report;
+use tidings_sim::scenario::{Overrides, Scenario};
+
+fn play(name: &str, seed: u64, overrides: Overrides, options: Options) -> Report {
+    let scenario = Scenario::load(name).and_then(|s| s.with(overrides)).expect("legal");
+    let report = run(&scenario, seed, options);
+    assert_eq!(report.violations, 0, "{report}");
+    assert!(report.deliveries > 0 && report.inputs > 0, "{report}");
+    report
+}
+
+#[test]
+fn smoke_delivers_everything_in_spite_of_crashes() {
+    for seed in 1..=3 {
+        let report = play("smoke", seed, Overrides::default(), Options::default());
+        assert_eq!((report.missed, report.gaps, report.duplicates), (0, 0, 0), "{report}");
+        assert_eq!((report.refused, report.parts), (0, 1), "{report}");
+        assert_eq!(report.faults.peer_crashes, 4, "{report}");
+        assert!(report.dead_nodes > 0 && report.declared_dead > 0, "{report}");
+        assert!(report.hops_max >= 2 && report.latency_ms.p50 >= 10.0, "{report}");
+    }
+}
+
+#[test]
+fn smoke_runs_with_real_signatures_and_real_bytes() {
+    let mut scenario = Scenario::load("smoke")
+        .and_then(|s| s.with(Overrides { peers: Some(8), messages: Some(40), seeds: Some(1) }))
+        .expect("legal");
+    scenario.network.encode = true;
+    let report = run(&scenario, 5, Options { ed25519: true, trace: None });
+    assert_eq!((report.violations, report.missed), (0, 0), "{report}");
+    assert!(report.deliveries >= 7 * 40, "{report}");
+}
+
+#[test]
+fn noise_on_the_links_makes_nobody_fall_over_or_lie() {
+    for seed in 1..=4 {
+        let report = play("babble", seed, Overrides::default(), Options::default());
+        assert!(report.faults.damaged_frames > 0, "{report}");
+    }
+}
