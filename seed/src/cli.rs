@@ -1,0 +1,52 @@
+//! What can be typed after `seed`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  seed run --listen 127.0.0.1:7101
+  seed status                          (all seeds of config.toml)
+  seed status --http 127.0.0.1:8101 --json
+  seed peers --filter 127.0.0.1:72
+  seed topics --filter 'sport/#'
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 unreachable.";
+
+/// A seed of Tidings: where peers meet. No publication passes through it.
+#[derive(Debug, Parser)]
+#[command(name = "seed", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Args),
+    Status(commands::status::Args),
+    Peers(commands::peers::Args),
+    Topics(commands::topics::Args),
+    Config(commands::config::Args),
+    Completions(commands::completions::Args),
+}
+
+/// Does what was typed.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Status(args) => ask(commands::status::run(args)),
+        Command::Peers(args) => ask(commands::peers::run(args)),
+        Command::Topics(args) => ask(commands::topics::run(args)),
+        Command::Config(args) => commands::config::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+    }
+}
+
+/// Runs a command that talks to a seed: one thread is enough.
+fn ask(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(command)
+}
