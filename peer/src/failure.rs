@@ -46,6 +46,11 @@ impl Failure {
         self
     }
 
+    /// What people read.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Tells people, and gives what scripts see. A reader that closed the pipe has seen enough.
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {

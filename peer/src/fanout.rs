@@ -1,13 +1,14 @@
 //! Which subscriptions get what: topic to queues.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Origin, Topic};
 
 use crate::error::Error;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueLimits};
 
 /// Subscriptions of one peer, all topics together. Ten sessions at their limit (design §9).
 const SUBSCRIPTIONS_MAX: usize = 100_000;
@@ -17,6 +18,7 @@ const SUBSCRIPTIONS_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub(crate) struct Fanout {
     inner: Mutex<Inner>,
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -27,8 +29,13 @@ struct Inner {
 }
 
 impl Fanout {
-    /// Adds a queue.
-    pub(crate) fn add(&self, queue: &Arc<Queue>) -> Result<(), Error> {
+    /// Makes and adds a queue, see [`Queue::new`].
+    pub(crate) fn add(
+        &self,
+        topic: Topic,
+        limits: QueueLimits,
+        holding: bool,
+    ) -> Result<Arc<Queue>, Error> {
         let mut inner = self.lock();
         if inner.stopped {
             return Err(Error::Stopped);
@@ -37,9 +44,11 @@ impl Fanout {
             return Err(Error::Busy("subscriptions"));
         }
         inner.subscriptions += 1;
-        let queues = inner.topics.entry(queue.topic().clone()).or_insert_with(|| Arc::new([]));
-        *queues = queues.iter().chain([queue]).cloned().collect();
-        Ok(())
+        let dropped = Arc::clone(&self.dropped);
+        let queue = Arc::new(Queue::new(topic.clone(), limits, holding, dropped));
+        let queues = inner.topics.entry(topic).or_insert_with(|| Arc::new([]));
+        *queues = queues.iter().chain([&queue]).cloned().collect();
+        Ok(queue)
     }
 
     /// Removes a queue, if it is still there.
@@ -53,6 +62,11 @@ impl Fanout {
         if after == 0 {
             inner.topics.remove(queue.topic());
         }
+    }
+
+    /// How many subscriptions there are, and how many messages all that ever were have dropped.
+    pub(crate) fn count(&self) -> (usize, u64) {
+        (self.lock().subscriptions, self.dropped.load(Ordering::Relaxed))
     }
 
     /// Whether any subscription wants the topic.

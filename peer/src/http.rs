@@ -6,7 +6,9 @@
 //! | `/readyz` | 200 when a majority of the seeds is joined, else 503 |
 //! | `/metrics` | counters and gauges for Prometheus |
 //! | `/v1/status` | this peer, as `status` on the control port |
-//! | `/v1/peers`, `/v1/topics`, `/v1/seeds` | `{"total":n,"items":[…]}`; `limit`, `offset`, `filter` |
+//! | `/v1/peers`, `/v1/topics`, `/v1/seeds` | `{"total":n,"items":[…]}` |
+//!
+//! The lists take `limit`, `offset` and `filter`.
 
 use std::net::SocketAddr;
 
@@ -140,10 +142,12 @@ impl Page {
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
-    let Status { uptime, peer, .. } = views.peer.status().await?;
+    let Status { uptime, peer, subscriptions, dropped, .. } = views.peer.status().await?;
     let links = views.peer.links().await?;
     let mut page = Exposition::new();
     page.counters("tidings_peer", &peer.stats.list());
+    let help = "Messages that subscriptions dropped because they were not read in time";
+    page.counter("tidings_peer_dropped_unread_total", help, dropped);
     let retained: usize = peer.topics.iter().map(|topic| topic.retained_bytes).sum();
     let queued: usize = links.iter().map(|link| link.queued_bytes).sum();
     let gauges = [
@@ -152,6 +156,7 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
         ("tidings_peer_neighbors", "Links to peers", peer.neighbors.len()),
         ("tidings_peer_passive", "Known peers without a link", peer.passive),
         ("tidings_peer_topics", "Topics at this peer", peer.topics.len()),
+        ("tidings_peer_subscriptions", "Subscriptions of applications", subscriptions),
         ("tidings_peer_retained_bytes", "Bytes of retained batches", retained),
         ("tidings_peer_links", "Connections to peers and seeds", links.len()),
         ("tidings_peer_queued_bytes", "Bytes that wait to be sent", queued),

@@ -8,7 +8,7 @@ use tidings_proto::NodeId;
 use tidings_proto::peer::event::Notice;
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::frame::PeerEntry;
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::{Level, debug, event_enabled, info, warn};
 
 /// Logs `notice` of the peer at `own`, which happened `now_us` microseconds after 1970.
 pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
@@ -20,13 +20,13 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
             warn!(line, node = ?peer.node, cause, "dead_node");
         }
         Notice::LivenessRequest { to } => {
-            if enabled!(Level::DEBUG) {
+            if event_enabled!(Level::DEBUG) {
                 let line = format!("Liveness Request:{}:{own}", Seconds(now_us));
                 debug!(line, %to, "liveness_request");
             }
         }
         Notice::LivenessReply { from } => {
-            if enabled!(Level::DEBUG) {
+            if event_enabled!(Level::DEBUG) {
                 let line = format!("Liveness Reply:{}:{from}:{own}", Seconds(now_us));
                 debug!(line, %from, "liveness_reply");
             }
@@ -39,7 +39,7 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
 }
 
 fn first_receipt(batch: &Batch, from: NodeId, hop: u8) {
-    if enabled!(Level::INFO) {
+    if event_enabled!(Level::INFO) {
         let topic = &batch.header().topic;
         for (line, bytes) in lines(batch) {
             info!(line, %topic, bytes, hop, ?from, "gossip");
@@ -48,7 +48,7 @@ fn first_receipt(batch: &Batch, from: NodeId, hop: u8) {
 }
 
 fn published(batch: &Batch) {
-    if enabled!(Level::INFO) {
+    if event_enabled!(Level::INFO) {
         let topic = &batch.header().topic;
         for (line, bytes) in lines(batch) {
             info!(line, %topic, bytes, "publish");

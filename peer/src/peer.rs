@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatch, Shared};
 use crate::error::{Error, JoinError};
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
-use crate::queue::{Queue, QueueLimits};
+use crate::queue::QueueLimits;
 use crate::subscription::Subscription;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
@@ -84,6 +84,10 @@ pub struct Status {
     pub uptime: Duration,
     /// The protocol's view.
     pub peer: PeerStatus,
+    /// Subscriptions of this process.
+    pub subscriptions: usize,
+    /// Messages that subscriptions have dropped because they were not read in time.
+    pub dropped: u64,
 }
 
 /// A page of a list.
@@ -338,7 +342,8 @@ impl Peer {
             (machine.status(), now.since(tidings_proto::Instant::ZERO))
         };
         let (peer, uptime) = self.inner.handle.inspect(look).await.map_err(|_| Error::Stopped)?;
-        Ok(Status { about: self.inner.about.clone(), uptime, peer })
+        let (subscriptions, dropped) = self.inner.shared.fanout.count();
+        Ok(Status { about: self.inner.about.clone(), uptime, peer, subscriptions, dropped })
     }
 
     /// The connections of this peer, to peers and seeds.
@@ -378,8 +383,7 @@ impl Inner {
     ) -> Result<Subscription, Error> {
         let gate = self.membership.lock().await;
         let replay = from == From::All;
-        let queue = Arc::new(Queue::new(topic.clone(), limits, replay));
-        self.shared.fanout.add(&queue)?;
+        let queue = self.shared.fanout.add(topic.clone(), limits, replay)?;
         // From here on dropping the subscription cleans up.
         let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(&self));
         let ticket = self.shared.pending.ticket(Extra::None)?;

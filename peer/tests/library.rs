@@ -83,6 +83,8 @@ async fn a_subscription_that_is_not_read_loses_the_oldest_and_says_so() {
     let Some(Delivery::Gap(gap)) = next(&mut slow).await else { panic!("no gap") };
     assert_eq!((gap.from, gap.to, gap.reason), (1, 15, GapReason::SlowConsumer));
     assert_eq!((gap.count(), slow.dropped()), (15, 15));
+    let status = lone.peer.status().await.expect("running");
+    assert_eq!((status.subscriptions, status.dropped), (1, 15));
     for seq in 16..=25 {
         assert_eq!(message(&mut slow).await.seq, seq);
     }

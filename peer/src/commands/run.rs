@@ -98,6 +98,9 @@ async fn serve(config: Config, ports_file: Option<PathBuf>) -> Result<(), Failur
     let log = logging::init(&config.log, &format!("peer-{port}"))
         .map_err(|error| Failure::failed(error.to_string()))?;
     let served = serve_on(sockets, config, ports_file, signals).await;
+    if let Err(failure) = &served {
+        tracing::error!(cause = failure.message(), "failed");
+    }
     log.flush();
     served
 }
@@ -142,7 +145,6 @@ async fn serve_on(
     tracing::info!("stopping");
     tokio::join!(control.stop(), peer.leave());
     if broken {
-        tracing::error!("broken");
         return Err(Failure::failed("the peer broke; its log says why"));
     }
     tracing::info!("stopped");

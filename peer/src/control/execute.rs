@@ -156,8 +156,10 @@ pub(crate) fn seeds(status: &Status) -> SeedsView {
 /// The peer about itself.
 pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
     let (about, peer) = (&status.about, &status.peer);
+    let listed = peer.stats.list().into_iter().map(|(name, _, value)| (name, value));
+    let all = listed.chain([("dropped_unread", status.dropped)]);
     let counters: BTreeMap<String, u64> =
-        peer.stats.list().into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
+        all.map(|(name, value)| (name.to_owned(), value)).collect();
     StatusView {
         node: about.node.to_string(),
         name: about.name.clone(),
@@ -171,7 +173,7 @@ pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
         quorum: peer.quorum,
         neighbors: peer.neighbors.iter().map(Into::into).collect(),
         passive: peer.passive,
-        topics: peer.topics.iter().map(Into::into).collect(),
+        topics: peer.topics.iter().filter(|t| !t.topic.is_internal()).map(Into::into).collect(),
         counters,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),

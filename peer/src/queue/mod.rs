@@ -5,6 +5,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -40,6 +41,8 @@ const WAKERS_MAX: usize = 64;
 pub(crate) struct Queue {
     topic: Topic,
     limits: QueueLimits,
+    /// Messages that all queues of the peer have dropped.
+    dropped_total: Arc<AtomicU64>,
     inner: Mutex<Inner>,
 }
 
@@ -67,10 +70,16 @@ enum Entry {
 }
 
 impl Queue {
-    /// An empty queue. With `holding` it takes nothing before [`Self::replay`].
-    pub(crate) fn new(topic: Topic, limits: QueueLimits, holding: bool) -> Self {
+    /// An empty queue. With `holding` it takes nothing before [`Self::replay`]. What it drops is
+    /// added to `dropped_total`.
+    pub(crate) fn new(
+        topic: Topic,
+        limits: QueueLimits,
+        holding: bool,
+        dropped_total: Arc<AtomicU64>,
+    ) -> Self {
         let inner = Inner { holding, ..Inner::default() };
-        Self { topic, limits, inner: Mutex::new(inner) }
+        Self { topic, limits, dropped_total, inner: Mutex::new(inner) }
     }
 
     pub(crate) fn topic(&self) -> &Topic {
@@ -170,7 +179,9 @@ impl Queue {
         if inner.closed {
             return;
         }
+        let before = inner.dropped;
         change(&mut inner, self.limits);
+        self.dropped_total.fetch_add(inner.dropped - before, Ordering::Relaxed);
         let wakers = std::mem::take(&mut inner.wakers);
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);

@@ -30,7 +30,7 @@ fn batch(n: u8, first: u64, last: u64, size: usize) -> Arc<Batch> {
 }
 
 fn queue(messages_max: usize, bytes_max: usize) -> Queue {
-    Queue::new(topic(), QueueLimits { messages_max, bytes_max }, false)
+    Queue::new(topic(), QueueLimits { messages_max, bytes_max }, false, Arc::default())
 }
 
 /// Everything that can be read, in short: `1:5` is message 5 of stream 1, `1:5-7!` a gap that the
@@ -115,7 +115,7 @@ fn gaps_are_kept_in_order_and_bounded() {
 
 #[test]
 fn a_replay_is_followed_by_what_is_live_without_hole_or_duplicate() {
-    let queue = Queue::new(topic(), QueueLimits::default(), true);
+    let queue = Queue::new(topic(), QueueLimits::default(), true, Arc::default());
     let retained = [batch(1, 4, 5, 1), batch(2, 7, 7, 1), batch(1, 2, 3, 1), batch(1, 8, 8, 1)];
     queue.push(&retained[3], 8);
     queue.push_gap(origin(1), 6, 7);

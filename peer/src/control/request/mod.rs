@@ -189,6 +189,11 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "status" => Request::Status,
         "ping" => Request::Ping,
         "help" => Request::Help,
+        "connect" | "disconnect" => {
+            let message = "named sessions are not supported; every connection uses the session \
+                           of the peer";
+            return Err(Problem::new(Code::NotSupported, message));
+        }
         _ => {
             // A command is echoed only as far as a person would read it.
             let shown: String = command.chars().take(64).collect();

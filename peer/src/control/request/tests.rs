@@ -133,6 +133,7 @@ fn what_is_no_request_is_told_apart() {
         assert_eq!(problem(line).0, Code::BadRequest, "{line}");
     }
     assert_eq!(problem(r#"{"command":"fly"}"#).0, Code::UnknownCommand);
+    assert_eq!(problem(r#"{"command":"connect","name":"x"}"#).0, Code::NotSupported);
     let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(10_000));
     assert!(problem(&long).1.len() < 200);
     for more in [r#""durable":true"#, r#""retention":"1h""#] {
