@@ -104,8 +104,8 @@ pub struct Stalled {
 pub enum Item {
     /// The connection stands: the accepting end's first news of it.
     Up,
-    /// A frame.
-    Frame(Frame),
+    /// A frame, and how many bytes it would take.
+    Frame(Frame, u32),
     /// A frame as bytes.
     Bytes(BytesMut),
     /// Closed in order.

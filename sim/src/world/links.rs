@@ -44,7 +44,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             }
             Item::Bytes(bytes)
         } else {
-            Item::Frame(frame)
+            Item::Frame(frame, u32::try_from(size).unwrap_or(u32::MAX))
         };
         self.transmit(end, item, size, class);
     }
@@ -63,7 +63,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             self.queue.push(self.now + limit, Happening::Stalled(end));
         }
         if let Some(stalled) = &mut flow.stalled {
-            if matches!(item, Item::Frame(_) | Item::Bytes(_)) {
+            if matches!(item, Item::Frame(..) | Item::Bytes(_)) {
                 if stalled.bytes + size > self.config.queue_bytes_max {
                     self.counts.shed += 1;
                     self.overflows.push((end, class, 1));
@@ -146,7 +146,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             (EndState::Opening, Item::Up) => self.arrive_up(to),
             (EndState::Opening, _) => self.leave(to, EndState::Closed),
             (EndState::Open, Item::Up) => {}
-            (EndState::Open, Item::Frame(frame)) => self.arrive_frame(to, frame),
+            (EndState::Open, Item::Frame(frame, size)) => self.arrive_frame(to, frame, size),
             (EndState::Open, Item::Bytes(bytes)) => self.arrive_bytes(to, &bytes),
             (EndState::Open, Item::Fin | Item::Reset) => self.link_down(to, LinkDown::Closed),
         }
@@ -169,7 +169,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         self.handle(acceptor, Input::LinkUp { link: to.id(), node, remote, dialed: None });
     }
 
-    fn arrive_frame(&mut self, to: EndKey, frame: Frame) {
+    fn arrive_frame(&mut self, to: EndKey, frame: Frame, size: u32) {
         let Some(link) = self.links.get_mut(to.link) else { return };
         let flow = &mut link.flows[usize::from(to.other().side)];
         if flow.received.is_some() {
@@ -180,7 +180,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             return;
         }
         flow.greeted = true;
-        self.give(to, frame);
+        self.give(to, frame, size);
     }
 
     fn arrive_bytes(&mut self, to: EndKey, bytes: &[u8]) {
@@ -198,7 +198,8 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             match wire::take(&mut buffer, !flow.greeted) {
                 Ok(Some(frame)) => {
                     flow.greeted = true;
-                    self.give(to, frame);
+                    let size = u32::try_from(wire::size(&frame)).unwrap_or(u32::MAX);
+                    self.give(to, frame, size);
                 }
                 Ok(None) => {
                     flow.received = (!buffer.is_empty()).then_some(buffer);
@@ -213,17 +214,15 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         }
     }
 
-    fn give(&mut self, to: EndKey, frame: Frame) {
+    fn give(&mut self, to: EndKey, frame: Frame, size: u32) {
         let Some(link) = self.links.get(to.link) else { return };
         let node = link.ends[usize::from(to.side)].node;
-        let size = wire::size(&frame);
-        self.record(node, Tag::Received, to.id().0, fingerprint(&frame, size));
+        self.record(node, Tag::Received, to.id().0, fingerprint(&frame, size as usize));
         if self.trace.has_text() {
             let text = format_args!("{:?} {frame:?}", to.id());
             self.trace.line(self.now, node, Tag::Received, text);
         }
-        let bytes = u32::try_from(size).unwrap_or(u32::MAX);
-        self.host.received(self.now, node, &frame, bytes);
+        self.host.received(self.now, node, &frame, size);
         self.handle(node, Input::Received { link: to.id(), frame });
     }
 
