@@ -141,7 +141,7 @@ struct Count(std::sync::atomic::AtomicUsize);
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -156,7 +156,7 @@ fn all_that_wait_are_woken_and_their_number_is_bounded() {
     }
     queue.push(&batch(1, 1, 1, 1), 1);
     queue.close();
-    let woken = |count: &Arc<Count>| count.0.load(std::sync::atomic::Ordering::SeqCst);
+    let woken = |count: &Arc<Count>| count.0.load(Ordering::SeqCst);
     assert!(counts.iter().all(|count| woken(count) == 1));
     let waker = Waker::noop();
     assert!(queue.poll_next(&mut Context::from_waker(waker)).is_ready());
