@@ -136,16 +136,16 @@ async fn measure(
     let counters = system.counters().await;
     let published = system.published();
     let begin = Usage::read(&pids);
+    // What waits in them when the time is up still goes out, so they outlive the drain.
+    let queues = Queues::start(&publishers, plan.measured() + plan.drain);
     let load = match plan.single() {
-        None => {
-            let queues = Queues::start(&publishers, plan.measured() + plan.drain);
-            pace::pace(&queues, plan, Phase::Measured, plan.measured()).await?
-        }
+        None => pace::pace(&queues, plan, Phase::Measured, plan.measured()).await?,
         Some(single) => burst::burst(plan, tally, &publishers[single]).await?,
     };
     let sent_ns = now_ns();
     let in_window = tally.delivered();
     let end = drain(plan, tally, &load, &pids).await;
+    drop(queues);
     let delta = record::subtract(system.counters().await, &counters);
     let now = system.published();
     let measured = Measured {

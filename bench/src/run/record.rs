@@ -221,7 +221,7 @@ struct Cost {
 impl Load {
     pub(crate) fn new(measured: &Measured<'_>, tally: &Tally) -> anyhow::Result<Self> {
         let Measured { plan, begin, load, .. } = measured;
-        let totals = tally.totals();
+        let totals = tally.totals(plan.single());
         let expected = load.offered * (plan.n as u64 - 1);
         let last_ns = tally.last_ns().max(begin.at_ns + 1);
         let span = (last_ns - begin.at_ns) as f64 / 1e9;
