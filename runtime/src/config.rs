@@ -152,7 +152,7 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with where it stands and what is allowed.
     pub fn load(explicit: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let path = explicit.unwrap_or(Path::new(DEFAULT_PATH));
+        let path = explicit.unwrap_or_else(|| Path::new(DEFAULT_PATH));
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound && explicit.is_none() => None,

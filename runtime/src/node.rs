@@ -264,9 +264,11 @@ pub struct LinkView {
     pub shed: [u64; 5],
 }
 
+type Look<M> = Box<dyn FnOnce(&M, Instant) + Send>;
+
 /// What a handle asks of the driver itself.
 pub(crate) enum Request<M> {
-    Inspect(Box<dyn FnOnce(&M, Instant) + Send>),
+    Inspect(Look<M>),
     Links(oneshot::Sender<Vec<LinkView>>),
 }
 

@@ -171,8 +171,8 @@ impl Peer {
     }
 
     fn pull(&mut self, topic: &Topic, origin: Origin, source: Option<LinkId>) {
-        if self.repair.tries(topic, origin) > OPENING_TRIES {
-            self.open_stream(topic, origin);
+        if self.opening_is_over(topic, origin) {
+            self.open_stream(topic, origin, None);
         }
         let Some((ranges, age_max_ms)) = self.missing(topic, origin) else { return };
         let source = source.filter(|id| self.is_neighbor(*id)).or_else(|| {
@@ -187,16 +187,33 @@ impl Peer {
         self.out.control(link, Frame::Pull(pull));
     }
 
-    /// A stream begins with what is there.
-    fn open_stream(&mut self, topic: &Topic, origin: Origin) {
+    /// Whether nobody is asked any more where an unknown stream begins. Who has just subscribed
+    /// waits for a few answers; who has subscribed for long has missed the beginning, and waits
+    /// for it as for any other hole.
+    fn opening_is_over(&self, topic: &Topic, origin: Origin) -> bool {
+        let Some(since) = self.repair.since(topic, origin) else { return false };
+        let subscribed = self.topics.get(topic).and_then(|local| local.subscribed_at);
+        let established = since.since(subscribed.unwrap_or(since));
+        let patience = established.min(self.config.repair.gap_after);
+        self.repair.tries(topic, origin) > OPENING_TRIES && self.now.since(since) >= patience
+    }
+
+    /// A stream begins, at the latest with what is there.
+    fn open_stream(&mut self, topic: &Topic, origin: Origin, begin: Option<u64>) {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(stream) = local.streams.get_mut(&origin) else { return };
-        let ready = stream.open_at_first_held();
+        let ready = stream.open(begin);
         self.deliver(ready);
     }
 
     fn give_up(&mut self, topic: &Topic, origin: Origin) {
-        self.open_stream(topic, origin);
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        let Some(stream) = local.streams.get_mut(&origin) else { return };
+        if !stream.is_open() {
+            // As a hole, so that the application hears of it.
+            let ready = stream.open(Some(1));
+            self.deliver(ready);
+        }
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(stream) = local.streams.get_mut(&origin) else { return };
         if let Some((from, to, ready)) = stream.skip_hole() {
@@ -237,8 +254,16 @@ impl Peer {
         for frame in frames {
             self.out.send(id, Class::Repair, Frame::Batch(frame));
         }
-        let done = PullDone { request: pull.request, topic: pull.topic.clone(), more };
+        let begin = self.begin(pull);
+        let done = PullDone { request: pull.request, topic: pull.topic.clone(), more, begin };
         self.out.send(id, Class::Repair, Frame::PullDone(done));
+    }
+
+    /// Where the first stream of a pull begins for the asker.
+    fn begin(&self, pull: &Pull) -> Option<u64> {
+        let local = self.topics.get(&pull.topic)?;
+        let origin = pull.ranges.first()?.origin;
+        local.retention.begin(origin, self.now.minus_millis(pull.age_max_ms))
     }
 
     pub(super) fn on_pull_done(&mut self, id: LinkId, done: &PullDone) {
@@ -246,7 +271,9 @@ impl Peer {
         if done.more {
             return self.repair.hasten(&done.topic, origin, self.now, Some(id));
         }
-        self.open_stream(&done.topic, origin);
+        if done.begin.is_some() {
+            self.open_stream(&done.topic, origin, done.begin);
+        }
         if self.missing(&done.topic, origin).is_none() {
             self.repair.settle(&done.topic, origin);
         } else if self.repair.tries(&done.topic, origin) <= OPENING_TRIES {

@@ -137,6 +137,11 @@ impl Repair {
         }
     }
 
+    /// When a hole was noticed.
+    pub(crate) fn since(&self, topic: &Topic, origin: Origin) -> Option<Instant> {
+        self.holes.get(&(topic.clone(), origin)).map(|hole| hole.since)
+    }
+
     /// How often a hole was pulled.
     pub(crate) fn tries(&self, topic: &Topic, origin: Origin) -> u32 {
         self.holes.get(&(topic.clone(), origin)).map_or(0, |hole| hole.tries)

@@ -83,6 +83,23 @@ impl Retention {
         Some((low, newest.published))
     }
 
+    /// The first number of a stream published at or after `horizon`; the one after the last when
+    /// all is older. `None` when it may precede what is retained.
+    pub(crate) fn begin(&self, origin: Origin, horizon: Instant) -> Option<u64> {
+        let mut all = self.batches.range((origin, 0)..=(origin, u64::MAX)).map(|(_, kept)| kept);
+        let mut last = all.next()?;
+        if last.published >= horizon {
+            return (last.batch.header().first_seq == 1).then_some(1);
+        }
+        for kept in all {
+            if kept.published >= horizon {
+                return Some(kept.batch.header().first_seq);
+            }
+            last = kept;
+        }
+        Some(last.batch.header().last_seq().saturating_add(1))
+    }
+
     /// All batches in order of arrival.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Retained> {
         self.order.iter().filter_map(|key| self.batches.get(key))
@@ -138,6 +155,22 @@ mod tests {
         assert_eq!(firsts(&retention, 5, 5), [4]);
         assert_eq!(firsts(&retention, 10, 99), [0; 0]);
         assert_eq!(retention.bounds(ORIGIN), Some((1, Instant::ZERO)));
+    }
+
+    #[test]
+    fn where_a_stream_begins_is_said_only_when_it_is_known() {
+        let mut retention = Retention::default();
+        let at = Instant::from_millis;
+        assert_eq!(retention.begin(ORIGIN, at(0)), None);
+        for first in [4, 5, 6] {
+            let published = at(first * 1_000);
+            retention.insert(published, &batch(first, 1), published, &Default::default());
+        }
+        assert_eq!(retention.begin(ORIGIN, at(4_000)), None, "3 may be as young");
+        assert_eq!(retention.begin(ORIGIN, at(4_001)), Some(5));
+        assert_eq!(retention.begin(ORIGIN, at(9_000)), Some(7));
+        retention.insert(at(0), &batch(1, 3), at(3_000), &Default::default());
+        assert_eq!(retention.begin(ORIGIN, at(0)), Some(1));
     }
 
     #[test]

@@ -102,13 +102,15 @@ impl Stream {
         self.drain()
     }
 
-    /// The stream begins with the first batch that is held, or after what is known to exist.
-    pub(crate) fn open_at_first_held(&mut self) -> Ready {
+    /// The stream begins with `begin`, or earlier if something earlier is held. Without either it
+    /// begins after what is known to exist.
+    pub(crate) fn open(&mut self, begin: Option<u64>) -> Ready {
         if self.is_open() {
             return Vec::new();
         }
-        let first = self.held.keys().next().copied();
-        self.open_at(first.unwrap_or_else(|| self.known_high.saturating_add(1)))
+        let held = self.held.keys().next().copied();
+        let begin = begin.into_iter().chain(held).min();
+        self.open_at(begin.unwrap_or_else(|| self.known_high.saturating_add(1)))
     }
 
     /// Gives up the first hole. Returns its bounds and what can be delivered after it.
@@ -145,8 +147,7 @@ impl Stream {
         if self.next == Some(first) && self.held.is_empty() {
             self.next = Some(last.saturating_add(1));
             self.delivering |= deliver;
-            let ready =
-                if self.delivering { vec![(Arc::clone(batch), first)] } else { Vec::new() };
+            let ready = if self.delivering { vec![(Arc::clone(batch), first)] } else { Vec::new() };
             return Reception::New(ready);
         }
         let size = batch.bytes().len();

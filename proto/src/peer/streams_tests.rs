@@ -70,7 +70,7 @@ fn an_old_stream_waits_until_its_beginning_is_known() {
     assert_eq!(delivered(streams.receive(&batch(7, 1), true)), []);
     assert_eq!(delivered(streams.receive(&batch(6, 1), true)), []);
     let stream = streams.get_mut(&origin(1)).expect("known");
-    let ready = stream.open_at_first_held();
+    let ready = stream.open(None);
     assert_eq!(delivered(Reception::New(ready)), [6, 7]);
     assert_eq!(delivered(streams.receive(&batch(8, 1), true)), [8]);
     assert_eq!(streams.receive(&batch(2, 1), true), Reception::Duplicate);

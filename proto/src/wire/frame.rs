@@ -311,6 +311,9 @@ pub struct PullDone {
     pub topic: Topic,
     /// Not all was sent, because it is too much for one answer: pull again.
     pub more: bool,
+    /// The first number of the first pulled stream that is no older than was asked, or the one
+    /// after the last when all are older; `None` when the answerer does not know.
+    pub begin: Option<u64>,
 }
 
 /// A peer introduces itself to a seed.

@@ -163,7 +163,9 @@ impl Loader {
             let DeValue::Table(table) = seed.get_ref() else {
                 return Err(seeds_expected(place, raw(seed.get_ref()).to_string()));
             };
-            for name in table.keys().filter(|name| !SEED_KEYS.contains(&name.get_ref().as_ref())) {
+            let known = |name: &str| SEED_KEYS.contains(&name);
+            let unknown = table.keys().find(|name| !known(name.get_ref()));
+            if let Some(name) = unknown {
                 return Err(ConfigError::Unknown {
                     place: at(name.span().start),
                     what: "key",
@@ -173,7 +175,9 @@ impl Loader {
                 });
             }
             let value = |name| table.get(name).map(|value| raw(value.get_ref()));
-            let line = |name| table.get(name).map_or(place.clone(), |value| at(value.span().start));
+            let line = |name| {
+                table.get(name).map_or_else(|| place.clone(), |value| at(value.span().start))
+            };
             let Some(addr) = value("addr") else {
                 return Err(seeds_expected(place, "without addr".to_owned()));
             };
@@ -233,7 +237,10 @@ fn resolve(raw: &Raw<'_>) -> Result<SocketAddr, String> {
         text.to_socket_addrs().map_err(|error| format!("a name that resolves ({error})"))?;
     let found: Vec<_> = found.collect();
     let first_v4 = found.iter().find(|address| address.is_ipv4());
-    first_v4.or(found.first()).copied().ok_or_else(|| "a name that has an address".to_owned())
+    first_v4
+        .or_else(|| found.first())
+        .copied()
+        .ok_or_else(|| "a name that has an address".to_owned())
 }
 
 /// The parser's tables are sorted by name; people expect the first error first.

@@ -17,7 +17,7 @@ use tidings_proto::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
 use crate::key::NodeKey;
@@ -96,15 +96,15 @@ impl Machine for Echo {
     }
 }
 
-struct Watch(UnboundedSender<Seen>);
+struct Watch(Sender<Seen>);
 
 impl Host<Echo> for Watch {
     fn event(&mut self, _now: Instant, event: Seen) {
-        let _ = self.0.send(event);
+        let _ = self.0.try_send(event);
     }
 
     fn persist(&mut self, record: u64) {
-        let _ = self.0.send(Seen::Did(record));
+        let _ = self.0.try_send(Seen::Did(record));
     }
 
     fn makes_traffic(command: &Tell) -> bool {
@@ -114,7 +114,7 @@ impl Host<Echo> for Watch {
 
 struct Rig {
     node: Node<Echo>,
-    seen: UnboundedReceiver<Seen>,
+    seen: Receiver<Seen>,
     address: SocketAddr,
     id: NodeId,
     clock: Clock,
@@ -131,7 +131,7 @@ impl Rig {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let clock = Clock::start();
-        let (events, seen) = unbounded_channel();
+        let (events, seen) = channel(EVENTS_MAX);
         let options = NodeOptions { key, listener, clock, limits };
         let node = spawn(Echo::default(), Watch(events), options);
         Self { node, seen, address, id, clock }
@@ -394,3 +394,6 @@ async fn a_port_in_use_is_an_error_and_a_killed_nodes_port_is_free() {
     bind(address).unwrap();
     drop(a);
 }
+
+/// More than any test lets happen.
+const EVENTS_MAX: usize = 100_000;

@@ -45,7 +45,8 @@ impl Lines {
     fn shows(&self, metadata: &Metadata<'_>) -> bool {
         let ours =
             ["tidings", "seed", "peer"].iter().any(|name| metadata.target().starts_with(name));
-        metadata.is_event()
+        // `tracing::enabled!` asks with metadata that is neither a span's nor an event's.
+        !metadata.is_span()
             && *metadata.level() <= self.level
             && (ours || *metadata.level() <= Level::WARN)
     }

@@ -34,6 +34,8 @@ fn text_lines_have_event_classic_line_and_fields() {
         tracing::warn!(name = "two words", empty = "", quote = "a\"b", eq = "a=b", "odd_values");
         tracing::info!(text = "x\ny\u{1b}[31m", line = "no\nsecond", r#type = true, "hostile");
         tracing::info!("A sentence.");
+        assert!(tracing::enabled!(tracing::Level::INFO));
+        assert!(!tracing::enabled!(tracing::Level::DEBUG));
         tracing::debug!("not_shown");
         tracing::info!(target: "hyper", "not_shown");
         tracing::warn!(target: "hyper", "shown");
@@ -129,7 +131,7 @@ impl sink::Target for Stuck {
 
 #[test]
 fn a_stuck_target_loses_lines_but_never_waits() {
-    let (release, stuck) = std::sync::mpsc::channel();
+    let (release, stuck) = std::sync::mpsc::sync_channel(1);
     let counters = Arc::new(LogCounters::default());
     let sink = Sink::start(Stuck(stuck), LogFormat::Text, counters.clone()).unwrap();
     let line = "x".repeat(1 << 20);
