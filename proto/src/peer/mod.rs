@@ -267,12 +267,11 @@ impl Machine for Peer {
             Input::LinkUp { link, node, remote, dialed } => {
                 self.on_link_up(link, node, remote, dialed);
             }
-            Input::LinkDown { link, cause } => {
-                let cause = match cause {
-                    LinkDown::Closed => "connection lost",
-                    LinkDown::Malformed(what) => what,
-                };
-                self.on_link_down(link, cause);
+            Input::LinkDown { link, cause: LinkDown::Closed } => {
+                self.on_link_down(link, "connection lost");
+            }
+            Input::LinkDown { link, cause: LinkDown::Malformed(what) } => {
+                self.on_malformed(link, what);
             }
             Input::DialFailed { dial, cause } => self.on_dial_failed(dial, cause),
             Input::Received { link, frame } => self.on_frame(link, frame),
