@@ -251,7 +251,10 @@ impl fmt::Display for Report {
         }
         write!(f, "  {} dead nodes reported, ", self.dead_nodes)?;
         writeln!(f, "overlay in {} part(s), {} violations", self.parts, self.violations)?;
-        self.first_violations.iter().take(PRINTED_MAX).try_for_each(|violation| writeln!(f, "  ! {violation}"))
+        self.first_violations
+            .iter()
+            .take(PRINTED_MAX)
+            .try_for_each(|violation| writeln!(f, "  ! {violation}"))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const OWN_PUSHES_MIN: u32 = 3;
 
 /// A missing batch is grafted after this at the earliest and at the latest (design §4.12).
 const GRAFT_MIN: Duration = Duration::from_millis(40);
-const GRAFT_MAX: Duration = Duration::from_millis(150);
+pub(crate) const GRAFT_MAX: Duration = Duration::from_millis(150);
 /// An announcement must beat the parent by this much to count (design §4.11).
 const FASTER_BY: Duration = Duration::from_millis(10);
 /// And so many times running.
@@ -196,6 +196,11 @@ impl Trees {
             }
         }
         promoted
+    }
+
+    /// The link that brought the last batch of an origin.
+    pub(crate) fn parent(&self, origin: u64) -> Option<u8> {
+        self.origins.get(&origin)?.parent
     }
 
     /// How long to wait for an announced batch before it is grafted.

@@ -126,11 +126,9 @@ impl Apps {
         };
         Self {
             ledger: Ledger::default(),
-            tally: Tally::new(
-                [expect.measure_from_ms, expect.measure_until_ms].map(|ms| {
-                    if ms == u64::MAX { Instant::FAR_FUTURE } else { Instant::from_millis(ms) }
-                }),
-            ),
+            tally: Tally::new([expect.measure_from_ms, expect.measure_until_ms].map(|ms| {
+                if ms == u64::MAX { Instant::FAR_FUTURE } else { Instant::from_millis(ms) }
+            })),
             verdicts: Verdicts::default(),
             dedup: Dedup::new(nodes, Duration::from_millis(expect.surprise_ms)),
             answers: Answers::new(nodes),

@@ -43,8 +43,7 @@ impl Roster {
     /// The nodes of the run numbered `seed`.
     pub(super) fn new(seed: u64, scheme: Scheme, [seeds, peers]: [u32; 2], topics: u16) -> Self {
         let topics = (0..topics).map(|n| Topic::new(&format!("topic/{n}")).expect("legal"));
-        let mut roster =
-Self {
+        let mut roster = Self {
             seed,
             scheme,
             dissemination: Dissemination::Trees,
