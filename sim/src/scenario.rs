@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use tidings_proto::PeerConfig;
 
 use crate::latency::Latency;
 
@@ -52,6 +54,9 @@ pub struct Scenario {
     /// Clocks run fast or slow by at most this much.
     #[serde(default)]
     pub skew_ppm: u32,
+    /// Changes of the peers' configuration, to compare rules.
+    #[serde(default)]
+    pub tune: Tune,
     /// The same run is repeated in other ways, for comparison.
     #[serde(default)]
     pub beside: Vec<Beside>,
@@ -76,6 +81,39 @@ pub struct Scenario {
     /// What the judges expect.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What differs from the defaults of a peer's configuration.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tune {
+    /// A dial is given up after this.
+    pub dial_timeout_ms: Option<u64>,
+    /// Dials under way at once.
+    pub dials_max: Option<usize>,
+    /// A topic with fewer neighbours looks for more.
+    pub degree: Option<usize>,
+    /// A link that was silent this long is pinged.
+    pub liveness_ms: Option<u64>,
+    /// A hole is pulled after this.
+    pub repair_delay_ms: Option<u64>,
+    /// Heads are compared this often.
+    pub digest_ms: Option<u64>,
+}
+
+impl Tune {
+    /// Makes the changes.
+    pub fn apply(&self, config: &mut PeerConfig) {
+        let set = |to: &mut Duration, ms: Option<u64>| {
+            *to = ms.map_or(*to, Duration::from_millis);
+        };
+        set(&mut config.views.dial_timeout, self.dial_timeout_ms);
+        set(&mut config.liveness.interval, self.liveness_ms);
+        set(&mut config.repair.delay, self.repair_delay_ms);
+        set(&mut config.repair.digest_interval, self.digest_ms);
+        config.views.dials_max = self.dials_max.unwrap_or(config.views.dials_max);
+        config.views.degree_target = self.degree.unwrap_or(config.views.degree_target);
+    }
 }
 
 /// A way to run a scenario that its results are compared with.

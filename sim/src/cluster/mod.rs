@@ -120,6 +120,7 @@ impl<'a> Cluster<'a> {
     ) -> Self {
         let mut roster =
             Roster::new(seed, scheme, [scenario.seeds, scenario.peers], scenario.topics);
+        roster.tune = scenario.tune;
         if flood {
             roster.dissemination = Dissemination::Flood;
         }

@@ -12,6 +12,7 @@ use tidings_proto::{
 use super::node::AnyNode;
 use crate::network::address;
 use crate::rng::bytes32;
+use crate::scenario::Tune;
 
 /// When the runs begin: 14 November 2023, in microseconds since 1970.
 const WALL_US: i64 = 1_700_000_000_000_000;
@@ -23,6 +24,8 @@ pub(super) struct Roster {
     scheme: Scheme,
     /// How the peers spread batches.
     pub(super) dissemination: Dissemination,
+    /// What else differs from the defaults.
+    pub(super) tune: Tune,
     seeds: u32,
     ids: Vec<NodeId>,
     /// The nodes in the order of their ids.
@@ -47,6 +50,7 @@ impl Roster {
             seed,
             scheme,
             dissemination: Dissemination::Trees,
+            tune: Tune::default(),
             seeds,
             ids: vec![],
             by_id: vec![],
@@ -153,7 +157,10 @@ impl Roster {
     }
 
     fn peer_config(&self, identity: Identity, seeds: Vec<SocketAddr>) -> PeerConfig {
-        PeerConfig { dissemination: self.dissemination, ..PeerConfig::new(identity, seeds) }
+        let mut config = PeerConfig::new(identity, seeds);
+        config.dissemination = self.dissemination;
+        self.tune.apply(&mut config);
+        config
     }
 
     fn signer(&self, node: u32) -> Signer {
