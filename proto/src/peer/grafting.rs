@@ -121,15 +121,13 @@ impl Peer {
             let due = self.announced.pop_due(self.now, round_trip, patience);
             let Some(Due { key, topic, announcer }) = due else { return };
             match announcer {
-                Some((link, slot)) => self.graft(key, &topic, link, slot),
+                Some((link, _)) => self.graft(key, &topic, link),
                 None => self.pull_from_anybody(key, &topic),
             }
         }
     }
 
-    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId, slot: u8) {
-        let Some(local) = self.topics.get_mut(topic) else { return };
-        local.trees.graft(origin, slot, ORIGIN_TREE);
+    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId) {
         self.stats.grafts_sent += 1;
         let items = vec![GraftItem { origin, tree: ORIGIN_TREE, first_seq }];
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));
