@@ -79,6 +79,9 @@ pub struct Common {
     /// Sign with Ed25519 instead of checksums: real, and a hundred times slower.
     #[arg(long)]
     pub ed25519: bool,
+    /// Send batches on all links instead of trees.
+    #[arg(long)]
+    pub flood: bool,
     /// Write the report to this file; - for standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -4,7 +4,7 @@
 //! switching one kind of fault off leaves the others where they were.
 
 use crate::rng::Rng;
-use crate::scenario::{Chaos, Scenario};
+use crate::scenario::{Chaos, Churn, Scenario};
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,19 +96,52 @@ fn scheduled(scenario: &Scenario, rng: &mut Rng, faults: &mut Vec<Fault>) {
     let hosts = scenario.seeds + u32::from(scenario.topics);
     let mut doomed = peers.iter().copied().filter(|&peer| peer >= hosts);
     for crash in &scenario.crash {
-        for node in doomed.by_ref().take(share(scenario.peers, crash.ppm).max(1)) {
+        let nodes: Vec<u32> = if crash.seeds {
+            (0..scenario.seeds).take(share(scenario.seeds, crash.ppm)).collect()
+        } else {
+            doomed.by_ref().take(share(scenario.peers, crash.ppm).max(1)).collect()
+        };
+        for node in nodes {
             let what = What::Crash { node, silent: crash.silent, disk_lost: false };
             let until_ms = crash.back_after_ms.map(|after| crash.at_ms + after);
             faults.push(Fault { at_ms: crash.at_ms, until_ms, what });
         }
     }
+    for churn in &scenario.churn {
+        scheduled_churn(churn, &peers[..], hosts, rng, faults);
+    }
     for (number, split) in (0..).zip(&scenario.partition) {
-        let mut nodes: Vec<u32> = (0..scenario.peers + scenario.seeds).collect();
+        let first = if split.seeds_on_both_sides { scenario.seeds } else { 0 };
+        let mut nodes: Vec<u32> = (first..scenario.peers + scenario.seeds).collect();
         rng.shuffle(&mut nodes);
-        nodes.truncate(share(scenario.peers + scenario.seeds, split.ppm));
+        nodes.truncate(share(u32::try_from(nodes.len()).unwrap_or(u32::MAX), split.ppm));
         let what = What::Split { number, group: nodes };
         let until_ms = Some(split.at_ms + split.for_ms);
         faults.push(Fault { at_ms: split.at_ms, until_ms, what });
+    }
+}
+
+/// One death after the other, evenly spread with jitter, so that each run has the same number.
+fn scheduled_churn(
+    churn: &Churn,
+    peers: &[u32],
+    hosts: u32,
+    rng: &mut Rng,
+    faults: &mut Vec<Fault>,
+) {
+    let span_ms = churn.until_ms.saturating_sub(churn.from_ms);
+    let deaths = u128::from(span_ms) * u128::from(churn.ppm_per_hour) * peers.len() as u128
+        / (3_600_000 * 1_000_000);
+    let deaths = u64::try_from(deaths).unwrap_or(u64::MAX);
+    for number in 0..deaths {
+        let at_ms = churn.from_ms + (number * span_ms + rng.below(span_ms)) / deaths;
+        let node = peers[rng.index(peers.len())];
+        // The host of the topic is like the others here, but it must exist to create it.
+        if node < hosts && at_ms < churn.from_ms + churn.back_after_ms {
+            continue;
+        }
+        let what = What::Crash { node, silent: churn.silent, disk_lost: false };
+        faults.push(Fault { at_ms, until_ms: Some(at_ms + churn.back_after_ms), what });
     }
 }
 

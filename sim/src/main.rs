@@ -44,7 +44,11 @@ fn run(name: &str, seed: u64, common: &Common) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let begun = wall();
-    let mut report = cluster::run(&scenario, seed, Options { ed25519: common.ed25519, trace });
+    let mut report = cluster::run_beside(
+        &scenario,
+        seed,
+        Options { ed25519: common.ed25519, flood: common.flood, trace },
+    );
     report.wall_s = begun.elapsed().as_secs_f64();
     let to_stdout = common.json.as_deref() == Some(Path::new("-"));
     if let Some(path) = &common.json {

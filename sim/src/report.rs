@@ -9,6 +9,9 @@ use crate::check::{Verdicts, Violation};
 use crate::cluster::FaultCounts;
 use crate::scenario::Scenario;
 
+/// Violations printed for people; the JSON has more.
+const PRINTED_MAX: usize = 6;
+
 /// The report of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -41,6 +44,10 @@ pub struct Report {
     pub last_receiver_ms_max: f64,
     /// From a publication to each other peer that was subscribed.
     pub latency_ms: Latency,
+    /// Which part of the deliveries that were due took place.
+    pub delivered_share: f64,
+    /// Deliveries that were due.
+    pub expected: u64,
     /// Messages that a subscriber lacks in the end, times those subscribers.
     pub missed: u64,
     /// Messages explicitly given up by a subscriber that should have them.
@@ -67,12 +74,39 @@ pub struct Report {
     pub frames: BTreeMap<String, u64>,
     /// The peers' own counters, summed over those alive at the end.
     pub counters: BTreeMap<String, u64>,
+    /// Grafts that peers sent.
+    pub grafts: u64,
+    /// Prunes that peers sent.
+    pub prunes: u64,
+    /// Batches that came because they were pulled, and were missing.
+    pub repairs: u64,
+    /// How long after each crash of many, and each end of a partition, the overlay was whole, in
+    /// milliseconds: only where the scenario expects it.
+    pub whole_after_ms: Vec<u64>,
+    /// The same scenario and number with flooding.
+    pub flood: Option<Figures>,
+    /// The same scenario and number without lost packets.
+    pub lossless: Option<Figures>,
     /// Inputs handled by all machines.
     pub inputs: u64,
     /// Two runs with the same hash did the same.
     pub trace_hash: String,
     /// Real time that the run took.
     pub wall_s: f64,
+}
+
+/// What another way to run the same showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    /// From a publication to its last receiver, the median.
+    pub last_receiver_ms: f64,
+    /// Batches received for each one that was new, less one.
+    pub redundancy: f64,
+    /// The most links that a message took.
+    pub hops_max: u8,
+    /// From a publication to each peer.
+    pub latency_ms: Latency,
 }
 
 /// Quantiles, in milliseconds.
@@ -183,6 +217,29 @@ impl fmt::Display for Report {
              {:.1} (at most {:.1}) ms, {} hops, redundancy {:.3}",
             self.last_receiver_ms, self.last_receiver_ms_max, self.hops_max, self.redundancy
         )?;
+        writeln!(
+            f,
+            "  {} grafts, {} prunes, {} repairs, {:.4}% of {} due delivered, whole after {:?} ms",
+            self.grafts,
+            self.prunes,
+            self.repairs,
+            self.delivered_share * 100.0,
+            self.expected,
+            self.whole_after_ms
+        )?;
+        for (name, other) in [("flooding", &self.flood), ("lossless", &self.lossless)] {
+            if let Some(other) = other {
+                writeln!(
+                    f,
+                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops",
+                    other.last_receiver_ms,
+                    self.last_receiver_ms / other.last_receiver_ms,
+                    other.latency_ms.p99,
+                    self.latency_ms.p99 / other.latency_ms.p99,
+                    other.hops_max
+                )?;
+            }
+        }
         let kinds = self.bytes.iter().filter(|(_, bytes)| **bytes > 0);
         let kinds: Vec<String> =
             kinds.map(|(kind, bytes)| format!("{kind} {}", bytes / 1_000)).collect();
@@ -194,7 +251,10 @@ impl fmt::Display for Report {
         }
         write!(f, "  {} dead nodes reported, ", self.dead_nodes)?;
         writeln!(f, "overlay in {} part(s), {} violations", self.parts, self.violations)?;
-        self.first_violations.iter().try_for_each(|violation| writeln!(f, "  ! {violation}"))
+        self.first_violations
+            .iter()
+            .take(PRINTED_MAX)
+            .try_for_each(|violation| writeln!(f, "  ! {violation}"))
     }
 }
 

@@ -3,18 +3,29 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use tidings_proto::PeerConfig;
 
 use crate::latency::Latency;
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 13] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
     ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
+    ("warm-10k", include_str!("../scenarios/warm-10k.toml")),
+    ("oneshot-1k", include_str!("../scenarios/oneshot-1k.toml")),
+    ("crash-30", include_str!("../scenarios/crash-30.toml")),
+    ("crash-50", include_str!("../scenarios/crash-50.toml")),
+    ("crash-80", include_str!("../scenarios/crash-80.toml")),
+    ("delay-5", include_str!("../scenarios/delay-5.toml")),
+    ("partition", include_str!("../scenarios/partition.toml")),
+    ("no-seeds", include_str!("../scenarios/no-seeds.toml")),
+    ("scale-100k", include_str!("../scenarios/scale-100k.toml")),
 ];
 
 /// A run, but for its seed.
@@ -43,6 +54,12 @@ pub struct Scenario {
     /// Clocks run fast or slow by at most this much.
     #[serde(default)]
     pub skew_ppm: u32,
+    /// Changes of the peers' configuration, to compare rules.
+    #[serde(default)]
+    pub tune: Tune,
+    /// The same run is repeated in other ways, for comparison.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     /// The network.
     #[serde(default)]
     pub network: Network,
@@ -52,6 +69,9 @@ pub struct Scenario {
     /// Crashes of many peers at once.
     #[serde(default)]
     pub crash: Vec<Crashes>,
+    /// Peers that die and come back one by one.
+    #[serde(default)]
+    pub churn: Vec<Churn>,
     /// Splits of the network.
     #[serde(default)]
     pub partition: Vec<Partition>,
@@ -61,6 +81,49 @@ pub struct Scenario {
     /// What the judges expect.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What differs from the defaults of a peer's configuration.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tune {
+    /// A dial is given up after this.
+    pub dial_timeout_ms: Option<u64>,
+    /// Dials under way at once.
+    pub dials_max: Option<usize>,
+    /// A topic with fewer neighbours looks for more.
+    pub degree: Option<usize>,
+    /// A link that was silent this long is pinged.
+    pub liveness_ms: Option<u64>,
+    /// A hole is pulled after this.
+    pub repair_delay_ms: Option<u64>,
+    /// Heads are compared this often.
+    pub digest_ms: Option<u64>,
+}
+
+impl Tune {
+    /// Makes the changes.
+    pub fn apply(&self, config: &mut PeerConfig) {
+        let set = |to: &mut Duration, ms: Option<u64>| {
+            *to = ms.map_or(*to, Duration::from_millis);
+        };
+        set(&mut config.views.dial_timeout, self.dial_timeout_ms);
+        set(&mut config.liveness.interval, self.liveness_ms);
+        set(&mut config.repair.delay, self.repair_delay_ms);
+        set(&mut config.repair.digest_interval, self.digest_ms);
+        config.views.dials_max = self.dials_max.unwrap_or(config.views.dials_max);
+        config.views.degree_target = self.degree.unwrap_or(config.views.degree_target);
+    }
+}
+
+/// A way to run a scenario that its results are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Beside {
+    /// Batches go out on all links: the fastest that the overlay allows.
+    Flood,
+    /// No packet is lost.
+    Lossless,
 }
 
 /// The network all the time.
@@ -111,11 +174,31 @@ pub struct Crashes {
     pub at_ms: u64,
     /// Which part of all peers.
     pub ppm: u32,
+    /// Seeds crash instead of peers.
+    #[serde(default)]
+    pub seeds: bool,
     /// The host vanishes; otherwise only the process dies.
     #[serde(default)]
     pub silent: bool,
     /// They start again this long after; never, when it is absent.
     pub back_after_ms: Option<u64>,
+}
+
+/// Peers that die at random times and come back.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Churn {
+    /// Nobody dies before.
+    pub from_ms: u64,
+    /// Nobody dies at this time or later.
+    pub until_ms: u64,
+    /// Which part of all peers dies in an hour.
+    pub ppm_per_hour: u32,
+    /// The host vanishes; otherwise only the process dies.
+    #[serde(default)]
+    pub silent: bool,
+    /// They start again this long after.
+    pub back_after_ms: u64,
 }
 
 /// A part of all nodes is apart from the rest.
@@ -128,6 +211,9 @@ pub struct Partition {
     pub for_ms: u64,
     /// Which part.
     pub ppm: u32,
+    /// Seeds reach both sides.
+    #[serde(default)]
+    pub seeds_on_both_sides: bool,
 }
 
 /// Random faults: at each step, each kind of fault begins with its probability.
@@ -189,6 +275,12 @@ pub struct Expect {
     /// A subscription counts for L1 this long after it was answered: the time that a new
     /// subscriber may take to find neighbours.
     pub grace_ms: u64,
+    /// L1 is about messages that were published from here on: older ones may have left all
+    /// retention before everybody could have them.
+    pub complete_from_ms: u64,
+    /// The least part of all deliveries due that must take place, where `complete` asks for less
+    /// than all.
+    pub delivered_min_ppm: u32,
     /// Messages may be given up as explicit gaps.
     pub gaps: bool,
     /// L3: a dead peer is in no seed's list after this.
@@ -197,10 +289,14 @@ pub struct Expect {
     pub surprise_ms: u64,
     /// The live peers form one overlay in the end.
     pub one_overlay: bool,
+    /// L2: the live peers form one overlay this long after each crash of many and each partition.
+    pub whole_within_ms: Option<u64>,
     /// Every command has been answered after this.
     pub answered_within_ms: u64,
     /// Redundancy and latency count what is published from here on.
     pub measure_from_ms: u64,
+    /// And until here.
+    pub measure_until_ms: u64,
 }
 
 impl Default for Expect {
@@ -208,12 +304,16 @@ impl Default for Expect {
         Self {
             complete: true,
             grace_ms: 2_000,
+            complete_from_ms: 0,
+            delivered_min_ppm: 0,
             gaps: false,
             delisted_within_ms: None,
             surprise_ms: 5_000,
             one_overlay: true,
+            whole_within_ms: None,
             answered_within_ms: 10_000,
             measure_from_ms: 0,
+            measure_until_ms: u64::MAX,
         }
     }
 }
@@ -277,6 +377,23 @@ impl Scenario {
         }
         self.check()?;
         Ok(self)
+    }
+
+    /// Whether a node subscribes to a topic.
+    pub fn wants(&self, node: u32, topic: u16) -> bool {
+        if node < self.seeds {
+            return false;
+        }
+        let wanted = if self.topics_per_peer == 0 { self.topics } else { self.topics_per_peer };
+        let first = node % u32::from(self.topics);
+        let behind = (u32::from(topic) + u32::from(self.topics) - first) % u32::from(self.topics);
+        behind < u32::from(wanted)
+    }
+
+    /// When many peers have just crashed, or a partition has just ended.
+    pub fn disturbances_ms(&self) -> impl Iterator<Item = u64> + '_ {
+        let crashes = self.crash.iter().filter(|crash| !crash.seeds).map(|crash| crash.at_ms);
+        crashes.chain(self.partition.iter().map(|split| split.at_ms + split.for_ms))
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -30,7 +30,7 @@ fn smoke_runs_with_real_signatures_and_real_bytes() {
         .and_then(|s| s.with(Overrides { peers: Some(8), messages: Some(40), seeds: Some(1) }))
         .expect("legal");
     scenario.network.encode = true;
-    let report = run(&scenario, 5, Options { ed25519: true, trace: None });
+    let report = run(&scenario, 5, Options { ed25519: true, ..Options::default() });
     assert_eq!((report.violations, report.missed), (0, 0), "{report}");
     assert!(report.deliveries >= 7 * 40, "{report}");
 }

@@ -320,6 +320,6 @@ impl Peer {
     pub(super) fn dial_neighbor(&mut self, peer: PeerEntry) {
         let dial = self.out.dial(peer.address, self.config.views.dial_timeout);
         self.stats.dials += 1;
-        self.links.dialing(dial, Intent::Neighbor(peer));
+        self.links.dialing(self.now, dial, Intent::Neighbor(peer));
     }
 }

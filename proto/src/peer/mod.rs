@@ -195,6 +195,11 @@ impl Peer {
         }
     }
 
+    /// Where its healthy neighbours are dialled: the overlay without the cost of a whole status.
+    pub fn neighbor_addresses(&self) -> impl Iterator<Item = core::net::SocketAddr> + '_ {
+        self.links.healthy().filter_map(|(_, link)| link.peer.map(|peer| peer.address))
+    }
+
     fn on_frame(&mut self, id: LinkId, frame: Frame) {
         if !self.hear(id) {
             return;

@@ -21,6 +21,9 @@ use super::requests::Goal;
 const PARKED_MAX: Duration = Duration::from_secs(30);
 /// The most suspects remembered: more than all links together.
 const SUSPECTS_MAX: usize = 128;
+/// Dials under way in all, as a multiple of those that are fresh. Guess: with four of five
+/// candidates dead, the living ones are found within a second.
+const STALE_DIALS_FACTOR: usize = 4;
 /// Entries in a shuffle (design §3.3).
 const SHUFFLE: usize = 8;
 /// Known peers are written at most this often.
@@ -164,7 +167,7 @@ impl Peer {
             // A reset connection is suspicion, but a living peer has a fresh one at once.
             let dial = self.out.dial(peer.address, self.config.liveness.interval);
             self.stats.dials += 1;
-            self.links.dialing(dial, Intent::Confirm(peer, cause.to_owned()));
+            self.links.dialing(self.now, dial, Intent::Confirm(peer, cause.to_owned()));
         }
         self.seek_neighbors();
     }
@@ -366,7 +369,9 @@ impl Peer {
 
     fn dial_candidates(&mut self, topic: &Topic, lacks: usize) {
         let under_way = self.links.neighbor_count() + self.links.dials();
-        let room = (self.config.views.dials_max.saturating_sub(self.links.dials()))
+        let dials_max = self.config.views.dials_max;
+        let room = (dials_max.saturating_sub(self.links.fresh_dials(self.now)))
+            .min((dials_max * STALE_DIALS_FACTOR).saturating_sub(self.links.dials()))
             .min(self.config.views.links_max.saturating_sub(under_way))
             .min(lacks);
         let mut dialed = 0;

@@ -15,6 +15,9 @@ pub const RULE: &str = "L1 delivery";
 /// The rule's name when the message was given up explicitly where that is not allowed.
 pub const GAP_RULE: &str = "L1 gap";
 
+/// The rule's name where a part may be missing.
+pub const SHARE_RULE: &str = "L1 share";
+
 /// What the judge is told at the end.
 #[derive(Debug)]
 pub struct Ending<'a> {
@@ -24,6 +27,8 @@ pub struct Ending<'a> {
     pub has: &'a Grid,
     /// Messages that were given up: (message, peer).
     pub gaps: &'a BTreeSet<(u32, u32)>,
+    /// Messages that were published before are left out.
+    pub from: Instant,
     /// How long a new subscriber may take to find its neighbours.
     pub grace: Duration,
     /// An explicit gap is no violation.
@@ -33,12 +38,32 @@ pub struct Ending<'a> {
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    /// Deliveries that were due, times the peers.
+    pub expected: u64,
     /// Messages that some peer lacks, times those peers.
     pub missed: u64,
     /// Messages that were given up explicitly, times the peers that gave them up.
     pub gaps: u64,
     /// Messages that nobody alive has: their publisher died with them.
     pub lost: u64,
+}
+
+impl Found {
+    /// Which part of what was due took place; 1 when nothing was due.
+    pub fn share(&self) -> f64 {
+        if self.expected == 0 {
+            return 1.0;
+        }
+        1.0 - (self.missed + self.gaps) as f64 / self.expected as f64
+    }
+}
+
+/// L1, where a part may be missing: at least `min_ppm` of what was due took place.
+pub fn share(verdicts: &mut Verdicts, now: Instant, found: Found, min_ppm: u32) {
+    if found.share() * 1e6 < f64::from(min_ppm) {
+        let text = format_args!("only {:.4}% of what was due", found.share() * 100.0);
+        verdicts.report(SHARE_RULE, now, 0, text);
+    }
 }
 
 /// Compares what peers have with what they should have. `since(peer, topic)` is when a live
@@ -52,7 +77,7 @@ pub fn judge(
 ) -> Found {
     let mut found = Found::default();
     for (number, message) in (0..).zip(&ending.ledger.all) {
-        if !matches!(message.state, State::Accepted(_)) {
+        if !matches!(message.state, State::Accepted(_)) || message.at < ending.from {
             continue;
         }
         let row = ending.has.row(number as usize);
@@ -63,14 +88,15 @@ pub fn judge(
             continue;
         }
         for peer in 0..u32::try_from(alive.len()).expect("fewer than 2^24 peers") {
-            let word = row.get(peer as usize / 64).copied().unwrap_or(0);
-            if word & 1 << (peer % 64) != 0 {
-                continue;
-            }
             let expected = alive[peer as usize].is_some()
                 && since(peer, message.topic)
                     .is_some_and(|since| since + ending.grace <= message.at);
             if !expected {
+                continue;
+            }
+            found.expected += 1;
+            let word = row.get(peer as usize / 64).copied().unwrap_or(0);
+            if word & 1 << (peer % 64) != 0 {
                 continue;
             }
             let text = format_args!("message {number}: {message:?}");
@@ -114,12 +140,18 @@ mod tests {
             _ => None,
         };
         let grace = Duration::from_secs(1);
-        let ending = Ending { ledger: &ledger, has: &has, gaps: &gaps, grace, gaps_allowed: false };
+        let from = Instant::ZERO;
+        let gaps_allowed = false;
+        let ending = Ending { ledger: &ledger, has: &has, gaps: &gaps, from, grace, gaps_allowed };
         let mut verdicts = Verdicts::default();
         let found = judge(&ending, &mut verdicts, at(9_000), since, &alive);
         // Message 1 is lost: its publisher 1 has restarted since and nobody else has it.
-        assert_eq!(found, Found { missed: 1, gaps: 1, lost: 1 });
+        assert_eq!(found, Found { expected: 3, missed: 1, gaps: 1, lost: 1 });
         assert!(verdicts.broke(RULE) && verdicts.broke(GAP_RULE));
         assert_eq!(verdicts.kept.iter().map(|v| v.node).collect::<Vec<_>>(), [3, 5]);
+        share(&mut verdicts, at(9_000), found, 330_000);
+        assert!(!verdicts.broke(SHARE_RULE));
+        share(&mut verdicts, at(9_000), found, 340_000);
+        assert!(verdicts.broke(SHARE_RULE));
     }
 }

@@ -1,5 +1,7 @@
 //! L2: in the end the live peers form one overlay.
 
+use std::time::Duration;
+
 use tidings_proto::Instant;
 
 use super::Verdicts;
@@ -36,6 +38,37 @@ impl Parts {
     }
 }
 
+/// The rule's name for an overlay that took too long to be whole.
+pub const WHOLE_RULE: &str = "L2 whole in time";
+
+/// In how many parts the `live` peers are.
+pub fn parts(nodes: u32, live: &[u32], edges: &[(u32, u32)]) -> usize {
+    roots(nodes, live, edges).len()
+}
+
+/// The overlay became whole, or is still in `parts`, `after` a disturbance.
+pub fn whole(
+    verdicts: &mut Verdicts,
+    now: Instant,
+    (after, bound): (Duration, Duration),
+    parts: usize,
+) {
+    if parts > 1 && after >= bound {
+        verdicts.report(WHOLE_RULE, now, 0, format_args!("{parts} parts after {after:?}"));
+    }
+}
+
+fn roots(nodes: u32, live: &[u32], edges: &[(u32, u32)]) -> Vec<u32> {
+    let mut parts = Parts::new(nodes);
+    for &(a, b) in edges {
+        parts.join(a, b);
+    }
+    let mut roots: Vec<u32> = live.iter().map(|&node| parts.root(node)).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    roots
+}
+
 /// Judges the links among `live` peers; returns in how many parts they are.
 pub fn judge(
     verdicts: &mut Verdicts,
@@ -44,13 +77,7 @@ pub fn judge(
     live: &[u32],
     edges: &[(u32, u32)],
 ) -> usize {
-    let mut parts = Parts::new(nodes);
-    for &(a, b) in edges {
-        parts.join(a, b);
-    }
-    let mut roots: Vec<u32> = live.iter().map(|&node| parts.root(node)).collect();
-    roots.sort_unstable();
-    roots.dedup();
+    let roots = roots(nodes, live, edges);
     if roots.len() > 1 {
         let text = format_args!("{} peers are in {} parts", live.len(), roots.len());
         verdicts.report(RULE, now, roots[1], text);

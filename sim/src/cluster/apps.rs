@@ -49,6 +49,8 @@ pub(super) enum Token {
     Undo(u32, u32),
     /// A node that left ends its process.
     Stop(u32, u32),
+    /// Since this disturbance, how long has the overlay been in parts?
+    Whole(Instant),
     /// A death must be known by now.
     Delisted(u32),
     /// Bounds are looked at.
@@ -124,7 +126,9 @@ impl Apps {
         };
         Self {
             ledger: Ledger::default(),
-            tally: Tally::new(Instant::from_millis(expect.measure_from_ms)),
+            tally: Tally::new([expect.measure_from_ms, expect.measure_until_ms].map(|ms| {
+                if ms == u64::MAX { Instant::FAR_FUTURE } else { Instant::from_millis(ms) }
+            })),
             verdicts: Verdicts::default(),
             dedup: Dedup::new(nodes, Duration::from_millis(expect.surprise_ms)),
             answers: Answers::new(nodes),
@@ -237,7 +241,7 @@ impl Apps {
             if sender != Some(node) && subscription.since <= publication.at {
                 publication.last = publication.last.max(now);
                 publication.receivers += 1;
-                if publication.at >= self.tally.from {
+                if self.tally.covers(publication.at) {
                     let micros = now.since(publication.at).as_micros();
                     let micros = u64::try_from(micros).unwrap_or(u64::MAX);
                     self.tally.latency_us.saturating_record(micros.max(1));

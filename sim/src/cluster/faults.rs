@@ -7,6 +7,8 @@ use tidings_proto::peer::event::Command;
 use tidings_proto::{Instant, NodeId, Seed, seed};
 
 use super::apps::Token;
+use super::finish::add_counters;
+use super::node::AnyNode;
 use super::roster::{Disk, Request};
 use super::{Cluster, node};
 use crate::check::liveness::{self, Death};
@@ -161,6 +163,9 @@ impl Cluster<'_> {
     }
 
     fn crash(&mut self, node: u32, how: Crash, disk_lost: bool) -> bool {
+        if let Some(AnyNode::Peer(peer)) = self.world.machine(node) {
+            add_counters(&mut self.buried, peer);
+        }
         if !self.world.crash(node, how) {
             return false;
         }
@@ -237,7 +242,7 @@ impl Cluster<'_> {
         }
         for seed in seeds {
             let local = self.world.local_now(seed);
-            let machine = self.world.machine(seed).and_then(node::AnyNode::seed);
+            let machine = self.world.machine(seed).and_then(AnyNode::seed);
             let listed = machine.is_some_and(|machine| lists(machine, local, id));
             let now = self.world.now();
             let verdicts = &mut self.world.host.verdicts;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidings_proto::seed::status::PeerView;
 use tidings_proto::wire::frame::PeerState;
-use tidings_proto::{Instant, NodeId, Seed};
+use tidings_proto::{Instant, NodeId, Peer, Seed};
 
 use super::Cluster;
 use super::node::AnyNode;
@@ -26,7 +26,10 @@ impl Cluster<'_> {
         let found = self.judge_delivery();
         self.judge_answers();
         self.judge_lists();
-        let (parts, counters) = self.judge_overlay();
+        let parts = self.judge_overlay();
+        let counters = self.counters();
+        let count = |name| counters.get(name).copied().unwrap_or_default();
+        let [grafts, prunes, repairs] = ["grafts_sent", "prunes_sent", "repairs"].map(count);
         let [last_ms, last_ms_max] = self.last_receivers();
         let world = &self.world;
         let apps = &world.host;
@@ -59,6 +62,8 @@ impl Cluster<'_> {
                 p999: quantile(0.999),
                 max: tally.latency_us.max() as f64 / 1_000.0,
             },
+            delivered_share: found.share(),
+            expected: found.expected,
             missed: found.missed,
             gaps: found.gaps,
             lost: found.lost,
@@ -71,10 +76,16 @@ impl Cluster<'_> {
             faults,
             bytes: kinds(&tally.bytes),
             frames: kinds(&tally.frames),
+            grafts,
+            prunes,
+            repairs,
+            whole_after_ms: self.whole_after_ms.clone(),
             counters,
             inputs: world.counts.inputs,
             trace_hash: world.trace.hash(),
             wall_s: 0.0,
+            flood: None,
+            lossless: None,
         }
     }
 
@@ -90,11 +101,18 @@ impl Cluster<'_> {
             has: apps.dedup.grid(),
             gaps: &apps.gaps,
             grace: Duration::from_millis(expect.grace_ms),
+            from: Instant::from_millis(expect.complete_from_ms),
             gaps_allowed: expect.gaps,
         };
-        let since = |node, topic| apps.since(node, topic);
+        let wants = |node, topic| self.scenario.wants(node, topic);
+        // Who was never answered is not excused by it.
+        let since = |node: u32, topic| {
+            let started = alive[node as usize].filter(|_| wants(node, topic));
+            apps.since(node, topic).or(started)
+        };
         let found = delivery::judge(&ending, &mut verdicts, now, since, &alive);
         apps.verdicts = if expect.complete { verdicts } else { before };
+        delivery::share(&mut apps.verdicts, now, found, expect.delivered_min_ppm);
         found
     }
 
@@ -134,42 +152,61 @@ impl Cluster<'_> {
         }
     }
 
-    /// The live peers must be one overlay; also sums up their counters.
-    fn judge_overlay(&mut self) -> (usize, BTreeMap<String, u64>) {
-        let now = self.world.now();
-        let mut counters = BTreeMap::new();
+    /// The live peers, and the links among them that both ends would count on.
+    pub(super) fn graph(&self) -> (Vec<u32>, Vec<(u32, u32)>) {
         let (mut live, mut edges) = (Vec::new(), Vec::new());
         let roster = &self.world.host.roster;
         for node in roster.peers() {
             let Some(AnyNode::Peer(peer)) = self.world.machine(node) else { continue };
-            let status = peer.status();
             live.push(node);
             let known = |other: &u32| *other < roster.nodes();
-            let others = status.neighbors.iter().filter_map(|n| index_of(n.peer.address));
+            let others = peer.neighbor_addresses().filter_map(index_of);
             edges.extend(others.filter(known).map(|other| (node, other)));
-            for (name, _, value) in status.stats.list() {
-                *counters.entry(name.to_owned()).or_insert(0) += value;
-            }
         }
-        let nodes = roster.nodes();
         // An edge counts when its other end lives: links to the dead hold nothing together.
         edges.retain(|(_, other)| live.binary_search(other).is_ok());
+        (live, edges)
+    }
+
+    /// All counters of all peers, the dead included.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.buried.clone();
+        for node in self.world.host.roster.peers() {
+            if let Some(AnyNode::Peer(peer)) = self.world.machine(node) {
+                add_counters(&mut counters, peer);
+            }
+        }
+        counters
+    }
+
+    /// The live peers must be one overlay.
+    fn judge_overlay(&mut self) -> usize {
+        let now = self.world.now();
+        let nodes = self.world.host.roster.nodes();
+        let (live, edges) = self.graph();
         let mut verdicts = std::mem::take(&mut self.world.host.verdicts);
         let before = verdicts.clone();
         let parts = overlay::judge(&mut verdicts, now, nodes, &live, &edges);
         self.world.host.verdicts = if self.scenario.expect.one_overlay { verdicts } else { before };
-        (parts, counters)
+        parts
     }
 
     /// How long a message took to its last receiver: the median over all messages, and the most.
     fn last_receivers(&self) -> [f64; 2] {
         let apps = &self.world.host;
         let measured =
-            apps.ledger.all.iter().filter(|one| one.receivers > 0 && one.at >= apps.tally.from);
+            apps.ledger.all.iter().filter(|one| one.receivers > 0 && apps.tally.covers(one.at));
         let mut all: Vec<Duration> = measured.map(|one| one.last.since(one.at)).collect();
         all.sort_unstable();
         let ms = |at: Option<&Duration>| at.map_or(0.0, |last| last.as_secs_f64() * 1_000.0);
         [ms(all.get(all.len() / 2)), ms(all.last())]
+    }
+}
+
+/// Adds what a peer has counted.
+pub(super) fn add_counters(counters: &mut BTreeMap<String, u64>, peer: &Peer) {
+    for (name, _, value) in peer.stats().list() {
+        *counters.entry(name.to_owned()).or_insert(0) += value;
     }
 }
 

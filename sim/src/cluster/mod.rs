@@ -7,21 +7,23 @@ mod node;
 mod roster;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
+use tidings_proto::config::Dissemination;
 use tidings_proto::crypto::Scheme;
 use tidings_proto::peer::event::{Command, From};
 use tidings_proto::wire::batch::Message;
 use tidings_proto::{Instant, PeerConfig, SeedConfig};
 
 use crate::check::liveness::Death;
-use crate::check::{Verdicts, bounds, panic};
+use crate::check::{Verdicts, bounds, overlay, panic};
 use crate::fault::{self, Fault};
 use crate::network::NetworkConfig;
-use crate::report::Report;
+use crate::report::{Figures, Report};
 use crate::rng::Rng;
-use crate::scenario::Scenario;
+use crate::scenario::{Beside, Scenario};
 use crate::trace::Trace;
 use crate::world::World;
 use apps::{Apps, Token};
@@ -33,12 +35,16 @@ use roster::{Request, Roster};
 /// most inputs to handle.
 const INSPECT_EVERY: Duration = Duration::from_secs(1);
 const INSPECT_NODES: u32 = 16;
+/// How exactly it is known when an overlay was whole again.
+const WHOLE_EVERY: Duration = Duration::from_millis(100);
 
 /// How a scenario is run.
 #[derive(Default)]
 pub struct Options {
     /// Real signatures instead of checksums.
     pub ed25519: bool,
+    /// Batches go out on all links.
+    pub flood: bool,
     /// Where each input and output is written as a line.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -54,6 +60,10 @@ struct Cluster<'a> {
     limits: (PeerConfig, SeedConfig),
     skews: Vec<i32>,
     inspected: u32,
+    /// Counters of peers that died.
+    buried: BTreeMap<String, u64>,
+    /// How long the overlay was in parts after each disturbance.
+    whole_after_ms: Vec<u64>,
 }
 
 /// A pattern of publications under way.
@@ -62,10 +72,36 @@ struct Pattern {
     next: usize,
 }
 
+/// Runs a scenario, then as it says in other ways with the same seed number for comparison.
+pub fn run_beside(scenario: &Scenario, seed: u64, options: Options) -> Report {
+    let ed25519 = options.ed25519;
+    let mut report = run(scenario, seed, options);
+    for beside in &scenario.beside {
+        let mut options = Options { ed25519, ..Options::default() };
+        let mut changed = scenario.clone();
+        match beside {
+            Beside::Flood => options.flood = true,
+            Beside::Lossless => changed.network.loss_ppm = 0,
+        }
+        let other = run(&changed, seed, options);
+        let figures = Some(Figures {
+            last_receiver_ms: other.last_receiver_ms,
+            redundancy: other.redundancy,
+            hops_max: other.hops_max,
+            latency_ms: other.latency_ms,
+        });
+        match beside {
+            Beside::Flood => report.flood = figures,
+            Beside::Lossless => report.lossless = figures,
+        }
+    }
+    report
+}
+
 /// Runs a scenario with a seed number and reports what happened.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
     let scheme = if options.ed25519 { Scheme::Ed25519 } else { Scheme::Checksum };
-    let mut cluster = Cluster::new(scenario, seed, scheme, options.trace);
+    let mut cluster = Cluster::new(scenario, seed, (scheme, options.flood), options.trace);
     let position = cluster.world.position();
     let mut verdicts = Verdicts::default();
     let report = panic::catch(&mut verdicts, &position, move || {
@@ -79,10 +115,15 @@ impl<'a> Cluster<'a> {
     fn new(
         scenario: &'a Scenario,
         seed: u64,
-        scheme: Scheme,
+        (scheme, flood): (Scheme, bool),
         trace: Option<Box<dyn Write>>,
     ) -> Self {
-        let roster = Roster::new(seed, scheme, [scenario.seeds, scenario.peers], scenario.topics);
+        let mut roster =
+            Roster::new(seed, scheme, [scenario.seeds, scenario.peers], scenario.topics);
+        roster.tune = scenario.tune;
+        if flood {
+            roster.dissemination = Dissemination::Flood;
+        }
         let limits = roster.limits();
         let nodes = roster.nodes();
         let apps = Apps::new(roster, &scenario.expect, scenario.topics);
@@ -119,6 +160,12 @@ impl<'a> Cluster<'a> {
             world.at(Instant::from_millis(publish.from_ms), Token::Publish(number));
         }
         world.at(Instant::ZERO + INSPECT_EVERY, Token::Inspect);
+        if scenario.expect.whole_within_ms.is_some() {
+            for at_ms in scenario.disturbances_ms() {
+                let at = Instant::from_millis(at_ms);
+                world.at(at, Token::Whole(at));
+            }
+        }
         Self {
             scenario,
             world,
@@ -129,6 +176,8 @@ impl<'a> Cluster<'a> {
             limits,
             skews,
             inspected: 0,
+            buried: BTreeMap::new(),
+            whole_after_ms: Vec::new(),
         }
     }
 
@@ -142,6 +191,7 @@ impl<'a> Cluster<'a> {
                 Token::Fault(number) => self.fault(number),
                 Token::Undo(number, life) => self.undo(number, life),
                 Token::Stop(node, life) => self.stop(node, life),
+                Token::Whole(since) => self.whole(since),
                 Token::Delisted(number) => self.delisted(number),
                 Token::Inspect => self.inspect(),
             }
@@ -170,13 +220,7 @@ impl<'a> Cluster<'a> {
 
     /// The topics that a peer subscribes to.
     fn wanted(&self, node: u32) -> Vec<u16> {
-        let topics = self.scenario.topics;
-        let wanted = match self.scenario.topics_per_peer {
-            0 => topics,
-            some => some,
-        };
-        let first = u16::try_from(node % u32::from(topics)).expect("below a u16");
-        (0..wanted).map(|n| (first + n) % topics).collect()
+        (0..self.scenario.topics).filter(|&topic| self.scenario.wants(node, topic)).collect()
     }
 
     /// The application of a peer creates a topic, if it is its host, or subscribes to it.
@@ -226,6 +270,22 @@ impl<'a> Cluster<'a> {
         let topic = apps.roster.topic(publish.topic).clone();
         let command = Command::Publish { request, topic, message: Message::new(body) };
         self.world.command(origin, node::Command::Peer(command));
+    }
+
+    /// Whether the overlay has become whole after a disturbance.
+    fn whole(&mut self, since: Instant) {
+        let Some(bound_ms) = self.scenario.expect.whole_within_ms else { return };
+        let now = self.world.now();
+        let after = now.since(since);
+        let (live, edges) = self.graph();
+        let parts = overlay::parts(self.world.host.roster.nodes(), &live, &edges);
+        let bound = Duration::from_millis(bound_ms);
+        overlay::whole(&mut self.world.host.verdicts, now, (after, bound), parts);
+        if parts <= 1 {
+            self.whole_after_ms.push(u64::from(now.millis_since(since)));
+        } else if after < bound {
+            self.world.at(now + WHOLE_EVERY, Token::Whole(since));
+        }
     }
 
     /// Looks at the bounds of some nodes.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tidings_proto::config::Identity;
+use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
 use tidings_proto::wire::frame::PeerEntry;
 use tidings_proto::{
@@ -12,6 +12,7 @@ use tidings_proto::{
 use super::node::AnyNode;
 use crate::network::address;
 use crate::rng::bytes32;
+use crate::scenario::Tune;
 
 /// When the runs begin: 14 November 2023, in microseconds since 1970.
 const WALL_US: i64 = 1_700_000_000_000_000;
@@ -21,6 +22,10 @@ const WALL_US: i64 = 1_700_000_000_000_000;
 pub(super) struct Roster {
     seed: u64,
     scheme: Scheme,
+    /// How the peers spread batches.
+    pub(super) dissemination: Dissemination,
+    /// What else differs from the defaults.
+    pub(super) tune: Tune,
     seeds: u32,
     ids: Vec<NodeId>,
     /// The nodes in the order of their ids.
@@ -41,8 +46,16 @@ impl Roster {
     /// The nodes of the run numbered `seed`.
     pub(super) fn new(seed: u64, scheme: Scheme, [seeds, peers]: [u32; 2], topics: u16) -> Self {
         let topics = (0..topics).map(|n| Topic::new(&format!("topic/{n}")).expect("legal"));
-        let mut roster =
-            Self { seed, scheme, seeds, ids: vec![], by_id: vec![], topics: topics.collect() };
+        let mut roster = Self {
+            seed,
+            scheme,
+            dissemination: Dissemination::Trees,
+            tune: Tune::default(),
+            seeds,
+            ids: vec![],
+            by_id: vec![],
+            topics: topics.collect(),
+        };
         roster.ids = (0..seeds + peers).map(|node| roster.signer(node).node()).collect();
         roster.by_id = (0..seeds + peers).collect();
         roster.by_id.sort_by_key(|&node| roster.ids[node as usize]);
@@ -144,7 +157,10 @@ impl Roster {
     }
 
     fn peer_config(&self, identity: Identity, seeds: Vec<SocketAddr>) -> PeerConfig {
-        PeerConfig::new(identity, seeds)
+        let mut config = PeerConfig::new(identity, seeds);
+        config.dissemination = self.dissemination;
+        self.tune.apply(&mut config);
+        config
     }
 
     fn signer(&self, node: u32) -> Signer {

@@ -15,7 +15,9 @@ const LATENCY_US_MAX: u64 = 3_600_000_000;
 #[derive(Debug)]
 pub(super) struct Tally {
     /// Redundancy, hops and latency count what happens from here on.
-    pub(super) from: Instant,
+    from: Instant,
+    /// And until here.
+    until: Instant,
     /// From the command to publish to the delivery elsewhere, in microseconds, at peers that
     /// were subscribed before.
     pub(super) latency_us: Histogram<u64>,
@@ -48,10 +50,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Nothing is measured before `from`.
-    pub(super) fn new(from: Instant) -> Self {
+    /// Nothing is measured before `from`, or from `until` on.
+    pub(super) fn new([from, until]: [Instant; 2]) -> Self {
         Self {
             from,
+            until,
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS)
                 .expect("the bounds are legal"),
             hops: Box::new([0; 256]),
@@ -70,19 +73,27 @@ impl Tally {
         }
     }
 
+    /// Whether what happens or is published at this time is measured.
+    pub(super) fn covers(&self, at: Instant) -> bool {
+        (self.from..self.until).contains(&at)
+    }
+
     /// A frame reached a node.
     pub(super) fn frame(&mut self, now: Instant, frame: &Frame, bytes: u32) {
         let kind = wire::kind(frame) as usize;
         self.bytes[kind] += u64::from(bytes);
         self.frames[kind] += 1;
-        if matches!(frame, Frame::Batch(_)) && now >= self.from {
+        if let Frame::Batch(frame) = frame
+            && self.covers(now)
+            && !frame.batch.header().topic.is_internal()
+        {
             self.batches[0] += 1;
         }
     }
 
     /// A peer received a batch for the first time.
     pub(super) fn first_receipt(&mut self, now: Instant, hop: u8) {
-        if now >= self.from {
+        if self.covers(now) {
             self.batches[1] += 1;
             self.hops[usize::from(hop)] += 1;
         }
@@ -107,7 +118,7 @@ mod tests {
 
     #[test]
     fn redundancy_counts_what_was_received_again() {
-        let mut tally = Tally::new(Instant::from_millis(5));
+        let mut tally = Tally::new([Instant::from_millis(5), Instant::FAR_FUTURE]);
         tally.batches = [25, 20];
         assert!((tally.redundancy() - 0.25).abs() < 1e-9);
         tally.first_receipt(Instant::from_millis(6), 9);
