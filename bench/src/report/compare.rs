@@ -33,6 +33,10 @@ pub(crate) fn render(before: &Cells, after: &Cells) -> Option<String> {
             let other = other_row.get_key_value(system);
             let other = other.or_else(|| other_row.iter().next().filter(|_| alone));
             let Some((other_system, other)) = other else { continue };
+            let figures = figures(cell, other);
+            if figures.is_empty() {
+                continue;
+            }
             let pair = if system == other_system {
                 system.clone()
             } else {
@@ -40,7 +44,7 @@ pub(crate) fn render(before: &Cells, after: &Cells) -> Option<String> {
             };
             let head = format!("\n#### {}: {pair}\n\n", key.title());
             out += &(head + "| figure | A | B | B / A | |\n|---|---|---|---|---|\n");
-            out += &figures(cell, other);
+            out += &figures;
         }
     }
     (!out.is_empty()).then_some(out)
