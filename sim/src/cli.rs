@@ -85,6 +85,9 @@ pub struct Common {
     /// Write the report to this file; - for standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw latency over time and the overlay to this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     /// Write each input and output to this file. Large.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,

@@ -58,6 +58,15 @@ pub enum What {
         /// Chooses among all links.
         pick: u64,
     },
+    /// A node is slow.
+    Slow {
+        /// Which.
+        node: u32,
+        /// An input takes this long.
+        input_us: u32,
+        /// It sends this much on each link.
+        bytes_per_s: Option<u64>,
+    },
     /// Packets are lost, these frames per million more are late.
     Loss(u32),
     /// Frames are damaged, as many per million.
@@ -105,6 +114,14 @@ fn scheduled(scenario: &Scenario, rng: &mut Rng, faults: &mut Vec<Fault>) {
             let what = What::Crash { node, silent: crash.silent, disk_lost: false };
             let until_ms = crash.back_after_ms.map(|after| crash.at_ms + after);
             faults.push(Fault { at_ms: crash.at_ms, until_ms, what });
+        }
+    }
+    for slow in &scenario.slow {
+        for &node in peers.iter().rev().take(share(scenario.peers, slow.ppm).max(1)) {
+            let (input_us, bytes_per_s) = (slow.input_us, slow.bytes_per_s);
+            let what = What::Slow { node, input_us, bytes_per_s };
+            let until_ms = Some(slow.at_ms + slow.for_ms);
+            faults.push(Fault { at_ms: slow.at_ms, until_ms, what });
         }
     }
     for churn in &scenario.churn {
@@ -196,6 +213,16 @@ impl Draw<'_> {
             rng.shuffle(&mut group);
             group.truncate(1 + rng.index(group.len() / 2));
             What::Split { number, group }
+        });
+        self.fault(chaos.slow_ppm, longest, |rng| What::Slow {
+            node: small(rng.below(seeds + peers)),
+            input_us: small(rng.between(1_000, 20_000)),
+            bytes_per_s: None,
+        });
+        self.fault(chaos.throttle_ppm, longest, |rng| What::Slow {
+            node: small(rng.below(seeds + peers)),
+            input_us: 0,
+            bytes_per_s: Some(rng.between(4_000, 64_000)),
         });
         self.fault(chaos.reset_ppm, longest, |rng| What::Reset { pick: rng.any() });
         self.fault(chaos.loss_ppm, longest, |rng| What::Loss(small(rng.between(10_000, 200_000))));

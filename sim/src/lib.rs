@@ -18,6 +18,7 @@ pub mod grid;
 pub mod latency;
 pub mod ledger;
 pub mod network;
+pub mod plot;
 pub mod queue;
 pub mod report;
 pub mod rng;

@@ -47,9 +47,17 @@ fn run(name: &str, seed: u64, common: &Common) -> anyhow::Result<ExitCode> {
     let mut report = cluster::run_beside(
         &scenario,
         seed,
-        Options { ed25519: common.ed25519, flood: common.flood, trace },
+        Options {
+            ed25519: common.ed25519,
+            flood: common.flood,
+            plot: common.plot.is_some(),
+            trace,
+        },
     );
     report.wall_s = begun.elapsed().as_secs_f64();
+    if let (Some(path), Some(plot)) = (&common.plot, &report.plot) {
+        std::fs::write(path, plot.svg()).with_context(|| format!("writing {path:?}"))?;
+    }
     let to_stdout = common.json.as_deref() == Some(Path::new("-"));
     if let Some(path) = &common.json {
         let json = serde_json::to_string_pretty(&report)?;
@@ -63,6 +71,11 @@ fn run(name: &str, seed: u64, common: &Common) -> anyhow::Result<ExitCode> {
         eprint!("{report}");
     } else {
         print!("{report}");
+    }
+    if report.violations > 0 {
+        let flood = if common.flood { " --flood" } else { "" };
+        let flags = common.sizes.flags();
+        eprintln!("  replay: sim replay {seed} --scenario {name}{flags}{flood}");
     }
     Ok(verdict(report.violations == 0))
 }

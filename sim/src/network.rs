@@ -22,6 +22,11 @@ pub struct NetworkConfig {
     pub latency: Latency,
     /// Frames that arrive late because a packet was lost and repeated, per million.
     pub loss_ppm: u32,
+    /// Frames that a faulty sender sends twice, per million.
+    pub duplicate_ppm: u32,
+    /// Each frame takes up to this much longer, in microseconds: frames of different links
+    /// overtake each other, those of one link stay in order.
+    pub jitter_us: u32,
     /// Every frame is written and read as bytes.
     pub encode: bool,
     /// A link whose stream is stopped this long breaks, in milliseconds.
@@ -35,6 +40,8 @@ impl Default for NetworkConfig {
         Self {
             latency: Latency::Uniform,
             loss_ppm: 0,
+            duplicate_ppm: 0,
+            jitter_us: 0,
             encode: false,
             break_after_ms: 20_000,
             queue_bytes_max: 8 << 20,
@@ -78,6 +85,8 @@ pub enum EndState {
 pub struct Flow {
     /// When the last one arrives: later ones arrive no earlier.
     pub last_arrival: Instant,
+    /// When the last one has left its sender, where that takes time.
+    pub sent: Instant,
     /// One way, in microseconds.
     pub latency_us: u32,
     /// The first frame has been taken from the bytes received.
@@ -151,6 +160,7 @@ impl Link {
     pub fn new(dialer: u32, acceptor: u32, latencies_us: [u32; 2]) -> Self {
         let flow = |latency_us| Flow {
             last_arrival: Instant::ZERO,
+            sent: Instant::ZERO,
             latency_us,
             greeted: false,
             stalled: None,

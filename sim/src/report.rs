@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Verdicts, Violation};
 use crate::cluster::FaultCounts;
+use crate::plot::Plot;
 use crate::scenario::Scenario;
 
 /// Violations printed for people; the JSON has more.
@@ -87,6 +88,9 @@ pub struct Report {
     pub flood: Option<Figures>,
     /// The same scenario and number without lost packets.
     pub lossless: Option<Figures>,
+    /// The run as a picture, if asked for.
+    #[serde(skip)]
+    pub plot: Option<Plot>,
     /// Inputs handled by all machines.
     pub inputs: u64,
     /// Two runs with the same hash did the same.

@@ -72,6 +72,9 @@ pub struct Scenario {
     /// Peers that die and come back one by one.
     #[serde(default)]
     pub churn: Vec<Churn>,
+    /// Peers that are slow for a while.
+    #[serde(default)]
+    pub slow: Vec<Slow>,
     /// Splits of the network.
     #[serde(default)]
     pub partition: Vec<Partition>,
@@ -134,6 +137,10 @@ pub struct Network {
     pub latency: Latency,
     /// Frames that are late because a packet was lost.
     pub loss_ppm: u32,
+    /// Frames that a faulty sender sends twice.
+    pub duplicate_ppm: u32,
+    /// Each frame takes up to this much longer: links overtake each other.
+    pub jitter_ms: u32,
     /// Every frame is written and read as bytes.
     pub encode: bool,
     /// A link whose stream is stopped this long breaks.
@@ -142,7 +149,14 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { latency: Latency::Uniform, loss_ppm: 0, encode: false, break_after_ms: 20_000 }
+        Self {
+            latency: Latency::Uniform,
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            jitter_ms: 0,
+            encode: false,
+            break_after_ms: 20_000,
+        }
     }
 }
 
@@ -199,6 +213,23 @@ pub struct Churn {
     pub silent: bool,
     /// They start again this long after.
     pub back_after_ms: u64,
+}
+
+/// Peers with a slow processor or slow links.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// When.
+    pub at_ms: u64,
+    /// How long.
+    pub for_ms: u64,
+    /// Which part of all peers, at least one.
+    pub ppm: u32,
+    /// An input keeps the processor busy this long; 0 for no time.
+    #[serde(default)]
+    pub input_us: u32,
+    /// Bytes a second on each of its links; absent for any number.
+    pub bytes_per_s: Option<u64>,
 }
 
 /// A part of all nodes is apart from the rest.
@@ -258,6 +289,12 @@ pub struct Chaos {
     /// A link is reset.
     #[serde(default)]
     pub reset_ppm: u32,
+    /// A node's processor is slow: 1 to 20 ms for each input.
+    #[serde(default)]
+    pub slow_ppm: u32,
+    /// A node's links are slow: 4 to 64 kB a second each.
+    #[serde(default)]
+    pub throttle_ppm: u32,
     /// Packets are lost for a while.
     #[serde(default)]
     pub loss_ppm: u32,

@@ -76,6 +76,8 @@ impl Sweep {
             "cuts" => chaos.cut_ppm,
             "partitions" => chaos.partition_ppm,
             "resets" => chaos.reset_ppm,
+            "slowed" => chaos.slow_ppm.max(chaos.throttle_ppm),
+            "duplicated_frames" => scenario.network.duplicate_ppm,
             "stalls" => chaos.partition_ppm.max(chaos.cut_ppm),
             "late_frames" => chaos.loss_ppm,
             "damaged_frames" => chaos.damage_ppm,

@@ -144,6 +144,10 @@ impl Peer {
             if route.lazy & trees::slot_bit(link.slot) == 0 || pushes_left > 0 {
                 pushes_left = pushes_left.saturating_sub(1);
                 pushed += 1;
+                if route.lazy & trees::slot_bit(link.slot) != 0 {
+                    // The other end takes this link for one of the tree: so it is from now on.
+                    local.trees.graft(origin, link.slot, route.tree);
+                }
                 let (tree, batch) = (route.tree, Arc::clone(batch));
                 let frame = BatchFrame { cause: Cause::Push, hop, tree, age_ms, batch };
                 self.out.send(link.link, class, Frame::Batch(frame));

@@ -67,7 +67,7 @@ impl Peer {
             self.stats.batch_bytes_sent += kept.batch.bytes().len() as u64;
             let age_ms = self.now.millis_since(kept.published);
             let (tree, batch) = (item.tree, kept.batch.clone());
-            let frame = BatchFrame { cause: Cause::Pull, hop: 0, tree, age_ms, batch };
+            let frame = BatchFrame { cause: Cause::Pull, hop: 1, tree, age_ms, batch };
             self.out.send(id, Class::Repair, Frame::Batch(frame));
         }
     }
@@ -121,15 +121,19 @@ impl Peer {
             let due = self.announced.pop_due(self.now, round_trip, patience);
             let Some(Due { key, topic, announcer }) = due else { return };
             match announcer {
-                Some((link, _)) => self.graft(key, &topic, link),
+                Some((link, slot)) => self.graft(key, &topic, link, slot),
                 None => self.pull_from_anybody(key, &topic),
             }
         }
     }
 
-    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId) {
+    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId, slot: u8) {
+        let Some(local) = self.topics.get_mut(topic) else { return };
+        // The first batch of an origin is missed on a shared tree: others shall profit too.
+        let tree = local.trees.tree_of(origin);
+        local.trees.graft_shared(slot, tree);
         self.stats.grafts_sent += 1;
-        let items = vec![GraftItem { origin, tree: ORIGIN_TREE, first_seq }];
+        let items = vec![GraftItem { origin, tree, first_seq }];
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));
     }
 

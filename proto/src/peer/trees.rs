@@ -158,6 +158,14 @@ impl Trees {
         self.own(origin).lazy &= !slot_bit(slot);
     }
 
+    /// A batch is missed on a bucket's tree, which has no direction: the link that it is grafted
+    /// from becomes eager at this end too.
+    pub(crate) fn graft_shared(&mut self, slot: u8, tree: u8) {
+        if let Some(shared) = self.buckets.get_mut(usize::from(tree)) {
+            shared.lazy &= !slot_bit(slot);
+        }
+    }
+
     /// The link becomes eager in all trees: the other end has just come.
     pub(crate) fn graft_all(&mut self, slot: u8) {
         self.each(|tree| tree.lazy &= !slot_bit(slot));
@@ -203,6 +211,11 @@ impl Trees {
     /// The link that brought the last batch of an origin.
     pub(crate) fn parent(&self, origin: u64) -> Option<u8> {
         self.origins.get(&origin)?.parent
+    }
+
+    /// The tree that a batch of this origin is missed on: its bucket's until it is known.
+    pub(crate) fn tree_of(&self, origin: u64) -> u8 {
+        if self.origins.contains_key(&origin) { ORIGIN_TREE } else { bucket_of(origin) }
     }
 
     /// How long to wait for an announced batch before it is grafted.

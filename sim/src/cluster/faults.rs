@@ -35,6 +35,10 @@ pub struct FaultCounts {
     pub partitions: u64,
     /// Links reset.
     pub resets: u64,
+    /// Nodes that were slow, or had slow links, for a while.
+    pub slowed: u64,
+    /// Frames sent twice.
+    pub duplicated_frames: u64,
     /// Streams that a cut or partition stopped.
     pub stalls: u64,
     /// Frames that were late because packets were lost.
@@ -54,13 +58,15 @@ impl FaultCounts {
         self.cuts += other.cuts;
         self.partitions += other.partitions;
         self.resets += other.resets;
+        self.slowed += other.slowed;
+        self.duplicated_frames += other.duplicated_frames;
         self.stalls += other.stalls;
         self.late_frames += other.late_frames;
         self.damaged_frames += other.damaged_frames;
     }
 
     /// Each kind by name.
-    pub fn list(&self) -> [(&'static str, u64); 11] {
+    pub fn list(&self) -> [(&'static str, u64); 13] {
         [
             ("peer_crashes", self.peer_crashes),
             ("seed_crashes", self.seed_crashes),
@@ -70,6 +76,8 @@ impl FaultCounts {
             ("cuts", self.cuts),
             ("partitions", self.partitions),
             ("resets", self.resets),
+            ("slowed", self.slowed),
+            ("duplicated_frames", self.duplicated_frames),
             ("stalls", self.stalls),
             ("late_frames", self.late_frames),
             ("damaged_frames", self.damaged_frames),
@@ -106,6 +114,12 @@ impl Cluster<'_> {
             What::Reset { pick } => {
                 self.counts.resets += u64::from(self.world.reset_a_link(pick));
                 false
+            }
+            What::Slow { node, input_us, bytes_per_s } => {
+                self.world.slow_down(node, input_us);
+                self.world.throttle(node, bytes_per_s);
+                self.counts.slowed += 1;
+                true
             }
             What::Loss(ppm) => {
                 self.world.loss_ppm = self.scenario.network.loss_ppm + ppm;
@@ -146,6 +160,10 @@ impl Cluster<'_> {
             }
             What::Split { number, .. } => self.world.join(number),
             What::Reset { .. } => {}
+            What::Slow { node, .. } => {
+                self.world.slow_down(node, 0);
+                self.world.throttle(node, None);
+            }
             What::Loss(_) => self.world.loss_ppm = self.scenario.network.loss_ppm,
             What::Damage(_) => self.world.damage_ppm = 0,
         }

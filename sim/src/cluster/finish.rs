@@ -11,7 +11,9 @@ use super::Cluster;
 use super::node::AnyNode;
 use crate::check::delivery::{self, Ending, Found};
 use crate::check::{liveness, overlay};
+use crate::ledger::Publication;
 use crate::network::index_of;
+use crate::plot::Plot;
 use crate::report::{Latency, Report};
 use crate::wire::KINDS;
 
@@ -19,7 +21,8 @@ use crate::wire::KINDS;
 const PAGE: usize = 1_000;
 
 impl Cluster<'_> {
-    pub(super) fn finish(mut self, seed: u64) -> Report {
+    pub(super) fn finish(mut self, seed: u64, plot: bool) -> Report {
+        let plot = plot.then(|| self.plot(seed));
         for node in 0..self.world.host.roster.nodes() {
             self.bounds(node);
         }
@@ -42,6 +45,7 @@ impl Cluster<'_> {
         faults.stalls = world.counts.stalled;
         faults.late_frames = world.counts.retransmitted;
         faults.damaged_frames = world.counts.damaged;
+        faults.duplicated_frames = world.counts.duplicated;
         Report {
             scenario: self.scenario.name.clone(),
             seed,
@@ -84,8 +88,36 @@ impl Cluster<'_> {
             inputs: world.counts.inputs,
             trace_hash: world.trace.hash(),
             wall_s: 0.0,
+            plot,
             flood: None,
             lossless: None,
+        }
+    }
+
+    fn plot(&self, seed: u64) -> Plot {
+        let (live, edges) = self.graph();
+        let place = |node: &u32| live.binary_search(node).ok();
+        let one_way = edges.iter().filter_map(|(a, b)| Some((place(a)?, place(b)?)));
+        let mut edges: Vec<_> = one_way.map(|(a, b)| (a.min(b), a.max(b))).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        let seconds = |ms: u64| ms as f64 / 1_000.0;
+        let faults = self
+            .faults
+            .iter()
+            .map(|fault| (seconds(fault.at_ms), seconds(fault.until_ms.unwrap_or(fault.at_ms))));
+        let heard = self.world.host.ledger.all.iter().filter(|one| one.receivers > 0);
+        let point = |one: &Publication| {
+            let took_ms = one.last.since(one.at).as_secs_f64() * 1_000.0;
+            (one.at.as_micros() as f64 / 1e6, took_ms)
+        };
+        Plot {
+            title: format!("{}, seed {seed}", self.scenario.name),
+            latency: heard.map(point).collect(),
+            faults: faults.collect(),
+            end_s: self.world.now().as_micros() as f64 / 1e6,
+            peers: live.len(),
+            edges,
         }
     }
 

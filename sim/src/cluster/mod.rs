@@ -45,6 +45,8 @@ pub struct Options {
     pub ed25519: bool,
     /// Batches go out on all links.
     pub flood: bool,
+    /// The report comes with a picture.
+    pub plot: bool,
     /// Where each input and output is written as a line.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -106,7 +108,7 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
     let mut verdicts = Verdicts::default();
     let report = panic::catch(&mut verdicts, &position, move || {
         cluster.play();
-        cluster.finish(seed)
+        cluster.finish(seed, options.plot)
     });
     report.unwrap_or_else(|| Report::of_panic(scenario, seed, &verdicts))
 }
@@ -130,6 +132,8 @@ impl<'a> Cluster<'a> {
         let network = NetworkConfig {
             latency: scenario.network.latency,
             loss_ppm: scenario.network.loss_ppm,
+            duplicate_ppm: scenario.network.duplicate_ppm,
+            jitter_us: scenario.network.jitter_ms.saturating_mul(1_000),
             encode: scenario.network.encode,
             break_after_ms: scenario.network.break_after_ms,
             ..NetworkConfig::default()

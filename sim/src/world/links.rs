@@ -35,6 +35,11 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             self.trace.line(self.now, node, Tag::Send, text);
         }
         let damaged = self.damage_ppm > 0 && self.rng.chance(self.damage_ppm);
+        if self.config.duplicate_ppm > 0 && self.rng.chance(self.config.duplicate_ppm) {
+            self.counts.duplicated += 1;
+            let copy = Item::Frame(frame.clone(), u32::try_from(size).unwrap_or(u32::MAX));
+            self.transmit(end, copy, size, class);
+        }
         let item = if damaged || self.config.encode {
             let mut bytes = BytesMut::with_capacity(size);
             wire::append(&mut bytes, &frame);
@@ -74,7 +79,23 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             stalled.items.push_back(item);
             return;
         }
-        let mut arrival = self.now + Duration::from_micros(u64::from(flow.latency_us));
+        let mut departure = self.now;
+        if let Some(rate) = self.nodes[from as usize].bytes_per_s {
+            let waiting = u128::from(rate) * flow.sent.since(self.now).as_micros() / 1_000_000;
+            if size > 0 && waiting + size as u128 > self.config.queue_bytes_max as u128 {
+                self.counts.shed += 1;
+                self.overflows.push((end, class, 1));
+                return;
+            }
+            let takes_us = size as u64 * 1_000_000 / rate.max(1);
+            departure = departure.max(flow.sent) + Duration::from_micros(takes_us);
+            flow.sent = departure;
+        }
+        let mut arrival = departure + Duration::from_micros(u64::from(flow.latency_us));
+        if self.config.jitter_us > 0 {
+            let jitter_us = self.rng.below(u64::from(self.config.jitter_us));
+            arrival = arrival + Duration::from_micros(jitter_us);
+        }
         if self.loss_ppm > 0 && self.rng.chance(self.loss_ppm) {
             // Half of the losses are noticed by what comes after them, after a round trip.
             self.counts.retransmitted += 1;
@@ -127,6 +148,17 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             self.nodes[node as usize].held.push(Held::Cargo(key));
             return;
         }
+        if let Some(node) = node
+            && self.is_slow(node)
+            && !self.take_turn(node, key)
+        {
+            return;
+        }
+        self.arrive_now(key);
+    }
+
+    /// Something is taken in by its node.
+    pub(super) fn arrive_now(&mut self, key: Key) {
         match self.cargo.remove(key) {
             Some(Cargo::Item { to, item }) => self.arrive_item(to, item),
             Some(Cargo::Persisted { node, life, token, record }) => {

@@ -11,6 +11,7 @@ mod power;
 mod tests;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::rc::Rc;
 
@@ -80,6 +81,8 @@ pub struct Counts {
     pub retransmitted: u64,
     /// Frames damaged on purpose.
     pub damaged: u64,
+    /// Frames sent twice on purpose.
+    pub duplicated: u64,
     /// Streams stopped by a cut or a partition.
     pub stalled: u64,
     /// Links that broke because they were stopped too long or their other end vanished.
@@ -140,6 +143,14 @@ struct Node<M> {
     links: Vec<EndKey>,
     /// What came while the process was stopped.
     held: Vec<Held>,
+    /// An input keeps the processor busy this long, in microseconds: 0 for a machine that is as
+    /// fast as the model assumes.
+    input_us: u32,
+    busy_until: Instant,
+    /// What came while the processor was busy.
+    backlog: VecDeque<Key>,
+    /// How fast it sends on each of its links, if that is slow.
+    bytes_per_s: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +164,8 @@ enum Happening<T> {
     Wake(u32),
     Arrive(Key),
     Dial(Key, Stage),
+    /// A slow node is done with an input.
+    Free(u32),
     /// The stream from this end, if it is still the same stall.
     Stalled(EndKey),
     /// The other end of this one vanished.
@@ -230,6 +243,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
                 Happening::Wake(node) => self.wake(node, sequence),
                 Happening::Arrive(key) => self.arrive(key),
                 Happening::Dial(key, stage) => self.dial_step(key, stage),
+                Happening::Free(node) => self.free(node),
                 Happening::Stalled(end) => self.stalled_too_long(end),
                 Happening::Vanished(end) => self.break_link(end.link),
                 Happening::Token(token) => return Some(token),

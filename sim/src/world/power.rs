@@ -1,5 +1,6 @@
 //! What happens to nodes and paths from outside: start, crash, pause, disks, cuts, partitions.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tidings_proto::{Class, Input, Instant, NodeId};
@@ -7,6 +8,7 @@ use tidings_proto::{Class, Input, Instant, NodeId};
 use super::{Actor, Cargo, Happening, Held, Host, Node, World};
 use crate::clock::Clock;
 use crate::network::{EndKey, EndState, Item};
+use crate::slab::Key;
 use crate::trace::Tag;
 
 /// A write reaches the disk after this (group commit of an ordinary SSD).
@@ -36,6 +38,10 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             wakes_now: (Instant::ZERO, 0),
             links: Vec::new(),
             held: Vec::new(),
+            input_us: 0,
+            busy_until: Instant::ZERO,
+            backlog: VecDeque::new(),
+            bytes_per_s: None,
         });
         index
     }
@@ -144,6 +150,56 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         }
         self.nodes[node as usize].wake = None;
         self.rearm(node);
+    }
+
+    /// From now on each input keeps a node's processor busy this long; 0 ends it.
+    pub fn slow_down(&mut self, node: u32, input_us: u32) {
+        self.nodes[node as usize].input_us = input_us;
+    }
+
+    /// From now on a node sends this slowly on each of its links; `None` ends it.
+    pub fn throttle(&mut self, node: u32, bytes_per_s: Option<u64>) {
+        self.nodes[node as usize].bytes_per_s = bytes_per_s;
+    }
+
+    /// Whether a node has to take its inputs in turn.
+    pub(super) fn is_slow(&self, node: u32) -> bool {
+        let slot = &self.nodes[node as usize];
+        slot.input_us > 0 || !slot.backlog.is_empty()
+    }
+
+    /// Whether a slow node takes an input now; otherwise it will, in order.
+    pub(super) fn take_turn(&mut self, node: u32, key: Key) -> bool {
+        let now = self.now;
+        let slot = &mut self.nodes[node as usize];
+        if slot.busy_until <= now && slot.backlog.is_empty() {
+            slot.busy_until = now + Duration::from_micros(u64::from(slot.input_us));
+            return true;
+        }
+        slot.backlog.push_back(key);
+        if slot.backlog.len() == 1 {
+            let at = slot.busy_until;
+            self.queue.push(at, Happening::Free(node));
+        }
+        false
+    }
+
+    /// A slow node takes its next input.
+    pub(super) fn free(&mut self, node: u32) {
+        let now = self.now;
+        let slot = &mut self.nodes[node as usize];
+        let Some(key) = slot.backlog.pop_front() else { return };
+        slot.busy_until = now + Duration::from_micros(u64::from(slot.input_us));
+        if slot.paused {
+            slot.held.push(Held::Cargo(key));
+        } else {
+            self.arrive_now(key);
+        }
+        let slot = &self.nodes[node as usize];
+        if !slot.backlog.is_empty() {
+            let at = slot.busy_until;
+            self.queue.push(at, Happening::Free(node));
+        }
     }
 
     fn is_late(&self, node: u32) -> bool {
