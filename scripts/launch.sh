@@ -214,7 +214,7 @@ publish() {
     since=$(date -u +%FT%T.%6NZ)
     answer=$("$bin/peer" pub "$topic" "$message" --json --control "$(control 0)") ||
         give_up "peer-0 cannot publish"
-    seq=$(field "$answer" seq) || give_up "peer-0 cannot publish: $answer"
+    seq=$(field "$answer" first_seq) || give_up "peer-0 cannot publish: $answer"
     say ""
     say "peer-0 published '$message' to $topic."
     ((peers > 1)) || return 0

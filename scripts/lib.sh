@@ -87,7 +87,7 @@ pid_of() {
     if [[ -d /proc/self ]]; then
         [[ -r /proc/$pid/cmdline ]] || return 1
         # An ended process that nobody has waited for has no arguments.
-        arguments=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null) || return 1
+        { arguments=$(tr '\0' '\n' <"/proc/$pid/cmdline"); } 2>/dev/null || return 1
     else
         arguments=$(ps -p "$pid" -o args=) || return 1
     fi

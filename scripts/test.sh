@@ -36,7 +36,7 @@ cd "$root"
 missing
 step "format" cargo fmt --all -- --check
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "programs" cargo build --locked --bins -p tidings-seed -p tidings
+step "programs" cargo build --workspace --bins --locked
 # The tests of whole clusters take the programs as they are now.
 export TIDINGS_TESTS_BUILT=1
 step "tests" cargo test --workspace --locked --no-fail-fast -- ${filter:+"$filter"}

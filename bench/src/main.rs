@@ -1,1 +1,63 @@
-fn main() {}
+//! Measures Tidings on this machine: real sockets, real TLS, real signatures.
+//!
+//! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
+//! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
+//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`report`] reads
+//! results. `bench/README.md` says how to run it and what the figures mean.
+
+mod api;
+mod payload;
+mod plan;
+mod report;
+mod run;
+mod system;
+mod tally;
+mod usage;
+mod window;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  bench run s2 --n 16 --payload 1024 --json out.jsonl
+  bench run s1 --n 64 --processes
+  bench table out.jsonl
+  bench compare before.jsonl after.jsonl
+  bench api --peers 1,4,16 --csv api.csv
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog.";
+
+/// Measure Tidings: latency, throughput, processor time, memory and bytes on the wire.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario and print its result as a line of JSON
+    Run(plan::RunArgs),
+    /// Measure the commands of the control port
+    Api(api::ApiArgs),
+    /// Print results as Markdown tables, medians over repetitions
+    Table(report::TableArgs),
+    /// Print the ratios of two sets of results
+    Compare(report::CompareArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::main(args),
+        Command::Api(args) => api::main(args),
+        Command::Table(args) => report::table(&args),
+        Command::Compare(args) => report::compare(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}

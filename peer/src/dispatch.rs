@@ -69,6 +69,13 @@ impl Host<Machine> for Dispatch {
     fn makes_traffic(command: &Command) -> bool {
         matches!(command, Command::Publish { .. })
     }
+
+    fn traffic_bytes(command: &Command) -> usize {
+        match command {
+            Command::Publish { message, .. } => message.encoded_len(),
+            _ => 0,
+        }
+    }
 }
 
 impl Drop for Dispatch {

@@ -41,4 +41,7 @@ pub enum JoinError {
     /// Its address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] tidings_runtime::listen::BindError),
+    /// It is not known where others dial it, or there is no randomness.
+    #[error(transparent)]
+    Identity(#[from] tidings_runtime::identity::IdentityError),
 }

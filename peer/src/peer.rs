@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_proto::config::Identity;
-use tidings_proto::crypto::Scheme;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
 use tidings_proto::peer::status::PeerStatus;
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
-use tidings_runtime::{Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions};
+use tidings_runtime::{
+    Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions, advertised, identity,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
@@ -121,16 +121,9 @@ impl Peer {
         let data = DataDir::open(&config.peer.data)?;
         let clock = Clock::start();
         let key = Arc::clone(data.key());
-        let address = config.peer.advertise.unwrap_or(listen);
-        let identity = Identity {
-            cluster: config.cluster.name.clone(),
-            name: config.peer.name.clone(),
-            address,
-            incarnation: data.incarnation(),
-            scheme: Scheme::Ed25519,
-            wall_origin_us: clock.wall_origin_us(),
-            rng_seed: rand::random(),
-        };
+        let address = advertised(listen, config.peer.advertise)?;
+        let (cluster, name) = (&config.cluster.name, &config.peer.name);
+        let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());

@@ -61,6 +61,16 @@ impl Subscription {
         self.queue.is_finished()
     }
 
+    /// Whether nothing follows what waits to be read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Takes over what an ended subscription of the same topic holds, to be read first.
+    pub(crate) fn inherit(&self, former: &Self) {
+        self.queue.inherit(&former.queue);
+    }
+
     /// Ends the subscription and waits until the peer is out of the topic, when this was the
     /// last one.
     ///

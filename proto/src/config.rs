@@ -97,7 +97,7 @@ impl Default for RetentionConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepairConfig {
     /// A hole is pulled after this. Default 150 ms: the slowest tree path of the model takes
-    /// 138 ms, so what is only late is not pulled (research §1.3).
+    /// 138 ms, so what is only late is not pulled (design §4.13).
     pub delay: Duration,
     /// A pull without an answer goes to the next neighbour after this. Default 500 ms, a slow
     /// round trip across continents.
@@ -190,7 +190,7 @@ pub struct SeedConfig {
     /// When a session is suspect.
     pub liveness: LivenessConfig,
     /// A peer is listed this long after its last renewal. Default 90 s: renewals come every
-    /// 30 s, so two may be lost (research, A.1).
+    /// 30 s, so two may be lost.
     pub lease: Duration,
     /// Peers in a sample. Default 64, about 3 kB (design §3.2).
     pub sample: usize,
@@ -202,7 +202,8 @@ pub struct SeedConfig {
     pub probe_timeout: Duration,
     /// Tables of seeds are compared this often. Default 5 s (design §6.23).
     pub sync_interval: Duration,
-    /// The dead stay listed this long. Default 10 min (research §2.2).
+    /// The dead stay listed this long. Default 10 min: longer than any
+    /// report of a death travels.
     pub dead_kept: Duration,
 }
 

@@ -86,8 +86,6 @@ pub struct PeerSection {
     pub data: PathBuf,
     /// A name for people.
     pub name: String,
-    /// A named session without a connection is kept this long.
-    pub session_expiry: Duration,
     /// A request to a seed without an answer goes to another after this.
     pub request_timeout: Duration,
     /// The longest wait between two dials of a seed.
@@ -277,7 +275,6 @@ impl Default for Config {
                 http: None,
                 data: "data/peer".into(),
                 name: String::new(),
-                session_expiry: Duration::from_secs(60),
                 request_timeout: peer.request_timeout,
                 seed_backoff_max: peer.seed_backoff_max,
             },

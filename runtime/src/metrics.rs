@@ -62,3 +62,23 @@ impl Exposition {
         self.text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_what_prometheus_reads() {
+        let mut page = Exposition::new();
+        page.counters("tidings_x", &[("sent", "Frames sent.", 7)]);
+        page.gauge("up", "Is\nup", 0.5);
+        page.family("shed", "Shed", "gauge");
+        page.sample("shed", &[("class", "a\"b\\"), ("k", "v")], 3.0);
+        let expected = "# HELP tidings_x_sent_total Frames sent.\n\
+                        # TYPE tidings_x_sent_total counter\ntidings_x_sent_total 7\n\
+                        # HELP up Is up\n# TYPE up gauge\nup 0.5\n\
+                        # HELP shed Shed\n# TYPE shed gauge\n\
+                        shed{class=\"a\\\"b\\\\\",k=\"v\"} 3\n";
+        assert_eq!(page.into_text(), expected);
+    }
+}

@@ -39,3 +39,27 @@ impl Ports {
         crate::data::write_atomically(path, text.as_bytes(), crate::data::Sync::No)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ports.json");
+        std::fs::write(&path, "x".repeat(1_000)).unwrap();
+        let mut ports = Ports::new(NodeId([7; 32]), "127.0.0.1:7101".parse().unwrap());
+        ports.http = Some("127.0.0.1:8101".parse().unwrap());
+        ports.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("{\"node\":\"0707") && text.contains("\"control\":null"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Ports>(&text).unwrap(), ports);
+        assert!(ports.write(&dir.path().join("missing/ports.json")).is_err());
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use tidings_proto::seed::event::Notice;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// Logs `notice` of the seed at `own`, which happened `now_us` microseconds after 1970.
 pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
@@ -28,10 +28,10 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
         Notice::TopicCreated { topic, host } => info!(%topic, ?host, "topic_created"),
         Notice::TopicDeleted { topic, host } => info!(%topic, ?host, "topic_deleted"),
         Notice::Subscribed { node, topic, subscribers } => {
-            debug!(%topic, ?node, subscribers, "subscribed");
+            info!(%topic, ?node, subscribers, "subscribed");
         }
         Notice::Unsubscribed { node, topic, subscribers } => {
-            debug!(%topic, ?node, subscribers, "unsubscribed");
+            info!(%topic, ?node, subscribers, "unsubscribed");
         }
         notice => peers(own, now_us, notice),
     }

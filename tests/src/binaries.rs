@@ -44,8 +44,10 @@ fn find() -> Result<PathBuf> {
 fn build(folder: &Path) -> Result<()> {
     let target = folder.parent().context("a profile folder is inside a target folder")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["build", "--quiet", "--bins"]);
-    cargo.args(["-p", "tidings-seed", "-p", "tidings", "--target-dir"]).arg(target);
+    // The whole workspace, as `cargo test` builds it: a part of it would choose other features of
+    // dependencies, and build them twice.
+    cargo.current_dir(workspace()).args(["build", "--quiet", "--workspace", "--bins"]);
+    cargo.arg("--target-dir").arg(target);
     match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => {}
         Some(profile) => {

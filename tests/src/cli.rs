@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::node::{Node, clean};
+use crate::wait::SOON;
 use crate::{binaries, wait};
 
 /// Longer than any command takes that is not a transfer.
@@ -179,6 +180,18 @@ impl Background {
     pub fn end(&mut self, limit: Duration) -> Option<i32> {
         let what = format!("{} ends", self.stdout.display());
         wait::until(&what, limit, || self.running.ended())
+    }
+
+    /// Waits until it has noted this.
+    ///
+    /// # Panics
+    /// When it has not within 10 s.
+    #[track_caller]
+    pub fn wait_noted(&self, text: &str) {
+        wait::passes(&format!("{text:?} is noted"), SOON, || {
+            let noted = self.stderr();
+            if noted.contains(text) { Ok(()) } else { Err(noted) }
+        });
     }
 
     /// What it printed so far.

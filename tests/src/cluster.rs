@@ -212,11 +212,17 @@ impl Cluster {
         controls
     }
 
-    /// Waits until every running seed lists exactly these peers as alive.
+    /// Waits until every running seed lists exactly these peers as alive, and no other one but
+    /// as dead: a suspect is not gone yet.
+    #[track_caller]
     pub fn wait_listed(&self, peers: &[&Node], limit: Duration) {
-        let expected: BTreeSet<_> = peers.iter().map(|peer| peer.id().to_owned()).collect();
-        wait::holds("every seed lists the live peers", limit, || {
-            self.seeds.iter().all(|seed| alive(seed).is_some_and(|found| found == expected))
+        let state = |peer: &&Node| (peer.id().to_owned(), "alive".to_owned());
+        let expected: BTreeMap<_, _> = peers.iter().map(state).collect();
+        wait::passes("every seed lists the live peers and no others", limit, || {
+            self.seeds.iter().try_for_each(|seed| match states(seed) {
+                Some(found) if found == expected => Ok(()),
+                found => Err(format!("{} lists {found:?}", seed.spec.name)),
+            })
         });
     }
 
@@ -271,6 +277,15 @@ pub fn alive(seed: &Node) -> Option<BTreeSet<String>> {
     let items = listed(seed)?;
     let alive = items.iter().filter(|item| item["state"] == "alive");
     Some(alive.filter_map(|item| Some(item["node"].as_str()?.to_owned())).collect())
+}
+
+/// The states of the peers that a seed lists and that are not dead, by id; `None` when it does
+/// not answer.
+fn states(seed: &Node) -> Option<BTreeMap<String, String>> {
+    let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    let items = listed(seed)?;
+    let states = items.iter().map(|item| (text(item, "node"), text(item, "state")));
+    Some(states.filter(|(_, state)| state != "dead").collect())
 }
 
 /// What a seed lists of a peer; `None` when it does not list it.

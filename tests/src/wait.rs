@@ -34,6 +34,20 @@ pub fn holds(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     until(what, limit, || condition().then_some(()));
 }
 
+/// Waits until a check passes.
+///
+/// # Panics
+/// When it does not pass after `limit`; the message says `what` was waited for, and what the last
+/// check found instead.
+#[track_caller]
+pub fn passes(what: &str, limit: Duration, mut check: impl FnMut() -> Result<(), String>) {
+    let start = Instant::now();
+    while let Err(found) = check() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}, but {found}");
+        pause(STEP);
+    }
+}
+
 /// Watches that a condition goes on to hold for `time`.
 ///
 /// # Panics

@@ -31,6 +31,9 @@ pub(crate) struct Settings {
     /// Address that other peers dial
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Address that others are told to dial, if not the one listened on
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<String>,
     /// Address for applications
     #[arg(long, value_name = "ADDR")]
     control: Option<String>,
@@ -55,6 +58,7 @@ impl Settings {
         let mut overrides = Overrides::new();
         overrides
             .set("--listen", "peer.listen", self.listen.as_ref())
+            .set("--advertise", "peer.advertise", self.advertise.as_ref())
             .set("--control", "peer.control", self.control.as_ref())
             .set("--http", "peer.http", self.http.as_ref())
             .set("--data", "peer.data", path(&self.data))

@@ -53,7 +53,7 @@ impl Session {
         let name = Topic::new(topic).map_err(crate::error::Error::from)?;
         {
             let topics = self.lock();
-            if topics.get(&name).is_some_and(|kept| !kept.is_finished()) {
+            if topics.get(&name).is_some_and(|kept| !kept.has_ended()) {
                 return Ok(());
             }
             if topics.len() >= self.subscriptions_max && !topics.contains_key(&name) {
@@ -66,8 +66,15 @@ impl Session {
         let subscription = peer.subscribe_from(topic, from).await?;
         let mut topics = self.lock();
         // Another connection may have been faster; its subscription began earlier and stays.
-        if topics.get(&name).is_none_or(Subscription::is_finished) {
-            topics.insert(name, subscription);
+        match topics.get(&name) {
+            Some(kept) if !kept.has_ended() => {}
+            former => {
+                // A topic of that name was deleted; what came before that can still be pulled.
+                if let Some(former) = former {
+                    subscription.inherit(former);
+                }
+                topics.insert(name, subscription);
+            }
         }
         drop(topics);
         self.changed.notify_waiters();

@@ -173,6 +173,28 @@ impl Queue {
             && inner.lost.is_empty()
     }
 
+    /// Whether nothing follows what is queued.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Puts what a closed queue of the same topic still holds before what this one, of which
+    /// nothing was read yet, holds.
+    pub(crate) fn inherit(&self, former: &Self) {
+        let mut unread = std::mem::take(&mut *former.lock());
+        former.lock().closed = true;
+        self.change(|inner, limits| {
+            unread.entries.append(&mut inner.entries);
+            unread.lost.append(&mut inner.lost);
+            inner.entries = unread.entries;
+            inner.lost = unread.lost;
+            inner.current = unread.current;
+            inner.messages += unread.messages;
+            inner.bytes += unread.bytes;
+            inner.make_room(limits);
+        });
+    }
+
     /// Changes the queue and wakes who waits for it, after the lock is released.
     fn change(&self, change: impl FnOnce(&mut Inner, QueueLimits)) {
         let mut inner = self.lock();

@@ -137,6 +137,21 @@ fn a_deleted_topic_ends_the_queue_after_what_it_holds() {
     assert!(queue.is_finished());
 }
 
+#[test]
+fn what_a_closed_queue_holds_passes_to_its_successor() {
+    let former = queue(10, 1 << 20);
+    former.push(&batch(1, 1, 3, 1), 1);
+    assert!(former.try_next().is_some());
+    former.topic_deleted();
+    assert!(former.is_closed() && !former.is_finished());
+    let successor = queue(10, 1 << 20);
+    successor.push(&batch(2, 1, 1, 1), 1);
+    successor.inherit(&former);
+    assert!(former.is_finished());
+    assert_eq!(successor.len(), 3);
+    assert_eq!(read(&successor), ["1:2", "1:3", "deleted", "2:1"]);
+}
+
 struct Count(std::sync::atomic::AtomicUsize);
 
 impl Wake for Count {

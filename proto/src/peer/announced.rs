@@ -31,6 +31,8 @@ pub(crate) struct Wanted {
     /// When it was announced first.
     pub(crate) since: Instant,
     due: Instant,
+    /// An announcer was asked for it.
+    asked: bool,
 }
 
 /// A batch whose time has come.
@@ -80,6 +82,7 @@ impl Announced {
             first: link.1,
             since: now,
             due,
+            asked: false,
         };
         self.due.insert((due, key));
         self.wanted.insert(key, wanted);
@@ -92,15 +95,26 @@ impl Announced {
         Some(wanted)
     }
 
-    /// The next batch whose time has come. Links without a round trip are gone.
+    /// The next batch whose time has come. Links without a round trip are gone. A batch that may
+    /// still come by itself is left alone until `patience` says, once.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
         round_trip: impl Fn(LinkId) -> Option<Duration>,
+        patience: impl Fn(&Key, &Wanted) -> Instant,
     ) -> Option<Due> {
-        let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
-        self.due.remove(&(due, key));
-        let wanted = self.wanted.get_mut(&key)?;
+        let (key, wanted) = loop {
+            let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
+            self.due.remove(&(due, key));
+            let wanted = self.wanted.get_mut(&key)?;
+            let until = if wanted.asked { now } else { patience(&key, wanted) };
+            if until <= now {
+                break (key, wanted);
+            }
+            wanted.due = until;
+            self.due.insert((until, key));
+        };
+        wanted.asked = true;
         let topic = wanted.topic.clone();
         while !wanted.announcers.is_empty() {
             let announcer = wanted.announcers.remove(0);
@@ -135,15 +149,31 @@ mod tests {
             announced.note(Instant::ZERO, KEY, &Topic::overlay(), link, after);
         }
         let round_trip = |link: LinkId| (link != LinkId(1)).then_some(Duration::from_millis(20));
-        assert!(announced.pop_due(Instant::from_millis(39), round_trip).is_none());
+        let early = Instant::from_millis(39);
+        assert!(announced.pop_due(early, round_trip, |_, _| early).is_none());
         let mut asked = Vec::new();
         while let Some(due) = announced.next_deadline() {
-            let link = announced.pop_due(due, round_trip).expect("due").announcer;
+            let link = announced.pop_due(due, round_trip, |_, _| due).expect("due").announcer;
             asked.push((due, link.map(|(_, slot)| slot)));
         }
         let at = Instant::from_millis;
         assert_eq!(asked, [(at(40), Some(0)), (at(90), Some(2)), (at(140), None)]);
         assert!(announced.came(KEY).is_none());
+    }
+
+    #[test]
+    fn what_may_still_come_is_waited_for_once() {
+        let mut announced = Announced::default();
+        announced.note(Instant::ZERO, KEY, &Topic::overlay(), (LinkId(1), 1), Duration::ZERO);
+        let until = Instant::from_millis(150);
+        let round_trip = |_| Some(Duration::ZERO);
+        assert!(announced.pop_due(Instant::ZERO, round_trip, |_, _| until).is_none());
+        assert_eq!(announced.next_deadline(), Some(until));
+        let due = announced.pop_due(until, round_trip, |_, _| until).expect("due");
+        assert_eq!(due.announcer, Some((LinkId(1), 1)));
+        let again = announced.next_deadline().expect("the next announcer");
+        let due = announced.pop_due(again, round_trip, |_, _| Instant::FAR_FUTURE).expect("due");
+        assert_eq!(due.announcer, None);
     }
 
     #[test]

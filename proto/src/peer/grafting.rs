@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Peer;
 use super::announced::{Due, Key, Wanted};
 use super::links::Phase;
-use super::trees::{self, ORIGIN_TREE};
+use super::trees::{self, GRAFT_MAX, ORIGIN_TREE};
 use crate::config::Dissemination;
 use crate::id::{LinkId, Topic};
 use crate::machine::Class;
@@ -103,7 +103,22 @@ impl Peer {
                 let fit = link.phase == Phase::Active && link.suspect_since.is_none();
                 fit.then_some(link.round_trip)
             };
-            let due = self.announced.pop_due(self.now, round_trip);
+            let topics = &self.topics;
+            // A parent that was heard since the announcement lives, and waits for the batch as
+            // this node does: all below it would graft, and get it twice.
+            let patience = |(_, origin, _): &Key, wanted: &Wanted| {
+                let parent = topics
+                    .get(&wanted.topic)
+                    .and_then(|local| local.by_slot(local.trees.parent(*origin)?))
+                    .and_then(|link| links.get(link));
+                match parent {
+                    Some(link) if link.liveness.heard_at() > wanted.since => {
+                        wanted.since + GRAFT_MAX
+                    }
+                    _ => Instant::ZERO,
+                }
+            };
+            let due = self.announced.pop_due(self.now, round_trip, patience);
             let Some(Due { key, topic, announcer }) = due else { return };
             match announcer {
                 Some((link, slot)) => self.graft(key, &topic, link, slot),
@@ -116,7 +131,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(topic) else { return };
         // The first batch of an origin is missed on a shared tree: others shall profit too.
         let tree = local.trees.tree_of(origin);
-        local.trees.graft_shared(origin, slot, tree);
+        local.trees.graft_shared(slot, tree);
         self.stats.grafts_sent += 1;
         let items = vec![GraftItem { origin, tree, first_seq }];
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));

@@ -283,6 +283,19 @@ impl Peer {
         self.refuse_link(id, Reason::Violation, what);
     }
 
+    /// The other end sent bytes that are no frame; the driver has closed the connection.
+    pub(super) fn on_malformed(&mut self, id: LinkId, what: &str) {
+        let Some(link) = self.links.get(id) else { return };
+        let (remote, node) = (link.remote, link.node);
+        let text = format!("malformed {what}");
+        self.stats.violations += 1;
+        self.views.avoid(self.now, node);
+        self.link_ended(id, &text);
+        let reason = Reason::Violation;
+        self.out.notice(Notice::LinkRefused { remote, node, reason, text });
+        self.seek_neighbors();
+    }
+
     /// Closes a link for a reason that people should see.
     pub(super) fn refuse_link(&mut self, id: LinkId, reason: Reason, text: &str) {
         let Some(link) = self.links.get(id) else { return };
@@ -307,6 +320,6 @@ impl Peer {
     pub(super) fn dial_neighbor(&mut self, peer: PeerEntry) {
         let dial = self.out.dial(peer.address, self.config.views.dial_timeout);
         self.stats.dials += 1;
-        self.links.dialing(dial, Intent::Neighbor(peer));
+        self.links.dialing(self.now, dial, Intent::Neighbor(peer));
     }
 }

@@ -13,6 +13,11 @@ use crate::wire::frame::{Mode, PeerEntry};
 /// The round trip of a link until its first ping is answered. Guess: a continent.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
+/// A dial that is not answered within this does not hold up the next one: of many candidates
+/// most may be dead. Three round trips of 100 ms, as connection and handshake take (RFC 8305 has
+/// 250 ms for a connection alone).
+const DIAL_FRESH: Duration = Duration::from_millis(300);
+
 /// One link.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -75,7 +80,7 @@ pub(crate) enum Intent {
 pub(crate) struct Links {
     links: BTreeMap<LinkId, Link>,
     neighbors: BTreeMap<NodeId, LinkId>,
-    dials: BTreeMap<DialId, Intent>,
+    dials: BTreeMap<DialId, (Intent, Instant)>,
 }
 
 impl Link {
@@ -185,23 +190,31 @@ impl Links {
     }
 
     /// A dial is under way.
-    pub(crate) fn dialing(&mut self, dial: DialId, intent: Intent) {
-        self.dials.insert(dial, intent);
+    pub(crate) fn dialing(&mut self, now: Instant, dial: DialId, intent: Intent) {
+        self.dials.insert(dial, (intent, now));
     }
 
     /// A dial ended.
     pub(crate) fn dialed(&mut self, dial: DialId) -> Option<Intent> {
-        self.dials.remove(&dial)
+        self.dials.remove(&dial).map(|(intent, _)| intent)
     }
 
     /// Dials to peers under way.
     pub(crate) fn dials(&self) -> usize {
-        self.dials.values().filter(|intent| !matches!(intent, Intent::Seed(_))).count()
+        self.dials.values().filter(|(intent, _)| !matches!(intent, Intent::Seed(_))).count()
+    }
+
+    /// Dials to peers that hold up further ones: where somebody lives, most are over before.
+    pub(crate) fn fresh_dials(&self, now: Instant) -> usize {
+        let fresh = |(intent, since): &&(Intent, Instant)| {
+            !matches!(intent, Intent::Seed(_)) && now.since(*since) < DIAL_FRESH
+        };
+        self.dials.values().filter(fresh).count()
     }
 
     /// Whether a dial to this node is under way, or became a link that is not claimed yet.
     pub(crate) fn is_dialing(&self, node: &NodeId) -> bool {
-        let dialed = self.dials.values().any(|intent| match intent {
+        let dialed = self.dials.values().any(|(intent, _)| match intent {
             Intent::Neighbor(peer) | Intent::Confirm(peer, _) => peer.node == *node,
             Intent::Seed(_) => false,
         });

@@ -34,6 +34,11 @@ impl Liveness {
         Self { heard_at: now, pinged_at: None, missed: 0 }
     }
 
+    /// When the last frame came.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// A frame came. Returns whether a ping was waiting for it.
     pub(crate) fn heard(&mut self, now: Instant) -> bool {
         let answered = self.pinged_at.is_some();

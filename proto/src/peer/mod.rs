@@ -1,12 +1,13 @@
 //! The role that carries messages.
 //!
-//! Rules, one a file, know nothing of each other: [`liveness`], [`streams`], [`retention`],
-//! [`trees`], [`announced`], [`publish`], [`repair`], [`views`], [`rendezvous`], [`requests`], [`topics`],
-//! [`links`]. What happens to a peer is told in flows that compose them: [`handshake`] (a link
-//! becomes a neighbour), [`neighbors`] (finding, losing and suspecting them), [`gossip`] (batches
-//! in and out), [`grafting`] (trees and announcements), [`catch_up`] (heads, digests, pulls), [`registration`] (sessions with seeds and
-//! their answers) and [`commands`] (what the application asks). This file holds the parts
-//! together and dispatches; it decides nothing.
+//! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
+//! `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
+//! `topics`, `links`. What happens to a peer is told in flows that compose them:
+//! `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and suspecting
+//! them), `gossip` (batches in and out), `grafting` (trees and announcements), `catch_up`
+//! (heads, digests, pulls), `registration` (sessions with seeds and their answers) and
+//! `commands` (what the application asks). This file holds the parts together and dispatches;
+//! it decides nothing.
 
 pub mod event;
 pub mod status;
@@ -271,12 +272,11 @@ impl Machine for Peer {
             Input::LinkUp { link, node, remote, dialed } => {
                 self.on_link_up(link, node, remote, dialed);
             }
-            Input::LinkDown { link, cause } => {
-                let cause = match cause {
-                    LinkDown::Closed => "connection lost",
-                    LinkDown::Malformed(what) => what,
-                };
-                self.on_link_down(link, cause);
+            Input::LinkDown { link, cause: LinkDown::Closed } => {
+                self.on_link_down(link, "connection lost");
+            }
+            Input::LinkDown { link, cause: LinkDown::Malformed(what) } => {
+                self.on_malformed(link, what);
             }
             Input::DialFailed { dial, cause } => self.on_dial_failed(dial, cause),
             Input::Received { link, frame } => self.on_frame(link, frame),

@@ -21,6 +21,9 @@ use super::requests::Goal;
 const PARKED_MAX: Duration = Duration::from_secs(30);
 /// The most suspects remembered: more than all links together.
 const SUSPECTS_MAX: usize = 128;
+/// Dials under way in all, as a multiple of those that are fresh. Guess: with four of five
+/// candidates dead, the living ones are found within a second.
+const STALE_DIALS_FACTOR: usize = 4;
 /// Entries in a shuffle (design §3.3).
 const SHUFFLE: usize = 8;
 /// Known peers are written at most this often.
@@ -164,7 +167,7 @@ impl Peer {
             // A reset connection is suspicion, but a living peer has a fresh one at once.
             let dial = self.out.dial(peer.address, self.config.liveness.interval);
             self.stats.dials += 1;
-            self.links.dialing(dial, Intent::Confirm(peer, cause.to_owned()));
+            self.links.dialing(self.now, dial, Intent::Confirm(peer, cause.to_owned()));
         }
         self.seek_neighbors();
     }
@@ -350,7 +353,10 @@ impl Peer {
         let mut lacking: Vec<_> = self
             .topics
             .local()
-            .filter(|(_, local)| local.lacks(target) > 0 || self.now >= local.sample_at)
+            .filter(|(_, local)| {
+                let may_ask = self.now >= local.sample_at && local.links.len() < target;
+                local.lacks(target) > 0 || may_ask
+            })
             .map(|(topic, local)| (local.links.len(), topic.clone()))
             .collect();
         lacking.sort_unstable();
@@ -363,21 +369,26 @@ impl Peer {
 
     fn dial_candidates(&mut self, topic: &Topic, lacks: usize) {
         let under_way = self.links.neighbor_count() + self.links.dials();
-        let room = (self.config.views.dials_max.saturating_sub(self.links.dials()))
+        let dials_max = self.config.views.dials_max;
+        let room = (dials_max.saturating_sub(self.links.fresh_dials(self.now)))
+            .min((dials_max * STALE_DIALS_FACTOR).saturating_sub(self.links.dials()))
             .min(self.config.views.links_max.saturating_sub(under_way))
             .min(lacks);
-        let mut pool = match self.topics.get_mut(topic) {
-            Some(local) => core::mem::take(&mut local.candidates),
-            None => return,
-        };
-        // Seeds name subscribers; without them any known peer may be one.
-        let mut passive = Vec::new();
-        if room > 0 && (*topic == self.overlay || self.rendezvous.joined() == 0) {
-            passive = self.views.pick(self.config.views.passive_max, &mut self.rng);
-        }
         let mut dialed = 0;
+        let mut passive = None;
         while dialed < room {
-            let Some(peer) = passive.pop().or_else(|| pool.pop()) else { break };
+            let named = self.topics.get_mut(topic).and_then(|local| local.candidates.pop());
+            // Seeds name subscribers; without them any known peer may be one.
+            let any_will_do = *topic == self.overlay || self.rendezvous.joined() == 0;
+            let next = named.or_else(|| {
+                let all = self.config.views.passive_max;
+                let views = &self.views;
+                let rng = &mut self.rng;
+                any_will_do
+                    .then(|| passive.get_or_insert_with(|| views.pick(all, rng)).pop())
+                    .flatten()
+            });
+            let Some(peer) = next else { return };
             let busy = self.links.neighbor(&peer.node).is_some()
                 || self.links.is_dialing(&peer.node)
                 || !self.views.may_dial(self.now, &peer.node);
@@ -385,9 +396,6 @@ impl Peer {
                 self.dial_neighbor(peer);
                 dialed += 1;
             }
-        }
-        if let Some(local) = self.topics.get_mut(topic) {
-            local.candidates = pool;
         }
     }
 

@@ -19,7 +19,7 @@ impl Peer {
         for address in self.rendezvous.to_dial(self.now, &mut self.rng) {
             let dial = self.out.dial(address, self.config.views.dial_timeout);
             self.stats.dials += 1;
-            self.links.dialing(dial, Intent::Seed(address));
+            self.links.dialing(self.now, dial, Intent::Seed(address));
             self.rendezvous.dialing(address, dial);
         }
         for id in self.rendezvous.take_renewals(self.now, self.config.request_timeout) {

@@ -7,6 +7,9 @@
 //! origin travels on its bucket's tree, of which it then gets a copy. That copy is improved by
 //! time: a link that announces earlier than the parent delivers becomes the parent.
 //!
+//! A bucket's tree has no direction: any of its origins may be anywhere. An origin's own tree has
+//! one: nothing is pushed towards the parent, so a change of parents costs one duplicate at most.
+//!
 //! Links are numbered by slot, so that a set of links is an integer.
 
 use core::time::Duration;
@@ -24,7 +27,7 @@ pub(crate) const OWN_PUSHES_MIN: u32 = 3;
 
 /// A missing batch is grafted after this at the earliest and at the latest (design §4.12).
 const GRAFT_MIN: Duration = Duration::from_millis(40);
-const GRAFT_MAX: Duration = Duration::from_millis(150);
+pub(crate) const GRAFT_MAX: Duration = Duration::from_millis(150);
 /// An announcement must beat the parent by this much to count (design §4.11).
 const FASTER_BY: Duration = Duration::from_millis(10);
 /// And so many times running.
@@ -123,6 +126,7 @@ impl Trees {
         }
         let own = self.origins.entry(origin).or_default();
         own.take(from, have);
+        own.lazy |= from.map_or(0, slot_bit);
         Route { lazy: own.lazy, tree }
     }
 
@@ -145,7 +149,8 @@ impl Trees {
         changed
     }
 
-    /// The link becomes eager, in the bucket too if that is the tree.
+    /// The other end of the link wants the batches of the origin: the link becomes eager, in the
+    /// bucket too if that is the tree.
     pub(crate) fn graft(&mut self, origin: u64, slot: u8, tree: u8) {
         if let Some(shared) = self.buckets.get_mut(usize::from(tree)) {
             shared.lazy &= !slot_bit(slot);
@@ -153,11 +158,11 @@ impl Trees {
         self.own(origin).lazy &= !slot_bit(slot);
     }
 
-    /// As [`Self::graft`], but leaves an origin that is not known unknown.
-    pub(crate) fn graft_shared(&mut self, origin: u64, slot: u8, tree: u8) {
-        match self.buckets.get_mut(usize::from(tree)) {
-            Some(shared) => shared.lazy &= !slot_bit(slot),
-            None => self.own(origin).lazy &= !slot_bit(slot),
+    /// A batch is missed on a bucket's tree, which has no direction: the link that it is grafted
+    /// from becomes eager at this end too.
+    pub(crate) fn graft_shared(&mut self, slot: u8, tree: u8) {
+        if let Some(shared) = self.buckets.get_mut(usize::from(tree)) {
+            shared.lazy &= !slot_bit(slot);
         }
     }
 
@@ -176,7 +181,7 @@ impl Trees {
     }
 
     /// A link is gone. Returns the origins that it was the parent for, each with the link that
-    /// takes its place; that one is eager from now on.
+    /// takes its place.
     pub(crate) fn link_down(&mut self, slot: u8) -> Vec<(u64, u8)> {
         let mut promoted = Vec::new();
         self.each(|tree| {
@@ -193,10 +198,7 @@ impl Trees {
                 continue;
             }
             tree.parent = tree.backup.take();
-            if let Some(backup) = tree.parent {
-                tree.lazy &= !slot_bit(backup);
-                promoted.push((origin, backup));
-            }
+            promoted.extend(tree.parent.map(|backup| (origin, backup)));
         }
         for tree in &mut self.buckets {
             if tree.parent == Some(slot) {
@@ -204,6 +206,11 @@ impl Trees {
             }
         }
         promoted
+    }
+
+    /// The link that brought the last batch of an origin.
+    pub(crate) fn parent(&self, origin: u64) -> Option<u8> {
+        self.origins.get(&origin)?.parent
     }
 
     /// The tree that a batch of this origin is missed on: its bucket's until it is known.
@@ -250,8 +257,7 @@ impl Trees {
             return None;
         }
         tree.faster = None;
-        tree.lazy &= !slot_bit(faster);
-        tree.lazy |= slot_bit(parent);
+        tree.lazy |= slot_bit(faster) | slot_bit(parent);
         tree.parent = Some(faster);
         tree.backup = Some(parent);
         Some(Swap { graft: faster, prune: parent })
@@ -309,11 +315,11 @@ mod tests {
     #[test]
     fn the_first_batch_floods_and_leaves_a_tree() {
         let mut trees = Trees::new(10);
-        assert_eq!(trees.route(A, Some(0), 0), Route { lazy: 0, tree: 0 });
+        assert_eq!(trees.route(A, Some(0), 0), Route { lazy: 0b001, tree: 0 });
         assert!(trees.duplicate(A, 2, 0));
         assert!(!trees.duplicate(A, 2, 0), "lazy already");
-        assert_eq!(trees.route(A, Some(0), 0), Route { lazy: 0b100, tree: ORIGIN_TREE });
-        assert_eq!(trees.route(B, Some(1), 0), Route { lazy: 0b100, tree: 0 }, "inherited");
+        assert_eq!(trees.route(A, Some(0), 0), Route { lazy: 0b101, tree: ORIGIN_TREE });
+        assert_eq!(trees.route(B, Some(1), 0), Route { lazy: 0b110, tree: 0 }, "inherited");
     }
 
     #[test]
@@ -321,15 +327,15 @@ mod tests {
         let mut trees = Trees::new(10);
         trees.route(A, Some(0), 0);
         trees.prune(A, 1, ORIGIN_TREE);
-        assert_eq!(trees.route(B, Some(0), 0).lazy, 0);
+        assert_eq!(trees.route(B, Some(0), 0).lazy, 0b01);
         trees.graft(A, 1, ORIGIN_TREE);
-        assert_eq!(trees.route(A, Some(0), 0).lazy, 0);
+        assert_eq!(trees.route(A, Some(0), 0).lazy, 0b01);
     }
 
     #[test]
     fn nothing_is_pushed_to_those_who_have_it() {
         let mut trees = Trees::new(10);
-        assert_eq!(trees.route(A, Some(0), 0b1010).lazy, 0b1010);
+        assert_eq!(trees.route(A, Some(0), 0b1010).lazy, 0b1011);
     }
 
     #[test]
@@ -341,7 +347,7 @@ mod tests {
         assert_eq!(trees.learn(A, 0, None, Duration::ZERO), None, "not running");
         assert_eq!(trees.learn(A, 0, Some(1), late), None);
         assert_eq!(trees.learn(A, 0, Some(1), late), Some(Swap { graft: 1, prune: 0 }));
-        assert_eq!(trees.route(A, Some(1), 0).lazy, 0b01);
+        assert_eq!(trees.route(A, Some(1), 0).lazy, 0b11);
     }
 
     #[test]
@@ -350,7 +356,7 @@ mod tests {
         trees.route(A, Some(0), 0b110);
         trees.learn(A, 0, Some(2), Duration::from_millis(1));
         assert_eq!(trees.link_down(0), [(A, 2)]);
-        assert_eq!(trees.route(A, Some(2), 0).lazy, 0b010);
+        assert_eq!(trees.route(A, Some(2), 0).lazy, 0b110);
     }
 
     #[test]
@@ -358,10 +364,11 @@ mod tests {
         let mut trees = Trees::new(10);
         trees.route(A, Some(0), 0);
         trees.link_up(5);
-        assert_eq!(trees.route(A, Some(0), 0).lazy, 0b10_0000);
-        assert_eq!(trees.route(A + 1, Some(0), 0).lazy, 0, "a bucket that never carried");
+        assert_eq!(trees.route(A, Some(0), 0).lazy, 0b10_0001);
+        let fresh = trees.route(A + 1, Some(0), 0).lazy;
+        assert_eq!(fresh, 0b1, "a bucket that never carried");
         trees.graft_all(5);
-        assert_eq!(trees.route(A, Some(0), 0).lazy, 0);
+        assert_eq!(trees.route(A, Some(0), 0).lazy, 0b1);
     }
 
     #[test]

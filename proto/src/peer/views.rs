@@ -18,7 +18,7 @@ use crate::wire::frame::PeerEntry;
 /// address at every turn, short against the lease after which seeds forget it.
 const AVOID: Duration = Duration::from_secs(5);
 /// A peer that was declared dead is not taken into the view for this long, unless in a new life:
-/// others may still pass it on. Research §1.2.4 (deny-list of the recently lost, 30 s).
+/// others may still pass it on. Guess: longer than a shuffle takes.
 const DENY: Duration = Duration::from_secs(30);
 /// The most peers that are avoided at once; the oldest is forgiven first.
 const AVOIDED_MAX: usize = 256;

@@ -1,7 +1,7 @@
 //! The programs in a shell: output, exit codes, help.
 
 use tidings_tests::cli::{self, Background};
-use tidings_tests::cluster::{Cluster, topic_neighbors};
+use tidings_tests::cluster::Cluster;
 use tidings_tests::control::texts;
 use tidings_tests::wait::{self, SOON};
 
@@ -13,7 +13,7 @@ fn a_session_in_the_shell() {
 
     let arguments = ["sub", "Sports", "--count", "4", "--json"];
     let mut reader = Background::peer(bob, &arguments, cluster.folder(), "reader");
-    wait::holds("bob is subscribed", SOON, || topic_neighbors(&mut bob.control(), "Sports") > 0);
+    reader.wait_noted("subscribed to 'Sports'");
     cli::peer(ada, &["pub", "Sports", "an argument"]).expect_code(0);
     cli::peer_with_input(ada, &["pub", "Sports"], b"a line\nanother\n").expect_code(0);
     cli::peer(ada, &["pub", "Sports", "again", "--count", "1"]).expect_code(0);
@@ -105,7 +105,7 @@ fn bytes_that_are_no_text_pass_unchanged() {
     cli::peer(ada, &["topic", "create", "bytes"]).expect_code(0);
     let arguments = ["sub", "bytes", "--count", "2", "--raw"];
     let mut reader = Background::peer(bob, &arguments, cluster.folder(), "reader");
-    wait::holds("bob is subscribed", SOON, || topic_neighbors(&mut bob.control(), "bytes") > 0);
+    reader.wait_noted("subscribed to 'bytes'");
     let input = b"caf\xe9 \xff\xfe\0\x01\r\n\x80\n";
     cli::peer_with_input(ada, &["pub", "bytes"], input).expect_code(0);
     assert_eq!(reader.end(SOON), Some(0), "{}", reader.stderr());

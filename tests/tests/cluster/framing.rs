@@ -38,7 +38,7 @@ fn a_request_may_come_byte_by_byte() {
 fn large_messages_arrive_as_they_were_sent() {
     let cluster = Cluster::start(3, 3);
     let mut controls = cluster.topic("large");
-    let text = text::lines(3_000);
+    let text = text::lines(12_000);
     for size in [1_000, 64 << 10, 500_000] {
         let end = (size..).find(|&end| text.is_char_boundary(end)).unwrap();
         controls[0].publish("large", &text[..end]);

@@ -1,0 +1,191 @@
+//! Peers in this process, as an application embeds them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tidings::{Config, Delivery, Peer, Receipt, Subscription};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::system::seeds::loopback;
+use crate::system::{Published, TOPIC};
+use crate::tally::Sink;
+
+/// Receipts that wait to be looked at: more than the library lets be under way.
+const RECEIPTS_MAX: usize = 8_192;
+/// Deliveries taken before other tasks have their turn.
+const TURN: usize = 64;
+
+/// Running peers.
+#[derive(Debug)]
+pub(crate) struct Library {
+    peers: Vec<Peer>,
+    published: Arc<Published>,
+    publishers: Vec<Publisher>,
+    receivers: JoinSet<()>,
+}
+
+impl Library {
+    /// Starts a peer per sink; the first one hosts the topic, all subscribe.
+    pub(crate) async fn start(
+        config: &Config,
+        folder: &Path,
+        sinks: Vec<Sink>,
+    ) -> anyhow::Result<Self> {
+        let (created, creation) = watch::channel(false);
+        let created = Arc::new(created);
+        let mut starting = JoinSet::new();
+        for (number, sink) in sinks.into_iter().enumerate() {
+            let config = peer_config(config, folder, number);
+            let (created, creation) = (Arc::clone(&created), creation.clone());
+            starting.spawn(async move {
+                let (peer, subscription) = start(config, number, &created, creation).await?;
+                anyhow::Ok((number, peer, subscription, sink))
+            });
+        }
+        // A peer that fails must not leave the others waiting for the topic.
+        drop(created);
+        let mut started = BTreeMap::new();
+        let mut receivers = JoinSet::new();
+        while let Some(joined) = starting.join_next().await {
+            let (number, peer, subscription, sink) = joined??;
+            receivers.spawn(receive(subscription, sink));
+            started.insert(number, peer);
+        }
+        let published = Arc::new(Published::default());
+        let peers: Vec<_> = started.into_values().collect();
+        let publishers = peers.iter().map(|peer| Publisher::new(peer.clone(), &published));
+        let publishers = publishers.collect();
+        Ok(Self { peers, published, publishers, receivers })
+    }
+
+    pub(crate) fn publishers(&self) -> impl Iterator<Item = Publisher> {
+        self.publishers.iter().cloned()
+    }
+
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// The counters of all peers, summed.
+    pub(crate) async fn counters(&self) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for peer in &self.peers {
+            // A peer that has stopped counts no more.
+            let (Ok(status), Ok(links)) = (peer.status().await, peer.links().await) else {
+                continue;
+            };
+            for (name, _, value) in status.peer.stats.list() {
+                *sums.entry(name.to_owned()).or_default() += value as f64;
+            }
+            *sums.entry("links".to_owned()).or_default() += links.len() as f64;
+            let sent: u64 = links.iter().map(|link| link.bytes_out).sum();
+            *sums.entry("link_bytes_out".to_owned()).or_default() += sent as f64;
+        }
+        sums
+    }
+
+    /// Lets go of them.
+    pub(crate) fn stop(mut self) {
+        self.receivers.abort_all();
+    }
+}
+
+/// The configuration of a peer on free ports, with a folder of its own.
+pub(crate) fn peer_config(config: &Config, folder: &Path, number: usize) -> Config {
+    let mut config = config.clone();
+    config.peer.listen = loopback();
+    config.peer.control = loopback();
+    config.peer.http = None;
+    config.peer.name = format!("peer-{number}");
+    config.peer.data = folder.join(&config.peer.name);
+    config
+}
+
+async fn start(
+    config: Config,
+    number: usize,
+    created: &watch::Sender<bool>,
+    mut creation: watch::Receiver<bool>,
+) -> anyhow::Result<(Peer, Subscription)> {
+    let peer = Peer::join(config).await.context("a peer does not start")?;
+    peer.joined().await?;
+    if number == 0 {
+        peer.ensure_topic(TOPIC).await.context("the topic is not created")?;
+        created.send_replace(true);
+    } else {
+        creation.wait_for(|created| *created).await.context("the topic is not created")?;
+    }
+    let subscription = peer.subscribe(TOPIC).await.context("a peer does not subscribe")?;
+    Ok((peer, subscription))
+}
+
+async fn receive(mut subscription: Subscription, mut sink: Sink) {
+    while let Some(delivery) = subscription.next().await {
+        count(&mut sink, &delivery);
+        let mut taken = 1;
+        while let Some(delivery) = subscription.try_next() {
+            count(&mut sink, &delivery);
+            taken += 1;
+            if taken % TURN == 0 {
+                tokio::task::consume_budget().await;
+            }
+        }
+        sink.flush();
+    }
+}
+
+fn count(sink: &mut Sink, delivery: &Delivery) {
+    match delivery {
+        Delivery::Message(message) => sink.take(&message.body),
+        Delivery::Gap(gap) => sink.gap(gap.count()),
+        _ => {}
+    }
+}
+
+/// Publishes as one peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher {
+    peer: Peer,
+    published: Arc<Published>,
+    receipts: mpsc::Sender<Receipt>,
+}
+
+impl Publisher {
+    fn new(peer: Peer, published: &Arc<Published>) -> Self {
+        let (receipts, mut waiting) = mpsc::channel::<Receipt>(RECEIPTS_MAX);
+        let counted = Arc::clone(published);
+        tokio::spawn(async move {
+            while let Some(receipt) = waiting.recv().await {
+                counted.count(receipt.await.is_ok());
+            }
+        });
+        Self { peer, published: Arc::clone(published), receipts }
+    }
+
+    /// Until it is on its way.
+    pub(crate) async fn publish(&self, body: Bytes) -> anyhow::Result<()> {
+        let published = self.peer.publish(TOPIC, body).await;
+        self.published.count(published.is_ok());
+        published?;
+        Ok(())
+    }
+
+    /// Until there is room; the receipt is looked at elsewhere.
+    pub(crate) async fn enqueue(&self, body: Bytes) -> anyhow::Result<()> {
+        let receipt = self.peer.enqueue(TOPIC, body).await?;
+        self.receipts.send(receipt).await.context("the receipts are not read")
+    }
+}
+
+impl Published {
+    /// Takes note of a publication's fate.
+    pub(crate) fn count(&self, accepted: bool) {
+        let counter = if accepted { &self.accepted } else { &self.errors };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

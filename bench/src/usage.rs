@@ -1,0 +1,204 @@
+//! What the run, and everybody else on the machine, uses: read from `/proc`.
+//!
+//! All files have the formats of `proc(5)`. What cannot be read counts as nothing: a missing
+//! figure is no reason to lose a run.
+
+use std::fs;
+use std::ops::Sub;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+/// Processor time, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+}
+
+impl Cpu {
+    pub(crate) fn total(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { user: self.user - before.user, system: self.system - before.system }
+    }
+}
+
+/// Everything that is read before and after a part of a run; all counters since boot or start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Of this process.
+    pub(crate) own: Cpu,
+    /// Of the processes that it started.
+    pub(crate) others: Cpu,
+    /// Loopback, each packet once.
+    pub(crate) wire_bytes: u64,
+    pub(crate) wire_packets: u64,
+    /// TCP segments that were sent again.
+    pub(crate) retransmitted: u64,
+    /// Processor time of the whole machine that was not idle, in seconds.
+    pub(crate) machine_busy: f64,
+    /// When this was read.
+    pub(crate) at_ns: u64,
+}
+
+impl Usage {
+    /// As of now; `pids` are the processes that this one started.
+    pub(crate) fn read(pids: &[u32]) -> Self {
+        let (wire_bytes, wire_packets) = loopback(&text("/proc/net/dev"));
+        let others = pids.iter().map(|pid| cpu(&text(&format!("/proc/{pid}/stat"))));
+        Self {
+            own: cpu(&text("/proc/self/stat")),
+            others: others.fold(Cpu::default(), |sum, one| Cpu {
+                user: sum.user + one.user,
+                system: sum.system + one.system,
+            }),
+            wire_bytes,
+            wire_packets,
+            retransmitted: retransmitted(&text("/proc/net/snmp")),
+            machine_busy: machine_busy(&text("/proc/stat")),
+            at_ns: crate::payload::now_ns(),
+        }
+    }
+
+    /// Seconds since `before`, never 0.
+    pub(crate) fn seconds_since(&self, before: &Self) -> f64 {
+        (self.at_ns.saturating_sub(before.at_ns) as f64 / 1e9).max(1e-6)
+    }
+
+    /// Processor seconds of the run since `before`.
+    pub(crate) fn cpu_since(&self, before: &Self) -> Cpu {
+        let (own, others) = (self.own - before.own, self.others - before.others);
+        Cpu { user: own.user + others.user, system: own.system + others.system }
+    }
+
+    /// What others used of the machine since `before`, in per cent of one core. Includes what the
+    /// kernel did for the run without charging it.
+    pub(crate) fn foreign_pct_since(&self, before: &Self) -> f64 {
+        let busy = self.machine_busy - before.machine_busy - self.cpu_since(before).total();
+        busy.max(0.0) / self.seconds_since(before) * 100.0
+    }
+}
+
+/// Memory of this process and of others, in KiB: now, and at most so far.
+pub(crate) fn memory_kib(pids: &[u32]) -> (u64, u64) {
+    let paths = pids.iter().map(|pid| format!("/proc/{pid}/status"));
+    paths.chain(["/proc/self/status".to_owned()]).fold((0, 0), |(now, peak), path| {
+        let status = text(&path);
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
+            number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        };
+        (now + field("VmRSS:"), peak + field("VmHWM:"))
+    })
+}
+
+/// The load average over a minute.
+pub(crate) fn load() -> f64 {
+    let text = text("/proc/loadavg");
+    text.split_ascii_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
+/// As many open files as this process may have: N peers have up to 12 N connections.
+pub(crate) fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // A run that needs more fails with a message of its own.
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+}
+
+/// Processes that this one started and has not waited for.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// From here on [`end_children`] ends it.
+pub(crate) fn register_child(pid: u32) {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+}
+
+/// To be called before a child is waited for: its number may be another's afterwards.
+pub(crate) fn unregister_child(pid: u32) {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != pid);
+}
+
+/// Ends the processes that this one started, when it must exit at once.
+pub(crate) fn end_children() {
+    for pid in CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // An error says that it has ended already.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn ticks_per_second() -> f64 {
+    rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Of a process' `stat`: the fields 14 and 15.
+fn cpu(stat: &str) -> Cpu {
+    let Some((_, fields)) = stat.rsplit_once(')') else { return Cpu::default() };
+    let mut ticks = fields.split_ascii_whitespace().skip(11).map(|field| field.parse::<f64>());
+    let mut next = || ticks.next().and_then(Result::ok).unwrap_or(0.0) / ticks_per_second();
+    Cpu { user: next(), system: next() }
+}
+
+/// Received bytes and packets, which on loopback are also those that were sent.
+fn loopback(dev: &str) -> (u64, u64) {
+    let line = dev.lines().find_map(|line| line.trim_ascii().strip_prefix("lo:"));
+    let mut fields = line.unwrap_or("").split_ascii_whitespace().map(str::parse);
+    let mut next = || fields.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next())
+}
+
+/// A table of two lines per protocol: names, then values.
+fn retransmitted(snmp: &str) -> u64 {
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
+    let mut fields = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    let value = fields.find(|(name, _)| *name == "RetransSegs").map(|(_, value)| value);
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// All but idle, waiting for disks, and what a hypervisor took.
+fn machine_busy(stat: &str) -> f64 {
+    let line = stat.lines().next().unwrap_or("");
+    let fields = line.split_ascii_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0));
+    let busy = fields.take(7).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    busy.map(|(_, ticks): (usize, f64)| ticks).sum::<f64>() / ticks_per_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formats_of_proc_are_read() {
+        let hz = ticks_per_second();
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 200 100 0 0";
+        assert_eq!(cpu(stat), Cpu { user: 200.0 / hz, system: 100.0 / hz });
+        let dev = "Inter-|\n eth0: 1 2 3\n    lo: 1000 10 0 0 0 0 0 0 1000 10\n";
+        assert_eq!(loopback(dev), (1_000, 10));
+        let snmp = "Ip: A\nIp: 1\nTcp: A RetransSegs B\nTcp: 1 42 3\n";
+        assert_eq!(retransmitted(snmp), 42);
+        assert_eq!(machine_busy("cpu 1 2 3 1000 2000 4 5 9 9\n") * hz, 15.0);
+        assert_eq!((cpu(""), loopback(""), retransmitted("")), (Cpu::default(), (0, 0), 0));
+    }
+
+    #[test]
+    fn this_process_uses_something() {
+        let (now, peak) = memory_kib(&[]);
+        assert!(now > 0 && peak >= now);
+        assert!(Usage::read(&[]).machine_busy > 0.0);
+    }
+}
