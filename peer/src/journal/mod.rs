@@ -1,0 +1,147 @@
+//! A topic's unread messages, shared by everybody who reads them: the driver pushes each batch
+//! once, and each reader has a place of its own.
+//!
+//! A reader that does not read costs its place, not a copy. An entry goes when all readers have
+//! passed it, or when there is too much; what a reader loses by that it is told exactly.
+
+mod entries;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tidings_proto::wire::batch::Batch;
+use tidings_proto::{Origin, Topic};
+
+pub(crate) use entries::{Entry, Slot};
+pub(crate) use reader::Reader;
+
+use entries::Entries;
+
+/// How much waits for an application that does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Messages. Default 65,536: a second of the fastest publisher we measured, with room.
+    pub messages_max: usize,
+    /// Bytes of encoded batches. Default 64 MiB, as much as a topic retains (design §4.15): the
+    /// memory is mostly shared with retention.
+    pub bytes_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { messages_max: 65_536, bytes_max: 64 << 20 }
+    }
+}
+
+/// Tasks that may wait on one reader; the longest waiting is woken to make room.
+const WAKERS_MAX: usize = 64;
+
+/// The journal of a topic.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    topic: Topic,
+    limits: QueueLimits,
+    /// Messages that all readers of the peer have lost.
+    dropped_total: Arc<AtomicU64>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    entries: Entries,
+    readers: u64,
+    readers_made: u64,
+    /// Who waits, by reader.
+    wakers: BTreeMap<u64, Vec<Waker>>,
+    closed: bool,
+}
+
+impl Journal {
+    /// An empty journal whose first message gets the number `ordinal`. What its readers lose is
+    /// added to `dropped_total`.
+    pub(crate) fn new(
+        topic: Topic,
+        limits: QueueLimits,
+        ordinal: u64,
+        dropped_total: Arc<AtomicU64>,
+    ) -> Self {
+        let entries = Entries::new(ordinal);
+        let inner =
+            Inner { entries, readers: 0, readers_made: 0, wakers: BTreeMap::new(), closed: false };
+        Self { topic, limits, dropped_total, inner: Mutex::new(inner) }
+    }
+
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Takes the messages of `batch` from `from_seq` on. Returns the number of the first.
+    pub(crate) fn push(&self, batch: &Arc<Batch>, from_seq: u64) -> u64 {
+        self.add(Entry::Batch { batch: Arc::clone(batch), from_seq })
+    }
+
+    /// Takes note of messages that nobody could supply.
+    pub(crate) fn push_gap(&self, origin: Origin, from: u64, to: u64) {
+        self.add(Entry::Gap { origin, from, to });
+    }
+
+    /// The topic is gone: what waits can be read, then nothing follows.
+    pub(crate) fn topic_deleted(&self) {
+        self.add(Entry::TopicDeleted);
+        self.close();
+    }
+
+    /// What waits can be read, then nothing follows.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        wake(inner);
+    }
+
+    /// Whether somebody reads this.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.lock().readers > 0
+    }
+
+    fn add(&self, entry: Entry) -> u64 {
+        let mut inner = self.lock();
+        if inner.closed {
+            return inner.entries.next_ordinal();
+        }
+        let (ordinal, dropped) = inner.entries.push(entry, self.limits);
+        self.dropped_total.fetch_add(dropped, Ordering::Relaxed);
+        wake(inner);
+        ordinal
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while holding the lock cannot leave the journal half changed in a way that
+        // matters more than ending all subscriptions would.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes who waits, after the lock is released.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let wakers = std::mem::take(&mut inner.wakers);
+    drop(inner);
+    wakers.into_values().flatten().for_each(Waker::wake);
+}
+
+impl Inner {
+    fn park(&mut self, reader: u64, waker: &Waker) {
+        let parked = self.wakers.entry(reader).or_default();
+        if parked.iter().any(|parked| parked.will_wake(waker)) {
+            return;
+        }
+        if parked.len() >= WAKERS_MAX {
+            parked.remove(0).wake();
+        }
+        parked.push(waker.clone());
+    }
+}
