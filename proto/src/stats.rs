@@ -61,6 +61,12 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Questions for history answered.
+        histories_answered,
+        /// Batches sent because a neighbour asked for history.
+        batches_replayed,
+        /// Batches of a history that were left out because it was too long.
+        history_shed,
         /// Holes that were filled by pulling.
         repairs,
         /// Holes reported as gaps.

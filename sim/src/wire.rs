@@ -48,7 +48,12 @@ pub fn kind(frame: &Frame) -> Kind {
         | Frame::Shuffle(_)
         | Frame::ShuffleReply(_) => Kind::Overlay,
         Frame::Announce(_) | Frame::Prune(_) | Frame::Graft(_) | Frame::GraftAll(_) => Kind::Trees,
-        Frame::Digest(_) | Frame::Heads(_) | Frame::Pull(_) | Frame::PullDone(_) => Kind::Sync,
+        Frame::Digest(_)
+        | Frame::Heads(_)
+        | Frame::Pull(_)
+        | Frame::PullDone(_)
+        | Frame::History(_)
+        | Frame::HistoryDone(_) => Kind::Sync,
         Frame::Register(_)
         | Frame::Registered(_)
         | Frame::RegisterRefused(_)

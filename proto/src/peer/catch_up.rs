@@ -62,8 +62,13 @@ impl Peer {
         for (link, digest) in digests {
             self.out.control(link, Frame::Digest(digest));
         }
-        let (now, retention) = (self.now, self.config.retention);
-        self.topics.local_mut().for_each(|(_, local)| local.retention.trim(now, &retention));
+        let topics: Vec<Topic> = self.topics.local().map(|(topic, _)| topic.clone()).collect();
+        for topic in topics {
+            let (now, retention) = (self.now, self.retention_of(&topic));
+            if let Some(local) = self.topics.get_mut(&topic) {
+                local.retention.trim(now, &retention);
+            }
+        }
     }
 
     pub(super) fn on_digest(&mut self, id: LinkId, digest: Digest) {

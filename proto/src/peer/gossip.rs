@@ -1,5 +1,6 @@
 //! Batches in and out.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::Peer;
@@ -32,8 +33,12 @@ impl Peer {
         let header = batch.header();
         let (topic, origin) = (header.topic.clone(), header.origin);
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
+        if cause == Cause::History {
+            return self.on_history_batch(id, &batch, age_ms);
+        }
+        let retention = self.retention_of(&topic);
         let void = self.topics.void_generation(&topic);
-        let oldest = self.oldest_credible_us();
+        let oldest = self.oldest_credible_us(retention.age_max);
         let Some(local) = self.topics.get_mut(&topic).filter(|l| l.subscribed_at.is_some()) else {
             self.stats.batches_unwanted += 1;
             return;
@@ -63,7 +68,7 @@ impl Peer {
         match local.streams.receive(&batch, deliver) {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
-                local.retention.insert(self.now, &batch, published, &self.config.retention);
+                local.retention.insert(self.now, &batch, published, &retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
                     self.out.notice(Notice::FirstReceipt { batch, from, hop });
@@ -100,8 +105,8 @@ impl Peer {
     }
 
     /// Batches of unknown streams published before this are replays: nobody retains them.
-    fn oldest_credible_us(&self) -> i64 {
-        let kept = self.config.retention.age_max.as_micros();
+    fn oldest_credible_us(&self, retained: Duration) -> i64 {
+        let kept = retained.as_micros();
         let kept = i64::try_from(kept).unwrap_or(i64::MAX).saturating_add(CLOCK_SKEW_MAX_US);
         self.wall_us(self.now).saturating_sub(kept)
     }
@@ -230,13 +235,13 @@ impl Peer {
         if !topic.is_internal() {
             self.out.notice(Notice::Published { batch: Arc::clone(&batch) });
         }
-        let now = self.now;
+        let (now, retention) = (self.now, self.retention_of(topic));
         let Some(local) = self.topics.enter(topic, &self.config) else { return (first_seq, 0) };
         let subscribed = local.subscribed_at.is_some();
         // The stream may begin later than 1: a topic that was left and entered again.
         local.streams.enter(origin, Some(first_seq));
         if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
-            local.retention.insert(now, &batch, now, &self.config.retention);
+            local.retention.insert(now, &batch, now, &retention);
             self.deliver(ready);
         }
         (first_seq, self.forward(&batch, None, 1, now, None))
