@@ -8,7 +8,7 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Origin, Topic};
 
 use crate::error::Error;
-use crate::journal::{Journal, QueueLimits, Reader};
+use crate::journal::{Hold, Journal, Pushed, QueueLimits, Reader};
 
 /// Subscriptions of one peer, all topics together. A hundred sessions at their limit (design §9).
 const SUBSCRIPTIONS_MAX: usize = 1_000_000;
@@ -58,6 +58,12 @@ impl Fanout {
         Ok(Reader::at_end(journal, limits))
     }
 
+    /// Receives `topic` without reading it; see [`Self::read`].
+    pub(crate) fn hold(&self, topic: &Topic, ordinal: u64) -> Result<Hold, Error> {
+        let reader = self.read(topic, None, ordinal)?;
+        Ok(Hold::new(reader.journal()))
+    }
+
     /// One subscription less, whose reader is gone already.
     pub(crate) fn forget(&self, journal: &Arc<Journal>) {
         let mut inner = self.lock();
@@ -78,9 +84,9 @@ impl Fanout {
         self.lock().topics.contains_key(topic)
     }
 
-    /// Hands the messages of `batch` from `from_seq` on to all that want its topic. Returns the
-    /// number of the first, if somebody does.
-    pub(crate) fn deliver(&self, batch: &Arc<Batch>, from_seq: u64) -> Option<u64> {
+    /// Hands the messages of `batch` from `from_seq` on to all that want its topic. Returns where
+    /// they are kept, if somebody does.
+    pub(crate) fn deliver(&self, batch: &Arc<Batch>, from_seq: u64) -> Option<Pushed> {
         Some(self.journal(&batch.header().topic)?.push(batch, from_seq))
     }
 

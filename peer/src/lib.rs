@@ -33,14 +33,19 @@
 pub mod control;
 mod delivery;
 mod dispatch;
+mod durable;
 mod error;
 mod fanout;
 pub mod http;
+mod journal;
 mod notices;
 mod peer;
 mod pending;
 mod publish;
-mod queue;
+mod restore;
+mod session;
+mod store;
+mod subscribe;
 mod subscription;
 mod window;
 
@@ -48,7 +53,11 @@ pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
 pub use peer::{About, Page, Peer, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
-pub use queue::QueueLimits;
+pub use session::{
+    Numbered, Pulled, SESSION_NAME_BYTES_MAX, Session, SessionInfo, SubscriptionInfo,
+};
+pub use store::StoreError;
+pub use subscribe::{Policy, SubscribeOptions};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{

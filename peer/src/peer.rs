@@ -21,13 +21,21 @@ use tokio::sync::{Mutex, watch};
 use crate::dispatch::{Dispatch, Shared};
 use crate::error::{Error, JoinError};
 use crate::pending::{Extra, Ticket};
+use crate::durable::DurableTopics;
+use crate::fanout::Fanout;
+use crate::journal::QueueLimits;
 use crate::publish::{Published, Publisher, Receipt};
-use crate::queue::QueueLimits;
+use crate::restore::restore;
+use crate::session::{Session, SessionInfo, SessionLimits, Sessions};
+use crate::store::Store;
+use crate::subscribe::SubscribeOptions;
 use crate::subscription::Subscription;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
 /// each seed, 1 s each; this is for what nobody thought of.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the disk is told that the peer is alive.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// What waits to go out when the peer leaves has this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -39,6 +47,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Peer {
     inner: Arc<Inner>,
+    sessions: Arc<Sessions>,
 }
 
 impl fmt::Debug for Peer {
@@ -54,12 +63,15 @@ pub(crate) struct Inner {
     publisher: Publisher,
     /// Held while it is decided and told to the machine whether the peer is in a topic, so that
     /// an ending subscription cannot take the topic away from a beginning one.
-    membership: Mutex<()>,
+    pub(crate) membership: Mutex<()>,
     running: Mutex<Option<Node<Machine>>>,
     joined: watch::Receiver<bool>,
-    about: About,
-    limits: QueueLimits,
-    clock: Clock,
+    pub(crate) about: About,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) durable: DurableTopics,
+    /// What this peer retains of any topic.
+    pub(crate) retention_bytes_max: usize,
 }
 
 /// What never changes of a peer.
@@ -129,8 +141,21 @@ impl Peer {
         machine_config.known_peers = data.known_peers();
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
         let machine = Machine::new(machine_config, key.signer(), clock.now());
-        let shared = Arc::new(Shared::default());
-        let host = Dispatch { shared: Arc::clone(&shared), data, clock, address, joined };
+        let unread = QueueLimits {
+            messages_max: config.limits.unread_messages,
+            bytes_max: config.limits.unread_bytes,
+        };
+        let now_us = clock.wall_us(clock.now());
+        let (store, saved) = Store::open(data.path(), unread, now_us)?;
+        let shared = Arc::new(Shared { pending: Arc::default(), fanout: Fanout::new(unread) });
+        let host = Dispatch {
+            shared: Arc::clone(&shared),
+            data,
+            clock,
+            address,
+            joined,
+            store: store.clone(),
+        };
         let node = key.node_id();
         let options = NodeOptions { key, listener, clock, limits: config.limits.links };
         let running = tidings_runtime::node::spawn(machine, host, options);
@@ -144,13 +169,53 @@ impl Peer {
             running: Mutex::new(Some(running)),
             joined: joined_seen,
             about: About { node, name: config.peer.name.clone(), listen, address },
-            limits: QueueLimits {
-                messages_max: config.limits.unread_messages,
-                bytes_max: config.limits.unread_bytes,
-            },
             clock,
+            store: store.clone(),
+            durable: DurableTopics::default(),
+            retention_bytes_max: config.retention.bytes_max,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let limits = SessionLimits {
+            sessions: config.limits.sessions,
+            subscriptions: config.limits.subscriptions,
+            expiry: config.peer.session_expiry,
+        };
+        let sessions = Arc::new(Sessions::new(limits, store));
+        let peer = Self { inner: Arc::new(inner), sessions };
+        peer.tell_that_it_lives();
+        restore(&peer, saved, now_us).await.map_err(JoinError::Restore)?;
+        Ok(peer)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
+    }
+
+    /// Says once a second that the peer is alive, so that its next life knows what it missed;
+    /// only while something is kept for that life.
+    fn tell_that_it_lives(&self) {
+        let (inner, sessions) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.sessions));
+        self.inner.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(ALIVE_INTERVAL).await;
+                let (Some(inner), Some(sessions)) = (inner.upgrade(), sessions.upgrade()) else {
+                    return;
+                };
+                if inner.handle.is_stopped() {
+                    return;
+                }
+                if sessions.keeps_something() || !inner.durable.is_empty() {
+                    inner.store.alive(inner.clock.wall_us(inner.clock.now()));
+                }
+            }
+        });
     }
 
     /// What never changes of this peer.
@@ -299,33 +364,63 @@ impl Peer {
     /// # Errors
     /// There is no such topic, or no majority of seeds says so.
     pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
-        self.subscribe_from(topic, From::New).await
+        self.subscribe_with(topic, SubscribeOptions::default()).await
     }
 
-    /// Receives a topic, with what this peer and its neighbours retain when `from` says so. A
-    /// further subscription of a topic gets what this peer retains.
+    /// Receives a topic, after what this peer and its neighbours retain of it as far as `from`
+    /// says so: without a hole and without a duplicate.
     ///
     /// # Errors
     /// There is no such topic, or no majority of seeds says so.
     pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
-        self.subscribe_with(topic, from, self.inner.limits).await
+        self.subscribe_with(topic, from).await
     }
 
-    /// [`Self::subscribe_from`] with a queue of another size.
+    /// Receives a topic in a way of one's own.
     ///
     /// # Errors
-    /// As there.
+    /// There is no such topic, it is not durable though its log shall be kept, or no majority of
+    /// seeds says so.
     pub async fn subscribe_with(
         &self,
         topic: &str,
-        from: From,
-        limits: QueueLimits,
+        options: impl Into<SubscribeOptions>,
     ) -> Result<Subscription, Error> {
-        let topic = Topic::new(topic)?;
+        self.subscribe_keeping(Topic::new(topic)?, options.into(), false).await
+    }
+
+    /// With `keep`, what is not read is kept on disk.
+    pub(crate) async fn subscribe_keeping(
+        &self,
+        topic: Topic,
+        options: SubscribeOptions,
+        keep: bool,
+    ) -> Result<Subscription, Error> {
         // In a task of its own: when the caller goes away, the machine's answer must be awaited
         // all the same before the topic is left again.
-        let subscribing = Arc::clone(&self.inner).subscribe(topic, from, limits);
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, keep);
         self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Connects with the name of a session, 1 to [`crate::SESSION_NAME_BYTES_MAX`] bytes. Returns
+    /// the session, and whether it was there before: then it goes on where it stood, and what was
+    /// handed out without being confirmed comes again.
+    ///
+    /// # Errors
+    /// Somebody is connected with that name, or there are as many sessions as may be.
+    pub fn connect(&self, name: &str) -> Result<(Session, bool), Error> {
+        self.sessions.connect(self, name)
+    }
+
+    /// The permanent session of this peer, which all that ask for it share. It survives a restart
+    /// of the peer.
+    pub fn session(&self) -> Session {
+        self.sessions.permanent(self)
+    }
+
+    /// All sessions, the permanent one first.
+    pub fn list_sessions(&self) -> Vec<SessionInfo> {
+        self.sessions.list()
     }
 
     /// This peer, as of now.
@@ -366,36 +461,13 @@ impl Peer {
         // A machine that does not answer is left all the same.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, told).await;
         node.stop().await;
+        let store = self.inner.store.clone();
+        // Writes what waits; a thread that broke has nothing to write.
+        let _ = self.inner.runtime.spawn_blocking(move || store.close()).await;
     }
 }
 
 impl Inner {
-    async fn subscribe(
-        self: Arc<Self>,
-        topic: Topic,
-        from: From,
-        limits: QueueLimits,
-    ) -> Result<Subscription, Error> {
-        let gate = self.membership.lock().await;
-        let replay = from == From::All;
-        let queue = self.shared.fanout.add(topic.clone(), limits, replay)?;
-        // From here on dropping the subscription cleans up.
-        let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(&self));
-        let ticket = self.shared.pending.ticket(Extra::None)?;
-        let retained = topic.clone();
-        self.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
-        drop(gate);
-        wait(ticket).await?;
-        if replay {
-            // What this peer has already comes from its retention, the rest is live by now.
-            let ticket = self.shared.pending.ticket(Extra::ReplayTo(queue))?;
-            let request = ticket.request;
-            self.send(Command::Retained { request, topic: retained }).await?;
-            wait(ticket).await?;
-        }
-        Ok(subscription)
-    }
-
     /// Takes the peer out of `topic` unless a subscription wants it.
     pub(crate) async fn leave_topic(&self, topic: Topic) -> Result<(), Error> {
         let gate = self.membership.lock().await;
@@ -408,18 +480,18 @@ impl Inner {
         wait(ticket).await.map(drop)
     }
 
-    async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
+    pub(crate) async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
         let ticket = self.shared.pending.ticket(Extra::None)?;
         self.send(command(ticket.request)).await?;
         wait(ticket).await
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Error> {
         self.handle.command(command).await.map_err(|_| Error::Stopped)
     }
 }
 
-async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
+pub(crate) async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
     match tokio::time::timeout(ANSWER_TIMEOUT, &mut ticket.answer).await {
         Ok(Ok(outcome)) => Ok(outcome?),
         Ok(Err(_)) => Err(Error::Stopped),
@@ -427,7 +499,7 @@ async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
     }
 }
 
-fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
+pub(crate) fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
     match answer {
         Answer::Topic(info) => Ok(info),
         other => unexpected(&other),

@@ -7,6 +7,7 @@ use tidings_proto::Origin;
 use tidings_proto::wire::batch::Batch;
 
 use super::QueueLimits;
+use crate::delivery::GapReason;
 
 /// Streams for which lost ranges are remembered per place where somebody reads; what is lost of
 /// further streams is only counted. As many as a topic's streams (design §4.10).
@@ -30,6 +31,8 @@ pub(crate) enum Entry {
         from: u64,
         /// Last missing number.
         to: u64,
+        /// Why.
+        reason: GapReason,
     },
     /// The host deleted the topic.
     TopicDeleted,
@@ -108,7 +111,7 @@ impl Lost {
             Entry::Batch { batch, from_seq } => {
                 self.range(batch.header().origin, *from_seq, batch.header().last_seq());
             }
-            Entry::Gap { origin, from, to } => self.range(*origin, *from, *to),
+            Entry::Gap { origin, from, to, .. } => self.range(*origin, *from, *to),
             Entry::TopicDeleted => {}
         }
     }

@@ -20,6 +20,7 @@ use tidings_proto::{Origin, Topic};
 pub(crate) use entries::{Entry, Slot};
 pub(crate) use reader::Reader;
 
+use crate::delivery::GapReason;
 use entries::Entries;
 
 /// How much waits for an application that does not read.
@@ -59,6 +60,41 @@ struct Inner {
     /// Who waits, by reader.
     wakers: BTreeMap<u64, Vec<Waker>>,
     closed: bool,
+    kept: bool,
+    logged: bool,
+}
+
+/// Messages that were pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// The number of the first among all messages of the topic at this peer.
+    pub(crate) ordinal: u64,
+    /// They are unread messages of a session that survives a restart.
+    pub(crate) kept: bool,
+    /// They belong to the log of a durable topic.
+    pub(crate) logged: bool,
+}
+
+/// Keeps a topic without reading it.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Journal>);
+
+impl Hold {
+    /// Holds a journal.
+    pub(crate) fn new(journal: &Arc<Journal>) -> Self {
+        journal.lock().readers += 1;
+        Self(Arc::clone(journal))
+    }
+
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.lock().readers -= 1;
+    }
 }
 
 impl Journal {
@@ -72,7 +108,15 @@ impl Journal {
     ) -> Self {
         let entries = Entries::new(ordinal);
         let inner =
-            Inner { entries, readers: 0, readers_made: 0, wakers: BTreeMap::new(), closed: false };
+            Inner {
+                entries,
+                readers: 0,
+                readers_made: 0,
+                wakers: BTreeMap::new(),
+                closed: false,
+                kept: false,
+                logged: false,
+            };
         Self { topic, limits, dropped_total, inner: Mutex::new(inner) }
     }
 
@@ -80,14 +124,16 @@ impl Journal {
         &self.topic
     }
 
-    /// Takes the messages of `batch` from `from_seq` on. Returns the number of the first.
-    pub(crate) fn push(&self, batch: &Arc<Batch>, from_seq: u64) -> u64 {
+    /// Takes the messages of `batch` from `from_seq` on. Returns the number of the first, and
+    /// where else they are kept.
+    pub(crate) fn push(&self, batch: &Arc<Batch>, from_seq: u64) -> Pushed {
         self.add(Entry::Batch { batch: Arc::clone(batch), from_seq })
     }
 
     /// Takes note of messages that nobody could supply.
     pub(crate) fn push_gap(&self, origin: Origin, from: u64, to: u64) {
-        self.add(Entry::Gap { origin, from, to });
+        let reason = GapReason::Unavailable;
+        self.add(Entry::Gap { origin, from, to, reason });
     }
 
     /// The topic is gone: what waits can be read, then nothing follows.
@@ -108,15 +154,26 @@ impl Journal {
         self.lock().readers > 0
     }
 
-    fn add(&self, entry: Entry) -> u64 {
+    /// Whether unread messages are kept on disk as well.
+    pub(crate) fn set_kept(&self, kept: bool) {
+        self.lock().kept = kept;
+    }
+
+    /// Whether the topic's log is kept on disk.
+    pub(crate) fn set_logged(&self, logged: bool) {
+        self.lock().logged = logged;
+    }
+
+    fn add(&self, entry: Entry) -> Pushed {
         let mut inner = self.lock();
         if inner.closed {
-            return inner.entries.next_ordinal();
+            return Pushed { ordinal: inner.entries.next_ordinal(), kept: false, logged: false };
         }
         let (ordinal, dropped) = inner.entries.push(entry, self.limits);
         self.dropped_total.fetch_add(dropped, Ordering::Relaxed);
+        let pushed = Pushed { ordinal, kept: inner.kept, logged: inner.logged };
         wake(inner);
-        ordinal
+        pushed
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -66,9 +66,19 @@ impl Reader {
         &self.journal
     }
 
-    /// Puts history before everything that was not read yet. Returns it with the numbers that
-    /// its messages got: those right before the next message.
-    pub(crate) fn prepend(&mut self, history: Vec<Entry>) -> Vec<Slot> {
+    /// From now on what is pushed is kept on disk.
+    pub(crate) fn keep(&self) {
+        self.journal.set_kept(true);
+    }
+
+    /// History that was not read yet.
+    pub(crate) fn history(&self) -> impl Iterator<Item = &Slot> {
+        self.history.iter()
+    }
+
+    /// Puts history before everything that was not read yet. Its messages get the numbers right
+    /// before the next message.
+    pub(crate) fn prepend(&mut self, history: Vec<Entry>) {
         let messages: u64 = history.iter().map(Entry::messages).sum();
         let mut ordinal = self.ordinal.saturating_sub(messages);
         let number = |entry: Entry| {
@@ -76,9 +86,8 @@ impl Reader {
             ordinal += slot.entry.messages();
             slot
         };
-        let numbered: Vec<Slot> = history.into_iter().map(number).collect();
-        self.resume(numbered.clone());
-        numbered
+        let numbered = history.into_iter().map(number).collect();
+        self.resume(numbered);
     }
 
     /// Puts numbered history before everything that was not read yet.
@@ -151,12 +160,8 @@ impl Reader {
             self.ordinal = slot.ordinal;
             match slot.entry {
                 Entry::Batch { batch, from_seq } => self.open(batch, from_seq),
-                Entry::Gap { origin, from, to } => {
-                    return Some(Delivery::Gap(self.gap(
-                        origin,
-                        (from, to),
-                        GapReason::Unavailable,
-                    )));
+                Entry::Gap { origin, from, to, reason } => {
+                    return Some(Delivery::Gap(self.gap(origin, (from, to), reason)));
                 }
                 Entry::TopicDeleted => return Some(Delivery::TopicDeleted(self.topic().clone())),
             }

@@ -128,9 +128,9 @@ fn gaps_are_kept_in_order_and_bounded() {
 fn history_comes_first_with_numbers_right_before_what_is_live() {
     let (queue, mut reader) = journal(100, 1 << 20);
     let entry = |batch: Arc<Batch>| Entry::Batch { from_seq: batch.header().first_seq, batch };
-    let slots = reader.prepend(vec![entry(batch(1, 2, 3, 1)), entry(batch(2, 7, 7, 1))]);
-    assert_eq!(slots.iter().map(|slot| slot.ordinal).collect::<Vec<_>>(), [997, 999]);
-    assert_eq!(queue.push(&batch(1, 4, 4, 1), 4), 1_000);
+    reader.prepend(vec![entry(batch(1, 2, 3, 1)), entry(batch(2, 7, 7, 1))]);
+    assert_eq!(reader.history().map(|slot| slot.ordinal).collect::<Vec<_>>(), [997, 999]);
+    assert_eq!(queue.push(&batch(1, 4, 4, 1), 4).ordinal, 1_000);
     assert_eq!((reader.ordinal(), reader.len()), (997, 4));
     assert!(reader.try_next().is_some());
     assert_eq!(reader.ordinal(), 998);

@@ -58,8 +58,8 @@ impl Peer {
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
             Command::History { request, topic, from } => self.collect(request, &topic, from),
-            Command::Restore { request, topic, positions, batches } => {
-                self.restore(request, &topic, &positions, batches);
+            Command::Restore { request, topic, positions, batches, missed } => {
+                self.restore(request, &topic, &positions, batches, missed);
             }
             Command::Leave { request } => self.leave(request),
         }
@@ -299,7 +299,7 @@ impl Peer {
             return self.out.answer(request, Ok(Answer::Topic(info)));
         }
         local.subscribed_at = Some(now);
-        local.horizon = horizon(now, from);
+        local.horizon = horizon(now, from).min(local.missed_since.unwrap_or(now));
         let total = found.total as usize;
         local.others = Some(total.max(found.subscribers.len()));
         local.offer(&found.subscribers, &self.node);

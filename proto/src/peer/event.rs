@@ -113,6 +113,9 @@ pub enum Command {
         /// Batches to retain and to serve to others, oldest first, each with its age in
         /// milliseconds.
         batches: Vec<(Arc<Batch>, u32)>,
+        /// What was published at most so long ago is delivered too, as far as it is not known by
+        /// its position: the former life missed it.
+        missed: Duration,
     },
     /// Tell seeds and neighbours that this peer leaves. Answers [`Answer::Done`]; then nothing
     /// more happens.

@@ -1,6 +1,7 @@
 //! What was published before: an application that begins in the past gets what this peer and a
 //! few neighbours retain, and after it exactly what is delivered live.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// and left out by the asker.
 const AGE_SLACK_MS: u32 = 1_000;
 /// A durable topic whose creator named no age is kept so long: what Kafka keeps by default.
-const DURABLE_AGE: core::time::Duration = core::time::Duration::from_secs(7 * 86_400);
+const DURABLE_AGE: Duration = Duration::from_secs(7 * 86_400);
 
 impl Peer {
     /// How much of a topic is kept: as its creator said, within what this peer allows. Bytes are
@@ -39,7 +40,7 @@ impl Peer {
         let default_age = if policy.durable { DURABLE_AGE } else { own.age_max };
         RetentionConfig {
             bytes_max: bytes.unwrap_or(own.bytes_max).min(own.bytes_max),
-            age_max: policy.retention_age_ms.map_or(default_age, core::time::Duration::from_millis),
+            age_max: policy.retention_age_ms.map_or(default_age, Duration::from_millis),
         }
     }
 
@@ -230,6 +231,7 @@ impl Peer {
         topic: &Topic,
         positions: &[(Origin, u64)],
         batches: Vec<(Arc<Batch>, u32)>,
+        missed: Duration,
     ) {
         let (now, retention) = (self.now, self.retention_of(topic));
         let Some(local) = self.topics.enter(topic, &self.config) else {
@@ -237,6 +239,8 @@ impl Peer {
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
         };
+        let missed_ms = u32::try_from(missed.as_millis()).unwrap_or(u32::MAX);
+        local.missed_since = Some(now.minus_millis(missed_ms));
         for (batch, age_ms) in batches {
             let (origin, last) = (batch.header().origin, batch.header().last_seq());
             let published = now.minus_millis(age_ms);

@@ -26,6 +26,8 @@ pub(crate) struct LocalTopic {
     pub(crate) subscribed_at: Option<Instant>,
     /// Only what was published after this is delivered.
     pub(crate) horizon: Instant,
+    /// What was published since then was missed by a former life, and is delivered.
+    pub(crate) missed_since: Option<Instant>,
     /// The application publishes to it, at least until then.
     pub(crate) publishing_until: Option<Instant>,
     /// Neighbours that subscribe, in order of their links.
@@ -63,6 +65,7 @@ impl LocalTopic {
             hash: hash(topic),
             subscribed_at: None,
             horizon: Instant::ZERO,
+            missed_since: None,
             publishing_until: None,
             links: Vec::new(),
             candidates: Vec::new(),

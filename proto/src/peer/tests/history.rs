@@ -132,11 +132,11 @@ fn a_silent_neighbour_is_passed_over() {
 fn what_was_delivered_before_a_restart_is_not_delivered_again() {
     let mut rig = rig();
     let origin = Origin { node: NodeId([1; 32]), incarnation: Incarnation(1) };
-    let positions = vec![(origin, 3)];
+    let (positions, missed) = (vec![(origin, 3)], Duration::from_millis(3_500));
     let command =
-        |request| Command::Restore { request, topic: topic(), positions, batches: Vec::new() };
+        |request| Command::Restore { request, topic: topic(), positions, batches: Vec::new(), missed };
     rig.ask(2, command).expect("restored");
-    rig.subscribe(2, From::Since(Duration::from_millis(3_500)));
+    rig.subscribe(2, From::New);
     rig.run(3_000);
     let mut missed = live(&rig, 2);
     missed.sort_unstable();
@@ -156,11 +156,12 @@ fn restored_batches_are_served_to_others() {
         passages.into_iter().filter_map(batch).collect()
     };
     let batches = batches(&mut rig);
+    let (positions, missed) = (Vec::new(), Duration::ZERO);
     let mut fresh = Rig::new(2, |_| {});
     fresh.create(0).expect("created");
     fresh.run(100);
     let command =
-        |request| Command::Restore { request, topic: topic(), positions: Vec::new(), batches };
+        |request| Command::Restore { request, topic: topic(), positions, batches, missed };
     fresh.ask(0, command).expect("restored");
     fresh.subscribe(0, From::New);
     fresh.subscribe(1, recent());
