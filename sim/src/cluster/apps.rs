@@ -341,7 +341,7 @@ impl Apps {
                 self.certificates.began(node, incarnation.0);
                 13 ^ mix(incarnation.0)
             }
-            Notice::Repaired { from, to, by, .. } => {
+            Notice::Repaired { from, to, by, late: false, .. } => {
                 self.tally.repaired += 1;
                 14 ^ mix(*from) ^ mix(to.rotate_left(32)) ^ by.prefix()
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidings_proto::peer::event::{Answer, Command, CommandError};
+use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{Instant, Topic};
 
 use super::apps::{Apps, Token};
@@ -61,7 +62,12 @@ impl Cluster<'_> {
         let request = apps.request(now, peer, Request::Claim(number));
         let topic: Topic = apps.roster.topic(topic_number(name)).clone();
         let command = match act {
-            Act::Create => Command::CreateTopic { request, topic, exist_ok: false },
+            Act::Create => Command::CreateTopic {
+                request,
+                topic,
+                exist_ok: false,
+                policy: TopicPolicy::default(),
+            },
             Act::Delete => {
                 apps.kept.forget(name);
                 Command::DeleteTopic { request, topic }
@@ -85,6 +91,8 @@ impl Apps {
         result: Result<Answer, CommandError>,
     ) {
         let outcome = match &result {
+            // What a peer only remembers is no read of a majority.
+            Ok(Answer::Topic(info)) if !info.confirmed => Outcome::Refused,
             Ok(Answer::Topic(info)) => Outcome::Found {
                 generation: info.record.generation,
                 host: self.roster.find(info.record.host).unwrap_or(u32::MAX),
