@@ -46,6 +46,13 @@ pub enum What {
         /// Chooses among its links.
         pick: u64,
     },
+    /// Packets from one node to another vanish.
+    Block {
+        /// From.
+        from: u32,
+        /// To.
+        to: u32,
+    },
     /// Some nodes are apart from the rest.
     Split {
         /// Partitions that overlap have different numbers.
@@ -125,6 +132,17 @@ fn scheduled(scenario: &Scenario, rng: &mut Rng, faults: &mut Vec<Fault>) {
             let until_ms = Some(slow.at_ms + slow.for_ms);
             faults.push(Fault { at_ms: slow.at_ms, until_ms, what });
         }
+    }
+    for pause in &scenario.pause {
+        for &node in peers.iter().take(share(scenario.peers, pause.ppm).max(1)) {
+            let until_ms = Some(pause.at_ms + pause.for_ms);
+            faults.push(Fault { at_ms: pause.at_ms, until_ms, what: What::Pause { node } });
+        }
+    }
+    for cut in &scenario.cut {
+        let what = What::Block { from: cut.from, to: cut.to };
+        let until_ms = cut.for_ms.map(|lasts| cut.at_ms + lasts);
+        faults.push(Fault { at_ms: cut.at_ms, until_ms, what });
     }
     for churn in &scenario.churn {
         scheduled_churn(churn, &peers[..], hosts, rng, faults);

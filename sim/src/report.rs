@@ -230,12 +230,15 @@ impl Report {
             if let Some(other) = other {
                 writeln!(
                     f,
-                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops",
+                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops; p99 of \
+                     those never slow {:.1} ms (x{:.3})",
                     other.last_receiver_ms,
                     self.last_receiver_ms / other.last_receiver_ms,
                     other.latency_ms.p99,
                     self.latency_ms.p99 / other.latency_ms.p99,
-                    other.hops_max
+                    other.hops_max,
+                    other.bystanders_ms.p99,
+                    self.bystanders_ms.p99 / other.bystanders_ms.p99
                 )?;
             }
         }

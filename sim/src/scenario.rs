@@ -14,7 +14,7 @@ use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
 pub use expect::Expect;
-pub use faults::{Chaos, Churn, Crashes, Partition, Slow};
+pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow};
 
 /// Scenarios that are part of the program, by name.
 pub const BUILT_IN: [(&str, &str); 15] = [
@@ -85,6 +85,12 @@ pub struct Scenario {
     /// Peers that are slow for a while.
     #[serde(default)]
     pub slow: Vec<Slow>,
+    /// Processes that are stopped for a while.
+    #[serde(default)]
+    pub pause: Vec<Pause>,
+    /// Paths that are cut in one direction.
+    #[serde(default)]
+    pub cut: Vec<Cut>,
     /// Splits of the network.
     #[serde(default)]
     pub partition: Vec<Partition>,
@@ -309,6 +315,10 @@ impl Scenario {
             ensure!((1..=self.peers).contains(&publish.origins), "publish.origins: 1 to peers");
             ensure!(publish.until_ms <= self.end_ms, "publish.until_ms: at most end_ms");
             ensure!((8..=1 << 20).contains(&publish.bytes), "publish.bytes: 8 to 1 MiB");
+        }
+        for cut in &self.cut {
+            let nodes = self.seeds + self.peers;
+            ensure!(cut.from.max(cut.to) < nodes, "cut: nodes are numbered below {nodes}");
         }
         for claim in &self.claim {
             ensure!(claim.names >= 1, "claim.names: at least 1");

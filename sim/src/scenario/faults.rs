@@ -57,6 +57,32 @@ pub struct Slow {
     pub bytes_per_s: Option<u64>,
 }
 
+/// Packets from one node to another vanish; those of the other way arrive.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// When.
+    pub at_ms: u64,
+    /// How long; for ever, when it is absent.
+    pub for_ms: Option<u64>,
+    /// The node that sends; seeds have the first numbers, from 0.
+    pub from: u32,
+    /// The node that receives nothing.
+    pub to: u32,
+}
+
+/// Processes that are stopped, and go on later.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// When.
+    pub at_ms: u64,
+    /// How long.
+    pub for_ms: u64,
+    /// Which part of all peers, at least one.
+    pub ppm: u32,
+}
+
 /// A part of all nodes is apart from the rest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
