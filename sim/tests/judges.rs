@@ -48,7 +48,6 @@ fn what_was_acknowledged_and_is_gone_is_missed() {
 
 #[test]
 fn a_topic_that_is_not_found_any_more_is_a_read_that_goes_back() {
-    // The peers that remember end too.
     let claim = "
 [[claim]]
 names = 6
@@ -56,14 +55,17 @@ contenders = 1
 every_ms = 10
 from_ms = 5_000
 until_ms = 25_000
+";
+    // The peers that remember end too.
+    let forgotten = "
 [[crash]]
 at_ms = 15_000
 ppm = 1_000_000
 back_after_ms = 1_200
 ";
-    let report = play(&format!("{claim} {WIPED} seeds_lost_max = 3"));
+    let report = play(&format!("{claim} {forgotten} {WIPED} seeds_lost_max = 3"));
     assert!(broke(&report, owners::READ_RULE), "{report}");
-    let report = play(&format!("{claim} {WIPED}"));
+    let report = play(claim);
     assert!(report.violations == 0 && report.judged.claims > 500, "{report}");
 }
 
