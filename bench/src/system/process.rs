@@ -63,7 +63,7 @@ pub(crate) struct Publisher(Arc<Mutex<Sender>>);
 impl Publisher {
     /// Until the line is written; the answer is read elsewhere.
     pub(crate) async fn publish(&self, body: &Bytes) -> anyhow::Result<()> {
-        let request = Request::Publish { topic: TOPIC.to_owned(), body: Body(body.clone()) };
+        let request = Request::Publish(Publish::new(TOPIC, body.clone()));
         let mut sender = self.0.lock().await;
         sender.queue(&request)?;
         sender.flush().await?;

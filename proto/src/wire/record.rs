@@ -106,7 +106,10 @@ impl Record {
                 let addresses = record.addresses.len();
                 (1..=ADDRESSES_MAX).contains(&addresses) && record.name.len() <= NAME_BYTES_MAX
             }
-            Self::Topic(record) => record.generation > 0 && !record.topic.is_internal(),
+            Self::Topic(record) => {
+                let owned = record.topic.requester().is_none_or(|node| node == record.host);
+                record.generation > 0 && !record.topic.is_internal() && owned
+            }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,
         }
