@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
 use tidings_proto::peer::status::PeerStatus;
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
+use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{
@@ -205,7 +206,8 @@ impl Peer {
 
     async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
-        let command = |request| Command::CreateTopic { request, topic, exist_ok };
+        let policy = TopicPolicy::default();
+        let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
         expect_topic(self.inner.ask(command).await?)
     }
 

@@ -11,7 +11,7 @@ use crate::id::{RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::batch::{MESSAGE_BYTES_MAX, Message};
 use crate::wire::frame::{Frame, Kind, List, Mode, PAGE_MAX, TEXT_BYTES_MAX};
-use crate::wire::record::{Record, SignedRecord, TopicRecord};
+use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
 /// A first publication waits this long for a neighbour that subscribes: a dial with its
 /// handshake takes a few round trips.
@@ -27,8 +27,8 @@ const RETRY_MS: u32 = 50;
 impl Peer {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
-            Command::CreateTopic { request, topic, exist_ok } => {
-                let goal = Goal::Create { request, exist_ok };
+            Command::CreateTopic { request, topic, exist_ok, policy } => {
+                let goal = Goal::Create { request, exist_ok, policy };
                 self.question(request, &topic, goal);
             }
             Command::DeleteTopic { request, topic } => {
@@ -87,7 +87,9 @@ impl Peer {
                 self.out.answer(request, answer);
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
-            Goal::Create { request, exist_ok } => self.create(request, topic, exist_ok, quorum),
+            Goal::Create { request, exist_ok, policy } => {
+                self.create(request, topic, (exist_ok, policy), quorum);
+            }
             Goal::Delete(request) => self.delete(request, topic, quorum),
             Goal::Publish => self.go_on_publishing(topic, quorum),
             Goal::Created { request, record } => {
@@ -124,7 +126,13 @@ impl Peer {
         }
     }
 
-    fn create(&mut self, request: RequestId, topic: &Topic, exist_ok: bool, quorum: bool) {
+    fn create(
+        &mut self,
+        request: RequestId,
+        topic: &Topic,
+        (exist_ok, policy): (bool, TopicPolicy),
+        quorum: bool,
+    ) {
         if let Some((record, _)) = self.topics.live(topic) {
             let record = record.clone();
             if record.host == self.node && (exist_ok || !self.topics.hosts(topic)) {
@@ -152,6 +160,7 @@ impl Peer {
             version: 1,
             host: self.node,
             created_at_us: self.wall_us(self.now),
+            policy,
             deleted: false,
         };
         let record = SignedRecord::sign(Record::Topic(record), &self.signer);

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
-use crate::wire::record::TopicRecord;
+use crate::wire::record::{TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub enum Command {
         topic: Topic,
         /// A topic hosted here already is no error.
         exist_ok: bool,
+        /// How its messages are kept; a topic that exists already keeps its own.
+        policy: TopicPolicy,
     },
     /// End a topic that this peer hosts. Answers [`Answer::Done`].
     DeleteTopic {

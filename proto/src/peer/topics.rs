@@ -208,8 +208,7 @@ impl Topics {
     /// Takes in a record whose signature was checked. Returns whether it is news.
     pub(crate) fn learn(&mut self, now: Instant, record: &TopicRecord, topics_max: usize) -> bool {
         if let Some(known) = self.directory.get_mut(&record.topic) {
-            let order = |r: &TopicRecord| (r.generation, core::cmp::Reverse(r.host), r.version);
-            if order(record) < order(&known.record) {
+            if record.rank() < known.record.rank() {
                 return false;
             }
             let news = *record != known.record;
@@ -304,11 +303,13 @@ pub(crate) fn hash(topic: &Topic) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::record::TopicPolicy;
 
     fn record(generation: u64, version: u64, host: u8, deleted: bool) -> TopicRecord {
         let topic = Topic::new("t").expect("legal");
         let host = NodeId([host; 32]);
-        TopicRecord { topic, generation, version, host, created_at_us: 0, deleted }
+        let policy = TopicPolicy::default();
+        TopicRecord { topic, generation, version, host, created_at_us: 0, policy, deleted }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What a seed shows of itself, and pages of its tables.
 
 use crate::config::quorum;
-use crate::id::{LinkId, NodeId};
+use crate::filter::TopicFilter;
+use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
-use crate::seed::filter::matches;
 use crate::seed::links::Phase;
 use crate::seed::registry::entry;
 use crate::seed::status::{
@@ -70,8 +70,8 @@ impl Seed {
     /// Topics that match the MQTT filter (empty: all), ordered by name. Takes time in proportion
     /// to all topics.
     pub fn topics(&self, filter: &str, offset: usize, limit: usize) -> Page<TopicView> {
-        let listed =
-            self.index.listed().filter(|(record, _)| matches(filter, record.topic.as_str()));
+        let selects = selects_topic(filter);
+        let listed = self.index.listed().filter(|(record, _)| selects(&record.topic));
         let page = page(listed, offset, limit);
         let items = page.items.into_iter().map(|(record, subscribers)| TopicView {
             topic: record.topic.clone(),
@@ -142,7 +142,8 @@ impl Seed {
             }
             Kind::Topics => {
                 let listed = self.index.listed();
-                let listed = listed.filter(|(record, _)| matches(filter, record.topic.as_str()));
+                let selects = selects_topic(filter);
+                let listed = listed.filter(|(record, _)| selects(&record.topic));
                 let page = page(listed, offset, limit);
                 let items = page.items.into_iter().map(|(record, subscribers)| TopicItem {
                     topic: record.topic.clone(),
@@ -176,6 +177,13 @@ fn selects(filter: &str, record: &PeerRecord) -> bool {
         || record.name.contains(filter)
         || entry(record).address.to_string().contains(filter)
         || record.node.to_string().contains(filter)
+}
+
+/// An empty filter selects everything, one that is none selects nothing.
+fn selects_topic(filter: &str) -> impl Fn(&Topic) -> bool {
+    let all = filter.is_empty();
+    let filter = TopicFilter::new(filter).ok();
+    move |topic| all || filter.as_ref().is_some_and(|filter| filter.matches(topic))
 }
 
 fn count(n: usize) -> u32 {

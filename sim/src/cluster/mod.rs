@@ -15,6 +15,7 @@ use tidings_proto::config::Dissemination;
 use tidings_proto::crypto::Scheme;
 use tidings_proto::peer::event::{Command, From};
 use tidings_proto::wire::batch::Message;
+use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{Instant, PeerConfig, SeedConfig};
 
 use crate::check::liveness::Death;
@@ -244,7 +245,8 @@ impl<'a> Cluster<'a> {
         let name = apps.roster.topic(topic).clone();
         let command = if apps.roster.host(topic) == node && !created {
             let request = apps.request(now, node, Request::Create(topic));
-            Command::CreateTopic { request, topic: name, exist_ok: true }
+            let policy = TopicPolicy::default();
+            Command::CreateTopic { request, topic: name, exist_ok: true, policy }
         } else {
             let request = apps.request(now, node, Request::Subscribe(topic));
             Command::Subscribe { request, topic: name, from: From::New }
