@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use serde_json::Value;
-use tidings::control::{Body, Client, ClientError, Pull, Request, Start};
+use tidings::control::{Client, ClientError, Publish, Pull, Request, Start};
 
 use crate::api::cluster::histogram;
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidings::Config;
 use tidings::control::{
-    Body, Client, EventView, Incoming, Receiver, Request, Sender, Start, StatusView, TopicView,
+    Client, EventView, Incoming, Publish, Receiver, Request, Sender, Start, StatusView, TopicView,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
