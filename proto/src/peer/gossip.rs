@@ -63,6 +63,7 @@ impl Peer {
         match local.streams.receive(&batch, deliver) {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
+                self.stats.headers_malformed += u64::from(batch.malformed_headers());
                 local.retention.insert(self.now, &batch, published, &self.config.retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
