@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tidings_proto::crypto::Signer;
 use tidings_proto::wire::batch::{Batch, BatchHeader, Message};
 use tidings_proto::wire::frame::{BatchFrame, Cause, Frame, Goodbye, Reason};
+use tidings_proto::wire::kind::FrameKind;
 use tidings_proto::{
     Class, DialFailure, DialId, Incarnation, Input, Instant, LinkDown, LinkId, Machine, NodeId,
     Origin, Output, Topic,
@@ -24,6 +25,7 @@ use crate::key::NodeKey;
 use crate::listen::bind;
 use crate::node::{Handle, Host, LinkLimits, Node, NodeOptions, spawn};
 use crate::tls::{Established, HandshakeError, Tls};
+use crate::traffic::ShedReason;
 
 /// A machine that does what it is told, tells what it sees, and answers pings.
 #[derive(Default)]
