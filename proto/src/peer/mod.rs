@@ -2,11 +2,12 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
 //! `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
-//! `topics`, `links`. What happens to a peer is told in flows that compose them:
+//! `topics`, `directory`, `links`. What happens to a peer is told in flows that compose them:
 //! `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and suspecting
 //! them), `gossip` (batches in and out), `grafting` (trees and announcements), `catch_up`
-//! (heads, digests, pulls), `registration` (sessions with seeds and their answers) and
-//! `commands` (what the application asks). This file holds the parts together and dispatches;
+//! (heads, digests, pulls), `registration` (sessions with seeds and their answers), `hosting`
+//! (topics that this peer creates, and news of topics) and `commands` (what else the application
+//! asks). This file holds the parts together and dispatches;
 //! it decides nothing.
 
 pub mod event;
@@ -15,9 +16,11 @@ pub mod status;
 mod announced;
 mod catch_up;
 mod commands;
+mod directory;
 mod gossip;
 mod grafting;
 mod handshake;
+mod hosting;
 mod links;
 mod liveness;
 mod neighbors;
@@ -101,6 +104,7 @@ struct Schedule {
     shuffle: Instant,
     digest: Instant,
     persist: Instant,
+    persist_topics: Instant,
 }
 
 impl Peer {
@@ -132,6 +136,7 @@ impl Peer {
                 shuffle: now + config.views.shuffle_interval,
                 digest: now + config.repair.digest_interval,
                 persist: now,
+                persist_topics: now,
             },
             left: false,
             config,
@@ -141,6 +146,7 @@ impl Peer {
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
+        peer.remember_topics();
         peer
     }
 
@@ -237,6 +243,7 @@ impl Peer {
             self.expire_publishing();
             self.tell_what_was_shed();
             self.persist_views();
+            self.persist_topics();
         }
         if self.now >= self.schedule.shuffle {
             self.schedule.shuffle = self.now + self.config.views.shuffle_interval;
