@@ -37,6 +37,7 @@ mod error;
 mod fanout;
 pub mod http;
 mod notices;
+mod outgoing;
 mod peer;
 mod pending;
 mod publish;
@@ -46,6 +47,7 @@ mod window;
 
 pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
+pub use outgoing::Outgoing;
 pub use peer::{About, Page, Peer, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
 pub use queue::QueueLimits;
@@ -55,5 +57,6 @@ pub use tidings_proto::peer::status::{
     NeighborStatus, PeerStatus, SeedState, SeedStatus, TopicStatus,
 };
 pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
+pub use tidings_proto::wire::headers::{Headers, HeadersError};
 pub use tidings_proto::{Incarnation, NodeId, Topic};
 pub use tidings_runtime::{Config, ConfigError, LinkView, Overrides};

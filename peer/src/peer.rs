@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
 use tidings_proto::peer::status::PeerStatus;
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
@@ -20,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::dispatch::{Dispatch, Shared};
 use crate::error::{Error, JoinError};
+use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
 use crate::queue::QueueLimits;
@@ -273,8 +273,12 @@ impl Peer {
     ///
     /// # Errors
     /// There is no such topic, the body is over 1 MiB, or no room in time.
-    pub async fn publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Published, Error> {
-        self.inner.publisher.publish(topic, body.into()).await
+    pub async fn publish(
+        &self,
+        topic: &str,
+        message: impl Into<Outgoing>,
+    ) -> Result<Published, Error> {
+        self.inner.publisher.publish(topic, message.into()).await
     }
 
     /// Hands over a message, after waiting for room, and does not wait until it is on its way:
@@ -283,16 +287,20 @@ impl Peer {
     ///
     /// # Errors
     /// A bad topic name, or a body over 1 MiB; anything else comes with the receipt.
-    pub async fn enqueue(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
-        self.inner.publisher.enqueue(topic, body.into()).await
+    pub async fn enqueue(
+        &self,
+        topic: &str,
+        message: impl Into<Outgoing>,
+    ) -> Result<Receipt, Error> {
+        self.inner.publisher.enqueue(topic, message.into()).await
     }
 
     /// [`Self::enqueue`] that waits for nothing.
     ///
     /// # Errors
     /// As there, and [`Error::Busy`] when there is no room now.
-    pub fn try_publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
-        self.inner.publisher.try_enqueue(topic, body.into())
+    pub fn try_publish(&self, topic: &str, message: impl Into<Outgoing>) -> Result<Receipt, Error> {
+        self.inner.publisher.try_enqueue(topic, message.into())
     }
 
     /// Receives a topic from now on.

@@ -319,7 +319,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             let shed = self.links.get_mut(&link).and_then(Link::take_shed);
             if let Some((class, frames)) = shed {
                 busy = true;
-                self.handle(Input::Shed { link, class, frames });
+                self.handle(Input::Shed { link, class, frames, batches: Vec::new() });
             }
         }
         if busy {

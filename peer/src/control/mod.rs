@@ -29,8 +29,8 @@ pub use answer::{
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use error::{Code, Problem};
 pub use request::{
-    Body, LIST_DEFAULT, LIST_MAX, List, PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Pull, Request,
-    Start,
+    Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX,
+    PULL_WAIT_MS_MAX, Publish, Pull, Request, Start,
 };
 pub use server::{Options, Server};
 

@@ -9,7 +9,7 @@ use super::requests::{Findings, Goal};
 use super::topics::PUBLISHING_FOR;
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
-use crate::wire::batch::{HEADERS_BYTES_MAX, MESSAGE_BYTES_MAX, Message};
+use crate::wire::batch::{MESSAGE_BYTES_MAX, Message};
 use crate::wire::frame::{Frame, Kind, List, Mode, PAGE_MAX, TEXT_BYTES_MAX};
 
 /// A first publication waits this long for a neighbour that subscribes: a dial with its
@@ -243,12 +243,9 @@ impl Peer {
     }
 
     fn check_publication(&self, topic: &Topic, message: &Message) -> Result<(), CommandError> {
-        for (size, limit) in
-            [(message.body.len(), MESSAGE_BYTES_MAX), (message.headers.len(), HEADERS_BYTES_MAX)]
-        {
-            if size > limit {
-                return Err(CommandError::TooLarge { size, limit });
-            }
+        let (size, limit) = (message.body.len(), MESSAGE_BYTES_MAX);
+        if size > limit {
+            return Err(CommandError::TooLarge { size, limit });
         }
         let limit = self.config.topics_max;
         if topic.is_internal() || self.topics.directory.record(topic).is_some_and(|r| r.deleted) {

@@ -356,7 +356,22 @@ pub enum Notice {
         /// In words.
         text: String,
     },
-    /// A hole in a stream was filled by pulling.
+    /// A batch is known to exist and did not come in time: a neighbour is asked for it.
+    Hole {
+        /// The topic.
+        topic: Topic,
+        /// The stream; `None` while nothing else of it was received.
+        origin: Option<Origin>,
+        /// First sequence number.
+        from: u64,
+        /// Last sequence number that is asked for; the batch that is asked for may end later.
+        to: u64,
+        /// The neighbour that is asked.
+        asked: NodeId,
+        /// By a graft, because the neighbour announced it; else by a pull.
+        graft: bool,
+    },
+    /// A batch that was asked for is here.
     Repaired {
         /// The topic.
         topic: Topic,
@@ -368,6 +383,8 @@ pub enum Notice {
         to: u64,
         /// The neighbour that supplied it.
         by: NodeId,
+        /// It came by itself, before the neighbour that was asked supplied it.
+        late: bool,
     },
 }
 

@@ -145,7 +145,9 @@ impl Record {
                 (1..=ADDRESSES_MAX).contains(&addresses) && record.name.len() <= NAME_BYTES_MAX
             }
             Self::Topic(record) => {
-                record.generation > 0 && !record.topic.is_internal() && record.policy.is_legal()
+                let owned = record.topic.requester().is_none_or(|node| node == record.host);
+                let named = record.generation > 0 && !record.topic.is_internal() && owned;
+                named && record.policy.is_legal()
             }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,

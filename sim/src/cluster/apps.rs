@@ -291,7 +291,7 @@ impl Apps {
                 self.tally.returned += 1;
                 13 ^ mix(incarnation.0)
             }
-            Notice::Repaired { from, to, by, .. } => {
+            Notice::Repaired { from, to, by, late: false, .. } => {
                 self.tally.repaired += 1;
                 14 ^ mix(*from) ^ mix(to.rotate_left(32)) ^ by.prefix()
             }

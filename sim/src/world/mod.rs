@@ -14,7 +14,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Class, Input, Instant, Machine, NodeId, Output};
 
@@ -122,7 +124,7 @@ pub struct World<M: Actor, H: Host<M>> {
     weather: Weather,
     stalled: Vec<EndKey>,
     /// What queues shed during a draining; the machine is told after it.
-    overflows: Vec<(EndKey, Class, u32)>,
+    overflows: Vec<(EndKey, Class, Option<Arc<Batch>>)>,
     position: Rc<Cell<(Instant, u32)>>,
 }
 

@@ -1,3 +1,4 @@
 mod membership;
 mod messages;
 mod rig;
+mod slow;
