@@ -136,6 +136,7 @@ impl Peer {
         let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
+        machine_config.known_topics = data.known_topics();
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
         let machine = Machine::new(machine_config, key.signer(), clock.now());
         let shared = Arc::new(Shared::default());
