@@ -49,6 +49,8 @@ counters! {
         batches_unwanted,
         /// Batches that overlap another one of their stream.
         batches_overlapping,
+        /// Messages received whose headers cannot be read, and which come without them.
+        headers_malformed,
         /// Batches announced here of which there is no room to wait for.
         announces_shed,
         /// Announcements sent.

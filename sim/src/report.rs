@@ -230,8 +230,8 @@ impl Report {
             if let Some(other) = other {
                 writeln!(
                     f,
-                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops; p99 \
-                     of those never slow {:.1} ms (x{:.3})",
+                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops; \
+                     p99 of those never slow {:.1} ms (x{:.3})",
                     other.last_receiver_ms,
                     self.last_receiver_ms / other.last_receiver_ms,
                     other.latency_ms.p99,

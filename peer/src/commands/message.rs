@@ -29,7 +29,11 @@ impl Style {
         }
         let MessageView { topic, origin_addr, seq, published_at, .. } = message;
         let text = printable(&String::from_utf8_lossy(&body));
-        writeln!(out, "{published_at} {} {origin_addr} {seq} {text}", printable(topic))
+        write!(out, "{published_at} {} {origin_addr} {seq}", printable(topic))?;
+        for (name, value) in &message.headers {
+            write!(out, " {}={}", printable(name), printable(value))?;
+        }
+        writeln!(out, " {text}")
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+mod headers;
 mod message;
 pub(crate) mod peers;
 pub(crate) mod publish;

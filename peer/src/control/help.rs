@@ -15,7 +15,12 @@ const COMMANDS: [(&str, &str, &str); 13] = [
          otherwise kept for pull",
     ),
     ("unsubscribe", "topic", "receive a topic no more"),
-    ("publish", "topic, message | message_base64", "publish one message"),
+    (
+        "publish",
+        "topic, message | message_base64, headers?, wait_ms?",
+        "publish one message; headers: an object of strings; wait_ms: wait as long for room when \
+         the peer is busy (default 30000), 0 to be refused at once",
+    ),
     (
         "pull",
         "topic?, max?, wait_ms?",

@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod codec;
 pub mod frame;
+pub mod headers;
 pub mod kind;
 pub mod record;
 

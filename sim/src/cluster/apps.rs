@@ -251,6 +251,9 @@ impl Apps {
     /// A topic was created, says a majority of the seeds.
     pub(super) fn acknowledged(&mut self, topic: u16, answer: &Answer) {
         let Answer::Topic(info) = answer else { return };
+        if !info.confirmed {
+            return;
+        }
         let host = self.roster.find(info.record.host).unwrap_or(u32::MAX);
         let fact = Fact { generation: info.record.generation, host };
         self.kept.acknowledged(topic.into(), fact);
@@ -412,6 +415,9 @@ impl Host<AnyNode> for Apps {
         match record {
             node::Durable::Peer(peer::event::Durable::KnownPeers(peers)) => {
                 disk.known_peers = peers;
+            }
+            node::Durable::Peer(peer::event::Durable::Topics(topics)) => {
+                disk.known_topics = topics;
             }
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
