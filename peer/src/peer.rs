@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
-use tidings_proto::peer::status::PeerStatus;
+use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{
-    Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions, advertised, identity,
+    Clock, Config, DataDir, Handle, LinkView, Network, Node, NodeOptions, advertised, identity,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -32,6 +32,8 @@ use crate::subscription::Subscription;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// What waits to go out when the peer leaves has this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most streams in a [`Status`].
+pub const STREAMS_SHOWN_MAX: usize = 256;
 
 /// A peer that runs in this process. Clones are the same peer; when the last one and its last
 /// [`Subscription`] are dropped the peer stops, without the goodbyes of [`Peer::leave`].
@@ -92,6 +94,13 @@ pub struct Status {
     pub subscriptions: usize,
     /// Messages that subscriptions have dropped because they were not read in time.
     pub dropped: u64,
+    /// Its links, and what they carried and shed.
+    pub network: Network,
+    /// Streams that it receives: those with holes first, then those with the greatest lag, at
+    /// most [`STREAMS_SHOWN_MAX`].
+    pub streams: Vec<StreamStatus>,
+    /// How many streams there are.
+    pub streams_total: usize,
 }
 
 /// A page of a list.
@@ -130,6 +139,7 @@ impl Peer {
         let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
+        machine_config.known_topics = data.known_topics();
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
         let machine = Machine::new(machine_config, key.signer(), clock.now());
         let shared = Arc::new(Shared::default());
@@ -353,11 +363,16 @@ impl Peer {
     /// The peer has stopped.
     pub async fn status(&self) -> Result<Status, Error> {
         let look = |machine: &Machine, now: tidings_proto::Instant| {
-            (machine.status(), now.since(tidings_proto::Instant::ZERO))
+            let streams = machine.streams(STREAMS_SHOWN_MAX);
+            (machine.status(), streams, now.since(tidings_proto::Instant::ZERO))
         };
-        let (peer, uptime) = self.inner.handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let handle = &self.inner.handle;
+        let (peer, streams, uptime) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let network = handle.network().await.map_err(|_| Error::Stopped)?;
         let (subscriptions, dropped) = self.inner.shared.fanout.count();
-        Ok(Status { about: self.inner.about.clone(), uptime, peer, subscriptions, dropped })
+        let about = self.inner.about.clone();
+        let (streams_total, streams) = streams;
+        Ok(Status { about, uptime, peer, subscriptions, dropped, network, streams, streams_total })
     }
 
     /// The connections of this peer, to peers and seeds.

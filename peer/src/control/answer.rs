@@ -12,7 +12,9 @@ use tidings_proto::peer::event::TopicInfo;
 use tidings_proto::peer::status::{NeighborStatus, SeedState, SeedStatus, TopicStatus};
 use tidings_proto::wire::frame::{PeerItem, PeerState, TopicItem};
 use tidings_proto::wire::headers::Headers;
+use tidings_runtime::NetworkView;
 
+use crate::control::counters::StreamView;
 use crate::delivery::{Delivery, Gap, Message};
 use crate::publish::Published;
 
@@ -198,6 +200,13 @@ pub struct StatusView {
     pub topics: Vec<LocalTopicView>,
     /// What it has done since it started.
     pub counters: BTreeMap<String, u64>,
+    /// How many streams it receives: publishers of topics.
+    pub streams_total: usize,
+    /// Those with holes first, then those with the greatest lag; at most 256.
+    pub streams: Vec<StreamView>,
+    /// What its links do and did.
+    #[serde(flatten)]
+    pub network: NetworkView,
     /// Its program.
     pub version: String,
     /// How long it runs, in milliseconds.

@@ -206,6 +206,9 @@ pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
         passive: peer.passive,
         topics: peer.topics.iter().filter(|t| !t.topic.is_internal()).map(Into::into).collect(),
         counters,
+        streams_total: status.streams_total,
+        streams: status.streams.iter().map(Into::into).collect(),
+        network: (&status.network).into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
     }

@@ -11,6 +11,7 @@
 mod answer;
 mod client;
 mod connection;
+mod counters;
 mod error;
 mod execute;
 mod help;
@@ -27,6 +28,7 @@ pub use answer::{
     TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
+pub use counters::StreamView;
 pub use error::{Code, Problem};
 pub use request::{
     Ask, Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX,
@@ -34,5 +36,6 @@ pub use request::{
     TIMEOUT_MS_MAX,
 };
 pub use server::{Options, Server};
+pub use tidings_runtime::network_view::{CountView, LinkItem, NetworkView, TrafficView};
 
 pub(crate) use execute::{Addresses, peers, seeds, status, topics};

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
-use crate::wire::record::{TopicPolicy, TopicRecord};
+use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
 #[derive(Clone, Debug)]
@@ -393,6 +393,9 @@ pub enum Notice {
 pub enum Durable {
     /// The peers it knows: neighbours first, then the passive view.
     KnownPeers(Vec<PeerEntry>),
+    /// The records of the topics that it hosts, subscribes or publishes to, all of them; at most
+    /// [`crate::config::PeerConfig::topics_max`] of each.
+    Topics(Vec<SignedRecord>),
     /// The life it is in.
     Incarnation(Incarnation),
 }

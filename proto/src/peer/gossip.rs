@@ -15,7 +15,7 @@ use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
-use crate::wire::record::{Record, SignedRecord};
+use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
 /// counts as a replay of an old one. Design §6.25: one hour is the longest duration believed.
@@ -177,11 +177,7 @@ impl Peer {
         for (_, message) in batch.messages() {
             let record = postcard::from_bytes::<SignedRecord>(&message.body);
             let Ok(signed) = record else { continue };
-            if let Record::Topic(record) = &signed.record
-                && signed.verify(self.config.identity.scheme)
-            {
-                self.on_topic_record(record);
-            }
+            self.on_topic_news(&signed);
         }
     }
 
@@ -213,7 +209,7 @@ impl Peer {
             topic: topic.clone(),
             origin: Origin { node: self.node, incarnation: self.incarnation },
             address: self.config.identity.address,
-            generation: self.topics.record(topic).map_or(0, |record| record.generation),
+            generation: self.topics.directory.record(topic).map_or(0, |record| record.generation),
             first_seq,
             published_at_us: self.wall_us(self.now),
             count: 0,

@@ -2,11 +2,12 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
 //! `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
-//! `topics`, `links`, `lag`, `overload`. What happens to a peer is told in flows that compose them:
-//! `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and suspecting
-//! them), `gossip` (batches in and out), `grafting` (trees and announcements), `catch_up`
-//! (heads, digests, pulls), `slow` (full queues), `registration` (sessions with seeds and their answers) and
-//! `commands` (what the application asks). This file holds the parts together and dispatches;
+//! `topics`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in flows that
+//! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
+//! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
+//! `catch_up` (heads, digests, pulls), `slow` (full queues), `registration` (sessions with seeds
+//! and their answers), `hosting` (topics that this peer creates, and news of topics) and
+//! `commands` (what else the application asks). This file holds the parts together and dispatches;
 //! it decides nothing.
 
 pub mod event;
@@ -15,10 +16,12 @@ pub mod status;
 mod announced;
 mod catch_up;
 mod commands;
+mod directory;
 mod gossip;
 mod grafting;
 mod handshake;
 mod holes;
+mod hosting;
 mod lag;
 mod links;
 mod liveness;
@@ -106,6 +109,7 @@ struct Schedule {
     shuffle: Instant,
     digest: Instant,
     persist: Instant,
+    persist_topics: Instant,
 }
 
 impl Peer {
@@ -137,6 +141,7 @@ impl Peer {
                 shuffle: now + config.views.shuffle_interval,
                 digest: now + config.repair.digest_interval,
                 persist: now,
+                persist_topics: now,
             },
             left: false,
             config,
@@ -146,6 +151,7 @@ impl Peer {
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
+        peer.remember_topics();
         peer
     }
 
@@ -248,6 +254,7 @@ impl Peer {
             self.expire_publishing();
             self.tell_what_was_shed();
             self.persist_views();
+            self.persist_topics();
         }
         if self.now >= self.schedule.shuffle {
             self.schedule.shuffle = self.now + self.config.views.shuffle_interval;

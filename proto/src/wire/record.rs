@@ -172,6 +172,19 @@ impl SignedRecord {
         Self { record, signature }
     }
 
+    /// The record as bytes, for a disk or a message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("records contain nothing that postcard cannot write")
+    }
+
+    /// The record in these bytes, if they are one and nothing else; it is not verified.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((record, [])) => Some(record),
+            _ => None,
+        }
+    }
+
     /// Whether the record is within limits and its owner signed it.
     pub fn verify(&self, scheme: Scheme) -> bool {
         let owner = self.record.owner();

@@ -358,6 +358,9 @@ impl Host<AnyNode> for Apps {
             node::Durable::Peer(peer::event::Durable::KnownPeers(peers)) => {
                 disk.known_peers = peers;
             }
+            node::Durable::Peer(peer::event::Durable::Topics(topics)) => {
+                disk.known_topics = topics;
+            }
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
             }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
 use tidings_proto::wire::frame::PeerEntry;
+use tidings_proto::wire::record::SignedRecord;
 use tidings_proto::{
     Incarnation, Instant, NodeId, Peer, PeerConfig, RequestId, Seed, SeedConfig, Topic,
 };
@@ -40,6 +41,8 @@ pub(super) struct Disk {
     pub(super) incarnation: u64,
     /// The peers it knew.
     pub(super) known_peers: Vec<PeerEntry>,
+    /// The topics it knew.
+    pub(super) known_topics: Vec<SignedRecord>,
 }
 
 impl Roster {
@@ -137,6 +140,7 @@ impl Roster {
         } else {
             let mut config = self.peer_config(identity, seeds);
             config.known_peers.clone_from(&disk.known_peers);
+            config.known_topics.clone_from(&disk.known_topics);
             AnyNode::Peer(Box::new(Peer::new(config, self.signer(node), now)))
         }
     }
