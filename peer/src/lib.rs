@@ -39,11 +39,14 @@ mod fanout;
 pub mod http;
 mod journal;
 mod notices;
+mod outgoing;
 mod peer;
 mod pending;
 mod publish;
+mod request;
 mod restore;
 mod session;
+mod start;
 mod store;
 mod subscribe;
 mod subscription;
@@ -51,8 +54,10 @@ mod window;
 
 pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
-pub use peer::{About, Page, Peer, Status};
+pub use outgoing::Outgoing;
+pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
+pub use request::{CORRELATION_ID, REPLY_TO, Replies};
 pub use session::{
     Numbered, Pulled, SESSION_NAME_BYTES_MAX, Session, SessionInfo, SubscriptionInfo,
 };
@@ -64,5 +69,8 @@ pub use tidings_proto::peer::status::{
     NeighborStatus, PeerStatus, SeedState, SeedStatus, TopicStatus,
 };
 pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
+pub use tidings_proto::wire::headers::{Headers, HeadersError};
 pub use tidings_proto::{Incarnation, NodeId, Topic};
-pub use tidings_runtime::{Config, ConfigError, LinkView, Overrides};
+pub use tidings_runtime::{
+    Config, ConfigError, Count, LinkView, Network, Overrides, ShedReason, Traffic,
+};

@@ -5,26 +5,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
-use tidings_proto::peer::status::PeerStatus;
+use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{
-    Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions, advertised, identity,
+    Clock, Config, DataDir, Handle, LinkView, Network, Node, NodeOptions, advertised, identity,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
 use crate::dispatch::{Dispatch, Shared};
-use crate::error::{Error, JoinError};
-use crate::pending::{Extra, Ticket};
 use crate::durable::DurableTopics;
+use crate::error::{Error, JoinError};
 use crate::fanout::Fanout;
 use crate::journal::QueueLimits;
+use crate::outgoing::Outgoing;
+use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
+use crate::request::Requests;
 use crate::restore::restore;
 use crate::session::{Session, SessionInfo, SessionLimits, Sessions};
 use crate::store::Store;
@@ -34,10 +36,10 @@ use crate::subscription::Subscription;
 /// A request without an answer fails after this. The machine gives up on its own after trying
 /// each seed, 1 s each; this is for what nobody thought of.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often the disk is told that the peer is alive.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// What waits to go out when the peer leaves has this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most streams in a [`Status`].
+pub const STREAMS_SHOWN_MAX: usize = 256;
 
 /// A peer that runs in this process. Clones are the same peer; when the last one and its last
 /// [`Subscription`] are dropped the peer stops, without the goodbyes of [`Peer::leave`].
@@ -46,8 +48,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// or may not be done then.
 #[derive(Clone)]
 pub struct Peer {
-    inner: Arc<Inner>,
-    sessions: Arc<Sessions>,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 impl fmt::Debug for Peer {
@@ -60,12 +62,13 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: Handle<Machine>,
     pub(crate) runtime: tokio::runtime::Handle,
-    publisher: Publisher,
+    pub(crate) publisher: Publisher,
+    pub(crate) requests: Requests,
     /// Held while it is decided and told to the machine whether the peer is in a topic, so that
     /// an ending subscription cannot take the topic away from a beginning one.
     pub(crate) membership: Mutex<()>,
-    running: Mutex<Option<Node<Machine>>>,
-    joined: watch::Receiver<bool>,
+    pub(crate) running: Mutex<Option<Node<Machine>>>,
+    pub(crate) joined: watch::Receiver<bool>,
     pub(crate) about: About,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
@@ -101,6 +104,13 @@ pub struct Status {
     pub subscriptions: usize,
     /// Messages that subscriptions have dropped because they were not read in time.
     pub dropped: u64,
+    /// Its links, and what they carried and shed.
+    pub network: Network,
+    /// Streams that it receives: those with holes first, then those with the greatest lag, at
+    /// most [`STREAMS_SHOWN_MAX`].
+    pub streams: Vec<StreamStatus>,
+    /// How many streams there are.
+    pub streams_total: usize,
 }
 
 /// A page of a list.
@@ -113,79 +123,6 @@ pub struct Page<T> {
 }
 
 impl Peer {
-    /// Starts a peer in the current tokio runtime; it joins a majority of the seeds on its own,
-    /// see [`Self::wait_joined`].
-    ///
-    /// # Errors
-    /// Its data directory or its address cannot be used.
-    pub async fn join(config: Config) -> Result<Self, JoinError> {
-        let listener = bind(config.peer.listen)?;
-        Self::join_on(listener, config).await
-    }
-
-    /// [`Self::join`] on a socket that listens already, whatever `config.peer.listen` says.
-    ///
-    /// # Errors
-    /// Its data directory cannot be used, or the socket has no address.
-    pub async fn join_on(listener: TcpListener, config: Config) -> Result<Self, JoinError> {
-        let listen = listener
-            .local_addr()
-            .map_err(|source| BindError::Io { address: config.peer.listen, source })?;
-        let data = DataDir::open(&config.peer.data)?;
-        let clock = Clock::start();
-        let key = Arc::clone(data.key());
-        let address = advertised(listen, config.peer.advertise)?;
-        let (cluster, name) = (&config.cluster.name, &config.peer.name);
-        let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
-        let mut machine_config = config.peer_config(identity);
-        machine_config.known_peers = data.known_peers();
-        let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
-        let machine = Machine::new(machine_config, key.signer(), clock.now());
-        let unread = QueueLimits {
-            messages_max: config.limits.unread_messages,
-            bytes_max: config.limits.unread_bytes,
-        };
-        let now_us = clock.wall_us(clock.now());
-        let (store, saved) = Store::open(data.path(), unread, now_us)?;
-        let shared = Arc::new(Shared { pending: Arc::default(), fanout: Fanout::new(unread) });
-        let host = Dispatch {
-            shared: Arc::clone(&shared),
-            data,
-            clock,
-            address,
-            joined,
-            store: store.clone(),
-        };
-        let node = key.node_id();
-        let options = NodeOptions { key, listener, clock, limits: config.limits.links };
-        let running = tidings_runtime::node::spawn(machine, host, options);
-        let handle = running.handle.clone();
-        let inner = Inner {
-            publisher: Publisher::new(Arc::clone(&shared.pending), handle.clone()),
-            shared,
-            handle,
-            runtime: tokio::runtime::Handle::current(),
-            membership: Mutex::new(()),
-            running: Mutex::new(Some(running)),
-            joined: joined_seen,
-            about: About { node, name: config.peer.name.clone(), listen, address },
-            clock,
-            store: store.clone(),
-            durable: DurableTopics::default(),
-            retention_bytes_max: config.retention.bytes_max,
-        };
-        let limits = SessionLimits {
-            sessions: config.limits.sessions,
-            subscriptions: config.limits.subscriptions,
-            expiry: config.peer.session_expiry,
-        };
-        let sessions = Arc::new(Sessions::new(limits, store));
-        let peer = Self { inner: Arc::new(inner), sessions };
-        peer.tell_that_it_lives();
-        restore(&peer, saved, now_us).await.map_err(JoinError::Restore)?;
-        Ok(peer)
-    }
-
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -196,26 +133,6 @@ impl Peer {
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
         &self.inner.runtime
-    }
-
-    /// Says once a second that the peer is alive, so that its next life knows what it missed;
-    /// only while something is kept for that life.
-    fn tell_that_it_lives(&self) {
-        let (inner, sessions) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.sessions));
-        self.inner.runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(ALIVE_INTERVAL).await;
-                let (Some(inner), Some(sessions)) = (inner.upgrade(), sessions.upgrade()) else {
-                    return;
-                };
-                if inner.handle.is_stopped() {
-                    return;
-                }
-                if sessions.keeps_something() || !inner.durable.is_empty() {
-                    inner.store.alive(inner.clock.wall_us(inner.clock.now()));
-                }
-            }
-        });
     }
 
     /// What never changes of this peer.
@@ -271,6 +188,9 @@ impl Peer {
 
     async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
+        if topic.requester().is_some_and(|node| node != self.inner.about.node) {
+            return Err(TopicError::Reserved.into());
+        }
         let policy = TopicPolicy::default();
         let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
         expect_topic(self.inner.ask(command).await?)
@@ -337,8 +257,12 @@ impl Peer {
     ///
     /// # Errors
     /// There is no such topic, the body is over 1 MiB, or no room in time.
-    pub async fn publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Published, Error> {
-        self.inner.publisher.publish(topic, body.into()).await
+    pub async fn publish(
+        &self,
+        topic: &str,
+        message: impl Into<Outgoing>,
+    ) -> Result<Published, Error> {
+        self.inner.publisher.publish(topic, message.into()).await
     }
 
     /// Hands over a message, after waiting for room, and does not wait until it is on its way:
@@ -347,80 +271,20 @@ impl Peer {
     ///
     /// # Errors
     /// A bad topic name, or a body over 1 MiB; anything else comes with the receipt.
-    pub async fn enqueue(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
-        self.inner.publisher.enqueue(topic, body.into()).await
+    pub async fn enqueue(
+        &self,
+        topic: &str,
+        message: impl Into<Outgoing>,
+    ) -> Result<Receipt, Error> {
+        self.inner.publisher.enqueue(topic, message.into()).await
     }
 
     /// [`Self::enqueue`] that waits for nothing.
     ///
     /// # Errors
     /// As there, and [`Error::Busy`] when there is no room now.
-    pub fn try_publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<Receipt, Error> {
-        self.inner.publisher.try_enqueue(topic, body.into())
-    }
-
-    /// Receives a topic from now on.
-    ///
-    /// # Errors
-    /// There is no such topic, or no majority of seeds says so.
-    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
-        self.subscribe_with(topic, SubscribeOptions::default()).await
-    }
-
-    /// Receives a topic, after what this peer and its neighbours retain of it as far as `from`
-    /// says so: without a hole and without a duplicate.
-    ///
-    /// # Errors
-    /// There is no such topic, or no majority of seeds says so.
-    pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
-        self.subscribe_with(topic, from).await
-    }
-
-    /// Receives a topic in a way of one's own.
-    ///
-    /// # Errors
-    /// There is no such topic, it is not durable though its log shall be kept, or no majority of
-    /// seeds says so.
-    pub async fn subscribe_with(
-        &self,
-        topic: &str,
-        options: impl Into<SubscribeOptions>,
-    ) -> Result<Subscription, Error> {
-        self.subscribe_keeping(Topic::new(topic)?, options.into(), false).await
-    }
-
-    /// With `keep`, what is not read is kept on disk.
-    pub(crate) async fn subscribe_keeping(
-        &self,
-        topic: Topic,
-        options: SubscribeOptions,
-        keep: bool,
-    ) -> Result<Subscription, Error> {
-        // In a task of its own: when the caller goes away, the machine's answer must be awaited
-        // all the same before the topic is left again.
-        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, keep);
-        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
-    }
-
-    /// Connects with the name of a session, 1 to [`crate::SESSION_NAME_BYTES_MAX`] bytes. Returns
-    /// the session, and whether it was there before: then it goes on where it stood, and what was
-    /// handed out without being confirmed comes again.
-    ///
-    /// # Errors
-    /// Somebody is connected with that name, or there are as many sessions as may be.
-    pub fn connect(&self, name: &str) -> Result<(Session, bool), Error> {
-        self.sessions.connect(self, name)
-    }
-
-    /// The permanent session of this peer, which all that ask for it share. It survives a restart
-    /// of the peer.
-    pub fn session(&self) -> Session {
-        self.sessions.permanent(self)
-    }
-
-    /// All sessions, the permanent one first.
-    pub fn list_sessions(&self) -> Vec<SessionInfo> {
-        self.sessions.list()
+    pub fn try_publish(&self, topic: &str, message: impl Into<Outgoing>) -> Result<Receipt, Error> {
+        self.inner.publisher.try_enqueue(topic, message.into())
     }
 
     /// This peer, as of now.
@@ -429,11 +293,16 @@ impl Peer {
     /// The peer has stopped.
     pub async fn status(&self) -> Result<Status, Error> {
         let look = |machine: &Machine, now: tidings_proto::Instant| {
-            (machine.status(), now.since(tidings_proto::Instant::ZERO))
+            let streams = machine.streams(STREAMS_SHOWN_MAX);
+            (machine.status(), streams, now.since(tidings_proto::Instant::ZERO))
         };
-        let (peer, uptime) = self.inner.handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let handle = &self.inner.handle;
+        let (peer, streams, uptime) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let network = handle.network().await.map_err(|_| Error::Stopped)?;
         let (subscriptions, dropped) = self.inner.shared.fanout.count();
-        Ok(Status { about: self.inner.about.clone(), uptime, peer, subscriptions, dropped })
+        let about = self.inner.about.clone();
+        let (streams_total, streams) = streams;
+        Ok(Status { about, uptime, peer, subscriptions, dropped, network, streams, streams_total })
     }
 
     /// The connections of this peer, to peers and seeds.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::delivery::GapReason;
 use crate::error::Error;
 use crate::journal::{Entry, QueueLimits, Reader};
-use crate::peer::{Inner, expect_topic, wait};
+use crate::peer::{Inner, Peer, expect_topic, wait};
 use crate::pending::{Extra, Handover};
 use crate::subscription::Subscription;
 
@@ -58,6 +58,51 @@ impl Policy {
                 Some(QueueLimits { messages_max: messages.max(1), bytes_max: usize::MAX })
             }
         }
+    }
+}
+
+impl Peer {
+    /// Receives a topic from now on.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
+        self.subscribe_with(topic, SubscribeOptions::default()).await
+    }
+
+    /// Receives a topic, after what this peer and its neighbours retain of it as far as `from`
+    /// says so: without a hole and without a duplicate.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
+        self.subscribe_with(topic, from).await
+    }
+
+    /// Receives a topic in a way of one's own.
+    ///
+    /// # Errors
+    /// There is no such topic, it is not durable though its log shall be kept, or no majority of
+    /// seeds says so.
+    pub async fn subscribe_with(
+        &self,
+        topic: &str,
+        options: impl Into<SubscribeOptions>,
+    ) -> Result<Subscription, Error> {
+        self.subscribe_keeping(Topic::new(topic)?, options.into(), false).await
+    }
+
+    /// With `keep`, what is not read is kept on disk.
+    pub(crate) async fn subscribe_keeping(
+        &self,
+        topic: Topic,
+        options: SubscribeOptions,
+        keep: bool,
+    ) -> Result<Subscription, Error> {
+        // In a task of its own: when the caller goes away, the machine's answer must be awaited
+        // all the same before the topic is left again.
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, keep);
+        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
     }
 }
 

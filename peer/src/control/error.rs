@@ -77,10 +77,13 @@ impl From<Error> for Problem {
             Error::BadTopic(_) => (Code::BadTopic, None),
             Error::Refused(refused) => code_of(refused),
             Error::Busy(_) => (Code::Busy, Some(10)),
-            Error::Timeout(_) => (Code::Timeout, None),
+            Error::Timeout(_) | Error::NoReply { .. } => (Code::Timeout, None),
             Error::NotSubscribed(_) => (Code::NotSubscribed, None),
             Error::NameTaken(_) => (Code::NameTaken, None),
-            Error::BadSessionName { .. } | Error::NotDurable(_) => (Code::BadRequest, None),
+            Error::BadSessionName { .. }
+            | Error::NotDurable(_)
+            | Error::BadHeaders(_)
+            | Error::NoReplyWanted => (Code::BadRequest, None),
             Error::Limit { .. } => (Code::Limit, None),
             Error::Disk(_) => (Code::Disk, None),
             Error::Stopped => (Code::Leaving, None),

@@ -196,6 +196,29 @@ impl Sessions {
     }
 }
 
+impl Peer {
+    /// Connects with the name of a session, 1 to [`crate::SESSION_NAME_BYTES_MAX`] bytes. Returns
+    /// the session, and whether it was there before: then it goes on where it stood, and what was
+    /// handed out without being confirmed comes again.
+    ///
+    /// # Errors
+    /// Somebody is connected with that name, or there are as many sessions as may be.
+    pub fn connect(&self, name: &str) -> Result<(Session, bool), Error> {
+        self.sessions.connect(self, name)
+    }
+
+    /// The permanent session of this peer, which all that ask for it share. It survives a restart
+    /// of the peer.
+    pub fn session(&self) -> Session {
+        self.sessions.permanent(self)
+    }
+
+    /// All sessions, the permanent one first.
+    pub fn list_sessions(&self) -> Vec<SessionInfo> {
+        self.sessions.list()
+    }
+}
+
 impl Session {
     /// Its name; `None` for the permanent session.
     pub fn name(&self) -> Option<&str> {

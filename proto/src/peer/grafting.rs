@@ -46,6 +46,7 @@ impl Peer {
     }
 
     pub(super) fn on_prune(&mut self, id: LinkId, prune: &Prune) {
+        self.stats.prunes_received += 1;
         let Some(local) = self.topics.get_mut(&prune.topic) else { return };
         if let Some(slot) = local.slot(id) {
             local.trees.prune(prune.origin, slot, prune.tree);
@@ -55,6 +56,7 @@ impl Peer {
     pub(super) fn on_graft(&mut self, id: LinkId, graft: &Graft) {
         let Some(local) = self.topics.get_mut(&graft.topic) else { return };
         let Some(slot) = local.slot(id) else { return };
+        self.stats.grafts_received += graft.items.len() as u64;
         for item in &graft.items {
             local.trees.graft(item.origin, slot, item.tree);
             let Some(origin) = local.streams.named(item.origin).filter(|_| item.first_seq > 0)
@@ -90,7 +92,8 @@ impl Peer {
             }
             let key = (local.hash, name.origin, name.first_seq);
             let after = local.trees.graft_after(name.origin);
-            self.announced.note(self.now, key, &announce.topic, (id, slot), after);
+            let noted = self.announced.note(self.now, key, &announce.topic, (id, slot), after);
+            self.stats.announces_shed += u64::from(!noted);
         }
     }
 
@@ -132,6 +135,8 @@ impl Peer {
         // The first batch of an origin is missed on a shared tree: others shall profit too.
         let tree = local.trees.tree_of(origin);
         local.trees.graft_shared(slot, tree);
+        let stream = local.streams.named(origin);
+        self.tell_graft(topic, stream, first_seq, link);
         self.stats.grafts_sent += 1;
         let items = vec![GraftItem { origin, tree, first_seq }];
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));

@@ -145,7 +145,9 @@ impl Record {
                 (1..=ADDRESSES_MAX).contains(&addresses) && record.name.len() <= NAME_BYTES_MAX
             }
             Self::Topic(record) => {
-                record.generation > 0 && !record.topic.is_internal() && record.policy.is_legal()
+                let owned = record.topic.requester().is_none_or(|node| node == record.host);
+                let named = record.generation > 0 && !record.topic.is_internal() && owned;
+                named && record.policy.is_legal()
             }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,
@@ -168,6 +170,19 @@ impl SignedRecord {
         debug_assert_eq!(record.owner(), signer.node(), "only the owner signs a record");
         let signature = signer.sign(DOMAIN, &encode(&record));
         Self { record, signature }
+    }
+
+    /// The record as bytes, for a disk or a message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("records contain nothing that postcard cannot write")
+    }
+
+    /// The record in these bytes, if they are one and nothing else; it is not verified.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((record, [])) => Some(record),
+            _ => None,
+        }
     }
 
     /// Whether the record is within limits and its owner signed it.

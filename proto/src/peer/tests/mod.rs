@@ -2,3 +2,4 @@ mod history;
 mod membership;
 mod messages;
 mod rig;
+mod slow;
