@@ -10,6 +10,7 @@ use tidings_proto::{Instant, Peer as Machine};
 use tidings_runtime::{Clock, DataDir, Host};
 use tokio::sync::watch;
 
+use crate::durable::DurableTopics;
 use crate::fanout::Fanout;
 use crate::notices;
 use crate::pending::Pending;
@@ -20,6 +21,7 @@ use crate::store::Store;
 pub(crate) struct Shared {
     pub(crate) pending: Arc<Pending>,
     pub(crate) fanout: Fanout,
+    pub(crate) durable: DurableTopics,
 }
 
 /// The machine's way to the application, the log and the disk.
@@ -48,6 +50,10 @@ impl Host<Machine> for Dispatch {
             Event::TopicDeleted { topic } => {
                 tracing::info!(%topic, "topic_deleted");
                 self.shared.fanout.topic_deleted(&topic);
+                if let Some(hold) = self.shared.durable.remove(&topic) {
+                    self.shared.fanout.release(hold);
+                    self.store.drop_log(topic);
+                }
             }
             Event::Notice(notice) => {
                 if let Notice::Quorum(joined) = notice {

@@ -54,7 +54,7 @@ impl Inner {
         if !policy.durable {
             return Err(Error::NotDurable(topic));
         }
-        if self.durable.has(&topic) {
+        if self.shared.durable.has(&topic) {
             return Ok(());
         }
         let hosted = info.record.host == self.about.node;
@@ -62,7 +62,7 @@ impl Inner {
         self.store.keep_log(topic.clone(), hosted, limits).await?;
         let gate = self.membership.lock().await;
         let hold = self.shared.fanout.hold(&topic, self.first_ordinal())?;
-        self.durable.insert(topic.clone(), hold);
+        self.shared.durable.insert(topic.clone(), hold);
         let ticket = self.shared.pending.ticket(Extra::None)?;
         let (request, name) = (ticket.request, topic.clone());
         self.send(Command::Subscribe { request, topic: name, from: From::New }).await?;

@@ -64,6 +64,13 @@ impl Fanout {
         Ok(Hold::new(reader.journal()))
     }
 
+    /// Receives a topic no more.
+    pub(crate) fn release(&self, hold: Hold) {
+        let journal = Arc::clone(hold.journal());
+        drop(hold);
+        self.forget(&journal);
+    }
+
     /// One subscription less, whose reader is gone already.
     pub(crate) fn forget(&self, journal: &Arc<Journal>) {
         let mut inner = self.lock();

@@ -3,35 +3,26 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidings_proto::id::TopicError;
-use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
+use tidings_proto::peer::event::{Answer, Command, TopicInfo};
 use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
-use tidings_runtime::listen::{BindError, bind};
-use tidings_runtime::{
-    Clock, Config, DataDir, Handle, LinkView, Network, Node, NodeOptions, advertised, identity,
-};
-use tokio::net::TcpListener;
+use tidings_runtime::{Clock, Handle, LinkView, Network, Node};
 use tokio::sync::{Mutex, watch};
 
-use crate::dispatch::{Dispatch, Shared};
-use crate::durable::DurableTopics;
-use crate::error::{Error, JoinError};
-use crate::fanout::Fanout;
-use crate::journal::QueueLimits;
+use crate::dispatch::Shared;
+use crate::error::Error;
 use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
 use crate::request::Requests;
-use crate::restore::restore;
-use crate::session::{Session, SessionInfo, SessionLimits, Sessions};
+use crate::session::Sessions;
 use crate::store::Store;
-use crate::subscribe::SubscribeOptions;
-use crate::subscription::Subscription;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
 /// each seed, 1 s each; this is for what nobody thought of.
@@ -72,7 +63,6 @@ pub(crate) struct Inner {
     pub(crate) about: About,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
-    pub(crate) durable: DurableTopics,
     /// What this peer retains of any topic.
     pub(crate) retention_bytes_max: usize,
 }
@@ -104,6 +94,14 @@ pub struct Status {
     pub subscriptions: usize,
     /// Messages that subscriptions have dropped because they were not read in time.
     pub dropped: u64,
+    /// Sessions, the permanent one included.
+    pub sessions: usize,
+    /// Transactions that wrote what survives a restart.
+    pub store_commits: u64,
+    /// Batches that do not survive a restart because the disk was too slow.
+    pub store_shed: u64,
+    /// Transactions that failed.
+    pub store_failed: u64,
     /// Its links, and what they carried and shed.
     pub network: Network,
     /// Streams that it receives: those with holes first, then those with the greatest lag, at
@@ -175,7 +173,7 @@ impl Peer {
     /// # Errors
     /// A bad name, a topic that exists, or no majority of seeds.
     pub async fn create_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
-        self.create(topic, false).await
+        self.create_topic_with(topic, TopicPolicy::default(), false).await
     }
 
     /// Makes this peer the host of a topic, unless it is that already.
@@ -183,17 +181,33 @@ impl Peer {
     /// # Errors
     /// A bad name, a topic that another peer hosts, or no majority of seeds.
     pub async fn ensure_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
-        self.create(topic, true).await
+        self.create_topic_with(topic, TopicPolicy::default(), true).await
     }
 
-    async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
+    /// Makes this peer the host of a topic with a policy of its own. With `exist_ok` a topic that
+    /// it hosts already is fine, and keeps its policy. The log of a durable topic is kept on this
+    /// peer's disk from now on, and on that of every subscriber that asks for it.
+    ///
+    /// # Errors
+    /// A bad name, a topic that exists, no majority of seeds, or a disk that does not take it.
+    pub async fn create_topic_with(
+        &self,
+        topic: &str,
+        policy: TopicPolicy,
+        exist_ok: bool,
+    ) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
         if topic.requester().is_some_and(|node| node != self.inner.about.node) {
             return Err(TopicError::Reserved.into());
         }
-        let policy = TopicPolicy::default();
         let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
-        expect_topic(self.inner.ask(command).await?)
+        let info = expect_topic(self.inner.ask(command).await?)?;
+        if info.record.policy.durable && info.record.host == self.inner.about.node {
+            let keeping = Arc::clone(&self.inner).keep_log(info.clone());
+            // In a task of its own, so that it is done even when this future is dropped.
+            self.inner.runtime.spawn(keeping).await.unwrap_or(Err(Error::Stopped))?;
+        }
+        Ok(info)
     }
 
     /// Ends a topic that this peer hosts, for all its subscribers.
@@ -292,17 +306,32 @@ impl Peer {
     /// # Errors
     /// The peer has stopped.
     pub async fn status(&self) -> Result<Status, Error> {
-        let look = |machine: &Machine, now: tidings_proto::Instant| {
+        let look = |machine: &Machine, _| {
             let streams = machine.streams(STREAMS_SHOWN_MAX);
-            (machine.status(), streams, now.since(tidings_proto::Instant::ZERO))
+            (machine.status(), streams)
         };
         let handle = &self.inner.handle;
-        let (peer, streams, uptime) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let (peer, streams) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
         let network = handle.network().await.map_err(|_| Error::Stopped)?;
         let (subscriptions, dropped) = self.inner.shared.fanout.count();
         let about = self.inner.about.clone();
         let (streams_total, streams) = streams;
-        Ok(Status { about, uptime, peer, subscriptions, dropped, network, streams, streams_total })
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = self.inner.store.counts();
+        Ok(Status {
+            about,
+            uptime: self.inner.clock.uptime(),
+            peer,
+            subscriptions,
+            dropped,
+            sessions: self.sessions.count(),
+            store_commits: count(&counts.commits),
+            store_shed: count(&counts.shed),
+            store_failed: count(&counts.failed),
+            network,
+            streams,
+            streams_total,
+        })
     }
 
     /// The connections of this peer, to peers and seeds.
@@ -349,7 +378,10 @@ impl Inner {
         wait(ticket).await.map(drop)
     }
 
-    pub(crate) async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
+    pub(crate) async fn ask(
+        &self,
+        command: impl FnOnce(RequestId) -> Command,
+    ) -> Result<Answer, Error> {
         let ticket = self.shared.pending.ticket(Extra::None)?;
         self.send(command(ticket.request)).await?;
         wait(ticket).await

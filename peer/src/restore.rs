@@ -39,10 +39,12 @@ pub(crate) async fn restore(peer: &Peer, saved: Saved, now_us: i64) -> Result<()
     let missed = missed(&saved, now_us);
     let mut topics: BTreeMap<Topic, Kept> = BTreeMap::new();
     for subscription in saved.subscriptions {
-        topics.entry(subscription.topic.clone()).or_default().subscription = Some(subscription);
+        let kept = topics.entry(subscription.topic.clone()).or_default();
+        kept.subscription = Some(subscription);
     }
     for log in saved.logs {
-        topics.entry(log.topic.clone()).or_default().log = Some(log);
+        let kept = topics.entry(log.topic.clone()).or_default();
+        kept.log = Some(log);
     }
     for (topic, kept) in topics {
         let hosted = kept.log.as_ref().filter(|log| log.hosted).map(|log| log.limits.policy());
@@ -82,17 +84,17 @@ async fn take_up(
     let (topic, batches) = (topic.clone(), batches.collect());
     if kept.log.is_some() {
         let hold = inner.shared.fanout.hold(&topic, ordinal)?;
-        inner.durable.insert(topic.clone(), hold);
+        inner.shared.durable.insert(topic.clone(), hold);
     }
     if let Some(saved) = kept.subscription {
-        let mut reader = inner.shared.fanout.read(&topic, saved.options.policy.limits(), ordinal)?;
+        let mut reader =
+            inner.shared.fanout.read(&topic, saved.options.policy.limits(), ordinal)?;
         reader.resume(saved.unread);
         reader.keep();
         let subscription = Subscription::new(reader, Arc::clone(inner));
         peer.sessions().take_up(subscription, saved.options);
     }
-    let command =
-        |request| Command::Restore { request, topic, positions, batches, missed };
+    let command = |request| Command::Restore { request, topic, positions, batches, missed };
     inner.ask(command).await.map(drop)
 }
 
@@ -109,7 +111,12 @@ async fn resubscribe(peer: Weak<Inner>, topic: Topic, hosted: Option<TopicPolicy
         }
         if unknown >= UNKNOWN_TRIES_MAX {
             tracing::warn!(%topic, "topic_gone");
-            return inner.shared.fanout.topic_deleted(&topic);
+            inner.shared.fanout.topic_deleted(&topic);
+            if let Some(hold) = inner.shared.durable.remove(&topic) {
+                inner.shared.fanout.release(hold);
+                inner.store.drop_log(topic);
+            }
+            return;
         }
         drop(inner);
         tokio::time::sleep(pause).await;
@@ -124,8 +131,7 @@ async fn resubscribe_once(
 ) -> Result<(), Error> {
     if let Some(policy) = hosted {
         let topic = topic.clone();
-        let command =
-            |request| Command::CreateTopic { request, topic, exist_ok: true, policy };
+        let command = |request| Command::CreateTopic { request, topic, exist_ok: true, policy };
         inner.ask(command).await?;
     }
     let gate = inner.membership.lock().await;

@@ -60,7 +60,11 @@ impl Peer {
         };
         let now_us = clock.wall_us(clock.now());
         let (store, saved) = Store::open(data.path(), unread, now_us)?;
-        let shared = Arc::new(Shared { pending: Arc::default(), fanout: Fanout::new(unread) });
+        let shared = Arc::new(Shared {
+            pending: Arc::default(),
+            fanout: Fanout::new(unread),
+            durable: DurableTopics::default(),
+        });
         let host = Dispatch {
             shared: Arc::clone(&shared),
             data,
@@ -85,7 +89,6 @@ impl Peer {
             about: About { node, name: config.peer.name.clone(), listen, address },
             clock,
             store: store.clone(),
-            durable: DurableTopics::default(),
             retention_bytes_max: config.retention.bytes_max,
         };
         let limits = SessionLimits {
@@ -113,7 +116,7 @@ impl Peer {
                 if inner.handle.is_stopped() {
                     return;
                 }
-                if sessions.keeps_something() || !inner.durable.is_empty() {
+                if sessions.keeps_something() || !inner.shared.durable.is_empty() {
                     inner.store.alive(inner.clock.wall_us(inner.clock.now()));
                 }
             }

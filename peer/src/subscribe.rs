@@ -168,7 +168,10 @@ impl Inner {
 
 impl Handover {
     /// In the driver's task: what is delivered from here on is live, what was before is history.
-    pub(crate) fn complete(self, answer: Result<Answer, CommandError>) -> Result<Answer, CommandError> {
+    pub(crate) fn complete(
+        self,
+        answer: Result<Answer, CommandError>,
+    ) -> Result<Answer, CommandError> {
         let Answer::History(passages) = answer? else { return Ok(Answer::Done) };
         let mut reader = Reader::at_end(&self.journal, self.limits);
         reader.prepend(passages.into_iter().map(Entry::from).collect());

@@ -25,18 +25,11 @@ use entries::Entries;
 
 /// How much waits for an application that does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Messages. Default 65,536: a second of the fastest publisher we measured, with room.
-    pub messages_max: usize,
-    /// Bytes of encoded batches. Default 64 MiB, as much as a topic retains (design §4.15): the
-    /// memory is mostly shared with retention.
-    pub bytes_max: usize,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self { messages_max: 65_536, bytes_max: 64 << 20 }
-    }
+pub(crate) struct QueueLimits {
+    /// Messages.
+    pub(crate) messages_max: usize,
+    /// Bytes of encoded batches, which are mostly shared with retention.
+    pub(crate) bytes_max: usize,
 }
 
 /// Tasks that may wait on one reader; the longest waiting is woken to make room.
@@ -107,16 +100,15 @@ impl Journal {
         dropped_total: Arc<AtomicU64>,
     ) -> Self {
         let entries = Entries::new(ordinal);
-        let inner =
-            Inner {
-                entries,
-                readers: 0,
-                readers_made: 0,
-                wakers: BTreeMap::new(),
-                closed: false,
-                kept: false,
-                logged: false,
-            };
+        let inner = Inner {
+            entries,
+            readers: 0,
+            readers_made: 0,
+            wakers: BTreeMap::new(),
+            closed: false,
+            kept: false,
+            logged: false,
+        };
         Self { topic, limits, dropped_total, inner: Mutex::new(inner) }
     }
 

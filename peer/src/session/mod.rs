@@ -13,13 +13,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidings_proto::Topic;
 
 pub use kept::Numbered;
-pub(crate) use kept::UNCONFIRMED_MAX;
+#[cfg(test)]
+use kept::UNCONFIRMED_MAX;
 pub use state::Pulled;
 
 use crate::error::Error;
@@ -57,6 +59,8 @@ pub(crate) struct Sessions {
 struct Named {
     state: Arc<State>,
     live: bool,
+    /// Its user is about to be gone.
+    ending: bool,
     /// Rises with each connect and each loss, so that only the last loss ends the session.
     epoch: u64,
 }
@@ -71,6 +75,8 @@ pub struct Session {
     state: Arc<State>,
     /// `None` for the permanent session.
     name: Option<String>,
+    /// It was disconnected.
+    ended: AtomicBool,
 }
 
 /// What a session is about, for lists.
@@ -112,30 +118,42 @@ impl Sessions {
             return Err(Error::BadSessionName { limit: SESSION_NAME_BYTES_MAX });
         }
         let mut named = self.lock();
+        let full = named.len() >= self.limits.sessions;
         let restored = match named.get_mut(name) {
             Some(session) if session.live => return Err(Error::NameTaken(name.to_owned())),
             Some(session) => {
                 session.live = true;
+                session.ending = false;
                 session.epoch += 1;
                 true
             }
-            None if named.len() >= self.limits.sessions => {
+            None if full => {
                 return Err(Error::Limit { what: "sessions", limit: self.limits.sessions });
             }
             None => {
                 let state = Arc::default();
-                named.insert(name.to_owned(), Named { state, live: true, epoch: 0 });
+                named.insert(name.to_owned(), Named { state, live: true, ending: false, epoch: 0 });
                 false
             }
         };
         let state = Arc::clone(&named[name].state);
-        let session = Session { peer: peer.clone(), state, name: Some(name.to_owned()) };
+        let session = Session {
+            peer: peer.clone(),
+            state,
+            name: Some(name.to_owned()),
+            ended: AtomicBool::new(false),
+        };
         Ok((session, restored))
     }
 
     /// The permanent session.
     pub(crate) fn permanent(&self, peer: &Peer) -> Session {
-        Session { peer: peer.clone(), state: Arc::clone(&self.permanent), name: None }
+        Session {
+            peer: peer.clone(),
+            state: Arc::clone(&self.permanent),
+            name: None,
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// A subscription of the permanent session goes on after a restart.
@@ -161,6 +179,21 @@ impl Sessions {
         let named = self.lock();
         list.extend(named.iter().map(|(name, one)| info(Some(name), one.live, &one.state)));
         list
+    }
+
+    /// Whether the user of a live session is about to be gone.
+    pub(crate) fn is_ending(&self, name: &str) -> bool {
+        self.lock().get(name).is_some_and(|session| session.live && session.ending)
+    }
+
+    /// How many sessions there are, the permanent one included.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len() + 1
+    }
+
+    /// How long a session is kept.
+    pub(crate) fn expiry(&self) -> Duration {
+        self.limits.expiry
     }
 
     /// The user of a named session is gone. Returns the epoch in which the session ends if
@@ -260,8 +293,9 @@ impl Session {
     ) -> Result<(), Error> {
         let topic = Topic::new(topic)?;
         {
-            let topics = self.state.lock();
-            if topics.get(&topic).is_some_and(|kept| !kept.subscription.has_ended()) {
+            let mut topics = self.state.lock();
+            if let Some(kept) = topics.get_mut(&topic).filter(|k| !k.subscription.has_ended()) {
+                kept.stream = stream;
                 return Ok(());
             }
             let limit = self.peer.sessions().limits.subscriptions;
@@ -382,9 +416,34 @@ impl Session {
 
     /// Ends the session: its subscriptions and what was not read are dropped. The permanent
     /// session has no end; this only drops the handle.
-    pub fn disconnect(mut self) {
-        if let Some(name) = self.name.take() {
-            self.peer.sessions().remove(&name);
+    pub fn disconnect(self) {
+        self.end();
+    }
+
+    /// [`Self::disconnect`] for a session that several hold.
+    pub(crate) fn end(&self) {
+        if let Some(name) = &self.name {
+            self.ended.store(true, Ordering::Relaxed);
+            self.peer.sessions().remove(name);
+        }
+    }
+
+    /// The user is about to be gone: who connects with the name waits for that.
+    pub(crate) fn set_ending(&self) {
+        if let Some(name) = &self.name
+            && let Some(session) = self.peer.sessions().lock().get_mut(name)
+        {
+            session.ending = true;
+        }
+    }
+
+    /// A topic was deleted and everything of it was handed out.
+    pub(crate) fn forget_ended(&self, topic: &Topic) {
+        let mut topics = self.state.lock();
+        if topics.get(topic).is_some_and(|kept| kept.subscription.is_finished()) {
+            let ended = topics.remove(topic);
+            drop(topics);
+            drop(ended);
         }
     }
 }
@@ -398,6 +457,9 @@ impl fmt::Debug for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let Some(name) = self.name.take() else { return };
+        if self.ended.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(epoch) = self.peer.sessions().lose(&name) else { return };
         let sessions = Arc::downgrade(self.peer.sessions());
         let expiry = self.peer.sessions().limits.expiry;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
+use tidings_proto::peer::event::From;
 use tidings_proto::wire::batch::Batch;
-use tidings_proto::{From, Incarnation, NodeId, Origin, Topic};
+use tidings_proto::{Incarnation, NodeId, Origin, Topic};
 
 use super::LogLimits;
 use super::error::StoreError;
@@ -75,7 +76,11 @@ type Found<T> = Result<T, String>;
 
 impl Loader<'_> {
     /// All rows of a query.
-    fn rows<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Found<T>) -> Result<Vec<T>, StoreError> {
+    fn rows<T>(
+        &self,
+        sql: &str,
+        read: impl Fn(&Row<'_>) -> Found<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let failed = |source| failed(self.path, source);
         let mut statement = self.db.prepare(sql).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;

@@ -100,7 +100,7 @@ enum Job {
     End(Topic, Done),
     Read(Vec<(Topic, u64)>, Done),
     KeepLog { topic: Topic, hosted: bool, limits: LogLimits, done: Done },
-    DropLog(Topic, Done),
+    DropLog(Topic),
     Alive { now_us: i64 },
 }
 
@@ -188,9 +188,11 @@ impl Store {
         self.ask(|done| Job::KeepLog { topic, hosted, limits, done }).await
     }
 
-    /// The log of a topic is dropped.
-    pub(crate) async fn drop_log(&self, topic: Topic) -> Result<(), Error> {
-        self.ask(|done| Job::DropLog(topic, done)).await
+    /// The log of a topic is dropped. Never waits: the driver calls it.
+    pub(crate) fn drop_log(&self, topic: Topic) {
+        // When the queue is full the log stays, and is dropped when its topic is found deleted
+        // in the next life.
+        self.send(Job::DropLog(topic));
     }
 
     async fn ask(&self, job: impl FnOnce(Done) -> Job) -> Result<(), Error> {

@@ -55,9 +55,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let pragma = |name: &str| -> Result<i64, StoreError> {
         opened.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(at)
     };
-    let tables: i64 = opened
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(at)?;
+    let tables: i64 =
+        opened.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(at)?;
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     if tables > 0 && application != APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.to_owned() });

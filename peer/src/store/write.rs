@@ -49,7 +49,10 @@ pub(super) struct Writer {
 impl Job {
     /// Whether somebody waits until it is done.
     pub(super) fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. })
+        !matches!(
+            self,
+            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_)
+        )
     }
 
     /// Bytes that it holds while it waits.
@@ -65,9 +68,8 @@ impl Job {
             Self::Begin(_, done)
             | Self::End(_, done)
             | Self::Read(_, done)
-            | Self::KeepLog { done, .. }
-            | Self::DropLog(_, done) => Some(done),
-            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } => None,
+            | Self::KeepLog { done, .. } => Some(done),
+            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_) => None,
         }
     }
 }
@@ -163,7 +165,7 @@ impl Rows<'_> {
                 read_to.iter().try_for_each(|(topic, next)| self.read(topic, *next))
             }
             Job::KeepLog { topic, hosted, limits, .. } => self.keep_log(topic, *hosted, *limits),
-            Job::DropLog(topic, _) => self.drop_log(topic),
+            Job::DropLog(topic) => self.drop_log(topic),
             Job::Alive { now_us } => self.alive(*now_us),
         }
     }
@@ -299,10 +301,7 @@ impl Rows<'_> {
             return Ok(());
         }
         let end = of.rows.front().map_or(next, |row| row.ordinal);
-        self.run(
-            "DELETE FROM unread WHERE topic = ? AND ordinal < ?",
-            params![name, signed(end)],
-        )
+        self.run("DELETE FROM unread WHERE topic = ? AND ordinal < ?", params![name, signed(end)])
     }
 
     fn log(&mut self, batch: &Batch, now_us: i64) -> rusqlite::Result<()> {

@@ -33,7 +33,7 @@ impl Peer {
     /// this peer's memory, so the topic can only ask for fewer.
     pub(super) fn retention_of(&self, topic: &Topic) -> RetentionConfig {
         let own = self.config.retention;
-        let Some(record) = self.topics.record(topic) else { return own };
+        let Some(record) = self.topics.directory.record(topic) else { return own };
         let policy = record.policy;
         let bytes =
             policy.retention_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));

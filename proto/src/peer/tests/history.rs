@@ -133,8 +133,13 @@ fn what_was_delivered_before_a_restart_is_not_delivered_again() {
     let mut rig = rig();
     let origin = Origin { node: NodeId([1; 32]), incarnation: Incarnation(1) };
     let (positions, missed) = (vec![(origin, 3)], Duration::from_millis(3_500));
-    let command =
-        |request| Command::Restore { request, topic: topic(), positions, batches: Vec::new(), missed };
+    let command = |request| Command::Restore {
+        request,
+        topic: topic(),
+        positions,
+        batches: Vec::new(),
+        missed,
+    };
     rig.ask(2, command).expect("restored");
     rig.subscribe(2, From::New);
     rig.run(3_000);
