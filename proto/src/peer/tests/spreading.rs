@@ -154,15 +154,15 @@ fn a_link_that_was_grafted_is_eager_at_both_ends() {
 
 #[test]
 fn candidates_that_are_not_dialled_stay_as_they_are() {
-    let mut rig = Rig::new(1, |config| {
-        config.views.dials_max = 2;
-        config.known_peers = (10..20).map(entry).collect();
-    });
+    let mut rig = Rig::new(1, |config| config.views.dials_max = 2);
     let peer = &mut rig.peers[0];
     let overlay = peer.overlay.clone();
     let named: Vec<PeerEntry> = (30..40).map(entry).collect();
     peer.topics.get_mut(&overlay).expect("always").candidates.clone_from(&named);
-    peer.now = rig.now + core::time::Duration::from_secs(60);
+    peer.now = rig.now;
+    let others: Vec<PeerEntry> = (50..60).map(entry).collect();
+    peer.learn(&others);
+    assert_eq!(peer.views.passive().len(), others.len());
     peer.seek_neighbors();
     let left = &peer.topics.get(&overlay).expect("always").candidates;
     // None of the peers known otherwise is among them, and they are in their old order.
