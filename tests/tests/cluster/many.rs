@@ -15,7 +15,7 @@ const PEERS: usize = 64;
 const PUBLISHERS: usize = 20;
 /// A message each of this, from the publishers in turn: what 64 debug builds carry on two busy
 /// cores without falling behind.
-const STEP: Duration = Duration::from_millis(50);
+const STEP: Duration = Duration::from_millis(40);
 /// Messages of each publisher until its trees are warm, then those that are counted.
 const WARM: u64 = 10;
 const COUNTED: u64 = 15;

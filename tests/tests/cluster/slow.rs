@@ -21,7 +21,8 @@ const ROUNDS: usize = 4;
 /// After each change, until queues and trees are as they will be.
 const SETTLE: Duration = Duration::from_millis(1_500);
 const MEASURED: Duration = Duration::from_secs(3);
-/// Two medians of rounds without any change differ by as much on two cores that others use too.
+/// A time slice of the scheduler: on two cores with a load of 5, the p99s of equal rounds were
+/// measured from 1.5 to 4.7 ms, with medians around 2.5 ms.
 const NOISE: Duration = Duration::from_millis(5);
 const PUBLISHERS: usize = 4;
 /// One message each of this, from the publishers in turn.
@@ -40,7 +41,7 @@ fn a_sleeping_reader_delays_nobody_and_misses_nothing_silently() {
     control.ok(&json!({"command": "subscribe", "topic": TOPIC, "stream": true}));
     let reader = Reader::start(control);
     // Enough to fill in one round what the system buffers between the peer and its reader.
-    let body = "x".repeat(16 << 10);
+    let body = "x".repeat(32 << 10);
     let (mut rounds, mut sent, mut most_behind) = (Rounds::default(), 0, 0);
     for round in 0..2 * ROUNDS {
         let sleeps = round % 2 == 1;
@@ -103,7 +104,9 @@ fn a_slow_link_delays_nobody_else_and_its_ends_get_everything() {
         }
         Ok(())
     });
-    assert!(log::events(&cluster.peers[slow].log(), "gap").is_empty());
+    let text = cluster.peers[slow].log();
+    assert!(log::events(&text, "gap").is_empty());
+    assert!(!log::events(&text, "hole").is_empty(), "the slow link was needed for nothing");
     rounds.compare(&cluster.peers[..slow]).expect_alike("others of a slow link", NOISE);
 }
 
