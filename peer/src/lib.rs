@@ -42,6 +42,7 @@ mod peer;
 mod pending;
 mod publish;
 mod queue;
+mod request;
 mod subscription;
 mod window;
 
@@ -51,6 +52,7 @@ pub use outgoing::Outgoing;
 pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
 pub use queue::QueueLimits;
+pub use request::{CORRELATION_ID, REPLY_TO, Replies};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{

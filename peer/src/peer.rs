@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
 use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
@@ -23,6 +24,7 @@ use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
 use crate::queue::QueueLimits;
+use crate::request::Requests;
 use crate::subscription::Subscription;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
@@ -54,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) handle: Handle<Machine>,
     pub(crate) runtime: tokio::runtime::Handle,
     publisher: Publisher,
+    pub(crate) requests: Requests,
     /// Held while it is decided and told to the machine whether the peer is in a topic, so that
     /// an ending subscription cannot take the topic away from a beginning one.
     membership: Mutex<()>,
@@ -147,6 +150,7 @@ impl Peer {
         let handle = running.handle.clone();
         let inner = Inner {
             publisher: Publisher::new(Arc::clone(&shared.pending), handle.clone()),
+            requests: Requests::default(),
             shared,
             handle,
             runtime: tokio::runtime::Handle::current(),
@@ -161,6 +165,10 @@ impl Peer {
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// What never changes of this peer.
@@ -216,6 +224,9 @@ impl Peer {
 
     async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
+        if topic.requester().is_some_and(|node| node != self.inner.about.node) {
+            return Err(TopicError::Reserved.into());
+        }
         let policy = TopicPolicy::default();
         let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
         expect_topic(self.inner.ask(command).await?)

@@ -346,6 +346,15 @@ impl From<&Message> for MessageView {
     }
 }
 
+/// The replies to a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepliesView {
+    /// As they came; fewer than were asked for when the time was over.
+    pub replies: Vec<MessageView>,
+    /// On how many links the request went out.
+    pub reached: u32,
+}
+
 /// Messages of one stream that are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapView {
@@ -353,6 +362,9 @@ pub struct GapView {
     pub topic: String,
     /// The stream's publisher.
     pub origin: String,
+    /// The publisher's life.
+    #[serde(default)]
+    pub incarnation: u64,
     /// First missing number.
     pub from: u64,
     /// Last missing number.
@@ -368,6 +380,7 @@ impl From<&Gap> for GapView {
         Self {
             topic: gap.topic.to_string(),
             origin: gap.origin.to_string(),
+            incarnation: gap.incarnation.0,
             from: gap.from,
             to: gap.to,
             count: gap.count(),
