@@ -117,8 +117,8 @@ impl Connection {
             if read == 0 {
                 return Ok(());
             }
-            if limit > 0 {
-                wait::pause(Duration::from_micros(read as u64 * 1_000_000 / limit));
+            if let Some(micros) = (read as u64 * 1_000_000).checked_div(limit) {
+                wait::pause(Duration::from_micros(micros));
             }
             to.write_all(&buffer[..read])?;
             self.moved_bytes.fetch_add(read as u64, Ordering::Relaxed);

@@ -136,8 +136,7 @@ fn expect_all_repaired(at: usize, peer: &Node, expected: &[(String, u64)]) -> us
         let all: BTreeSet<u64> = (1..=*to).collect();
         assert_eq!(received.remove(address).unwrap_or_default(), all, "peer {at} of {address}");
     }
-    let repaired: BTreeSet<_> =
-        log::events(&text, "repaired").iter().flat_map(|line| messages(line)).collect();
+    let repaired: BTreeSet<_> = log::events(&text, "repaired").iter().flat_map(messages).collect();
     let holes = log::events(&text, "hole");
     for line in &holes {
         // Of a stream of which nothing is here yet, the log knows no name.
