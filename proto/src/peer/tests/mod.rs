@@ -3,3 +3,4 @@ mod membership;
 mod messages;
 mod rig;
 mod slow;
+mod spreading;
