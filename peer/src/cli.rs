@@ -18,6 +18,7 @@ Examples:
   peer reply time --command date       (in another terminal)
   peer request time ''
   peer status
+  peer top
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
 quorum of seeds, 27 timed out waiting for a message.";
@@ -42,6 +43,7 @@ enum Command {
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
+    Top(commands::top::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
 }
@@ -88,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
+        Command::Top(args) => ask(commands::top::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
     }

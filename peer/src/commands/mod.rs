@@ -15,4 +15,5 @@ pub(crate) mod seeds;
 mod source;
 pub(crate) mod status;
 pub(crate) mod subscribe;
+pub(crate) mod top;
 pub(crate) mod topic;
