@@ -92,7 +92,10 @@ fn streams(rates: &Rates, status: &StatusView) -> Vec<String> {
 
 fn traffic(rates: &Rates) -> Vec<String> {
     let mut rows = Table::new(["FRAMES/S", "SENT", "BYTES", "RECEIVED", "BYTES"]);
-    for (kind, rate) in &rates.traffic {
+    let mut kinds: Vec<_> = rates.traffic.iter().collect();
+    let bytes = |rate: &KindRate| rate.bytes_sent_per_s + rate.bytes_received_per_s;
+    kinds.sort_by(|(_, one), (_, other)| bytes(other).total_cmp(&bytes(one)));
+    for (kind, rate) in kinds {
         let KindRate {
             frames_sent_per_s,
             bytes_sent_per_s,
