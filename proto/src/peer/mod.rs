@@ -1,7 +1,7 @@
 //! The role that carries messages.
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
-//! `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
+//! `degree`, `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
 //! `topics`, `links`. What happens to a peer is told in flows that compose them:
 //! `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and suspecting
 //! them), `gossip` (batches in and out), `grafting` (trees and announcements), `catch_up`
@@ -15,6 +15,7 @@ pub mod status;
 mod announced;
 mod catch_up;
 mod commands;
+mod degree;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -137,7 +138,7 @@ impl Peer {
             config,
             signer,
         };
-        let overlay = peer.topics.enter(&peer.overlay, &peer.config);
+        let overlay = peer.topics.enter(now, &peer.overlay, &peer.config);
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
