@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tidings_proto::wire::batch::BatchHeader;
+use tidings_proto::wire::headers::Headers;
 use tidings_proto::{Incarnation, NodeId, Origin, Topic};
 
 /// The next thing that happened in a subscribed topic.
@@ -34,8 +35,8 @@ pub struct Message {
     pub seq: u64,
     /// When it was signed, in microseconds since 1970 by the publisher's clock.
     pub published_at_us: i64,
-    /// Encoded headers; empty when there are none.
-    pub headers: Bytes,
+    /// Texts beside the body.
+    pub headers: Headers,
     /// The body. It shares the memory of the batch that brought it.
     pub body: Bytes,
 }

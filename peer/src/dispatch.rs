@@ -59,6 +59,7 @@ impl Host<Machine> for Dispatch {
     fn persist(&mut self, record: Durable) {
         let saved = match &record {
             Durable::KnownPeers(peers) => self.data.save_known_peers(peers),
+            Durable::Topics(topics) => self.data.save_known_topics(topics),
             Durable::Incarnation(incarnation) => self.data.save_incarnation(*incarnation),
         };
         if let Err(error) = saved {

@@ -34,7 +34,24 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
         notice @ (Notice::SeedJoined { .. } | Notice::SeedLost { .. } | Notice::Quorum(_)) => {
             seeds(notice);
         }
+        notice @ (Notice::Hole { .. } | Notice::Repaired { .. }) => holes(notice),
         notice => neighbors(notice),
+    }
+}
+
+/// What was missed, whom it was asked from, and how it came.
+fn holes(notice: Notice) {
+    match notice {
+        Notice::Hole { topic, origin, from, to, asked, graft } => {
+            let origin = origin.map_or_else(|| "unknown".to_owned(), |o| format!("{:?}", o.node));
+            let how = if graft { "graft" } else { "pull" };
+            info!(%topic, origin, from, to, ?asked, how, "hole");
+        }
+        Notice::Repaired { topic, origin, from, to, by, late } => {
+            let how = if late { "late" } else { "supplied" };
+            info!(%topic, origin = ?origin.node, from, to, ?by, how, "repaired");
+        }
+        _ => {}
     }
 }
 
@@ -95,9 +112,6 @@ fn neighbors(notice: Notice) {
         Notice::Returned { incarnation } => warn!(incarnation = incarnation.0, "returned"),
         Notice::LinkRefused { remote, node, reason, text } => {
             warn!(%remote, ?node, ?reason, text, "link_refused");
-        }
-        Notice::Repaired { topic, origin, from, to, by } => {
-            debug!(%topic, origin = ?origin.node, from, to, ?by, "repaired");
         }
         _ => {}
     }

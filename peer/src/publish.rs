@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tidings_proto::peer::event::{Answer, Command, CommandError};
-use tidings_proto::wire::batch::{MESSAGE_BYTES_MAX, Message};
+use tidings_proto::wire::batch::MESSAGE_BYTES_MAX;
 use tidings_proto::{Peer as Machine, Topic};
 use tidings_runtime::{Handle, TryCommandError};
 
 use crate::error::Error;
+use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Pending, Ticket};
 use crate::window::Window;
 
@@ -67,15 +67,16 @@ impl Publisher {
         Self { pending, handle, window: Window::new() }
     }
 
-    pub(crate) async fn publish(&self, topic: &str, body: Bytes) -> Result<Published, Error> {
-        let published = tokio::time::timeout(PUBLISH_TIMEOUT, self.until_taken(topic, body)).await;
+    pub(crate) async fn publish(&self, topic: &str, message: Outgoing) -> Result<Published, Error> {
+        let taken = self.until_taken(topic, message);
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, taken).await;
         published.unwrap_or(Err(Error::Timeout(PUBLISH_TIMEOUT)))
     }
 
     /// Tries again while the machine is busy.
-    async fn until_taken(&self, topic: &str, body: Bytes) -> Result<Published, Error> {
+    async fn until_taken(&self, topic: &str, message: Outgoing) -> Result<Published, Error> {
         loop {
-            match self.enqueue(topic, body.clone()).await?.await {
+            match self.enqueue(topic, message.clone()).await?.await {
                 Err(Error::Refused(CommandError::Busy { retry_ms, .. })) => {
                     tokio::time::sleep(Duration::from_millis(u64::from(retry_ms.max(1)))).await;
                 }
@@ -84,22 +85,22 @@ impl Publisher {
         }
     }
 
-    pub(crate) async fn enqueue(&self, topic: &str, body: Bytes) -> Result<Receipt, Error> {
-        let topic = check(topic, &body)?;
-        let room = self.window.enter(body.len()).await.map_err(|_| Error::Stopped)?;
+    pub(crate) async fn enqueue(&self, topic: &str, message: Outgoing) -> Result<Receipt, Error> {
+        let topic = check(topic, &message)?;
+        let room = self.window.enter(message.len()).await.map_err(|_| Error::Stopped)?;
         let mut ticket = self.pending.ticket(Extra::Room(room))?;
-        let command = publish_command(&ticket, topic, body);
+        let command = publish_command(&ticket, topic, message);
         self.handle.command(command).await.map_err(|_| Error::Stopped)?;
         ticket.sent = true;
         Ok(Receipt { ticket })
     }
 
-    pub(crate) fn try_enqueue(&self, topic: &str, body: Bytes) -> Result<Receipt, Error> {
-        let topic = check(topic, &body)?;
+    pub(crate) fn try_enqueue(&self, topic: &str, message: Outgoing) -> Result<Receipt, Error> {
+        let topic = check(topic, &message)?;
         let busy = Error::Busy("publications");
-        let room = self.window.try_enter(body.len()).map_err(|_| busy.clone())?;
+        let room = self.window.try_enter(message.len()).map_err(|_| busy.clone())?;
         let mut ticket = self.pending.ticket(Extra::Room(room))?;
-        let command = publish_command(&ticket, topic, body);
+        let command = publish_command(&ticket, topic, message);
         self.handle.try_command(command).map_err(|error| match error {
             TryCommandError::Full => busy,
             TryCommandError::Stopped => Error::Stopped,
@@ -115,15 +116,16 @@ impl Publisher {
 }
 
 /// Refuses what the machine would refuse, before it takes room.
-fn check(topic: &str, body: &Bytes) -> Result<Topic, Error> {
+fn check(topic: &str, message: &Outgoing) -> Result<Topic, Error> {
     let topic = Topic::new(topic)?;
-    if body.len() > MESSAGE_BYTES_MAX {
-        let refused = CommandError::TooLarge { size: body.len(), limit: MESSAGE_BYTES_MAX };
+    let size = message.body.len();
+    if size > MESSAGE_BYTES_MAX {
+        let refused = CommandError::TooLarge { size, limit: MESSAGE_BYTES_MAX };
         return Err(Error::Refused(refused));
     }
     Ok(topic)
 }
 
-fn publish_command(ticket: &Ticket, topic: Topic, body: Bytes) -> Command {
-    Command::Publish { request: ticket.request, topic, message: Message::new(body) }
+fn publish_command(ticket: &Ticket, topic: Topic, message: Outgoing) -> Command {
+    Command::Publish { request: ticket.request, topic, message: message.into() }
 }

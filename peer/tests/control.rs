@@ -4,10 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Raw, port, port_with};
+use common::{Raw, port, port_with, seedless_peer};
 use serde_json::{Value, json};
-use tidings::control::Options;
+use tidings::control::{Options, Server};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 const CREATE: &str = r#"{"command":"create_topic","topic":"Sports"}"#;
 const PUBLISH: &str = r#"{"command":"publish","topic":"Sports","message":"Goal!"}"#;
@@ -38,6 +39,67 @@ async fn what_is_published_can_be_pulled_by_another_connection() {
     assert_eq!((&pulled["remaining"], &pulled["dropped"]), (&json!(0), &json!(0)));
     let empty = client.done(r#"{"command":"pull","topic":"Sports"}"#).await;
     assert_eq!(empty["messages"], json!([]));
+}
+
+#[tokio::test]
+async fn headers_come_with_events_and_pulled_messages() {
+    let port = port().await;
+    let (mut one, mut two) = (port.client().await, port.client().await);
+    one.done(CREATE).await;
+    one.done(SUBSCRIBE).await;
+    two.done(STREAM).await;
+    let headers = json!({"minute": "90", "größe": "a b:c"});
+    let publish = json!({
+        "command": "publish", "topic": "Sports", "message": "Goal!", "headers": headers
+    });
+    one.done(&publish.to_string()).await;
+    one.done(PUBLISH).await;
+    let messages = one.done(PULL).await["messages"].clone();
+    assert_eq!(messages[0]["headers"], headers);
+    assert_eq!(messages[1].get("headers"), None, "nothing is shown where there is nothing");
+    assert_eq!(two.line().await.expect("an event")["headers"], headers);
+
+    let value = "x".repeat(8 << 10);
+    let publish = json!({
+        "command": "publish", "topic": "Sports", "message": "x", "headers": {"a": value}
+    });
+    let answer = one.ask(&publish.to_string()).await;
+    assert_eq!(answer["code"], "bad_request");
+    assert!(answer["message"].as_str().expect("a text").contains("at most 8192 bytes"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_publisher_is_told_that_the_queues_are_full_and_when_to_retry() {
+    let lone = seedless_peer().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = Server::start(lone.peer.clone(), listener, Options::default()).expect("a server");
+    // Without seeds nobody knows the topic: publications wait, 16 MiB of them.
+    let message = "x".repeat(1_000_000);
+    let publish =
+        json!({"command": "publish", "topic": "t", "message": message, "wait_ms": 0}).to_string();
+    let mut waiting = Vec::new();
+    let answer = loop {
+        let mut client = Raw::connect(server.address()).await;
+        client.send(format!("{publish}\n")).await;
+        match tokio::time::timeout(Duration::from_millis(30), client.line()).await {
+            Ok(answer) => break answer.expect("a line"),
+            Err(_) => waiting.push(client),
+        }
+        assert!(waiting.len() <= 17, "room for no more than 16 MiB");
+    };
+    assert!(waiting.len() >= 15, "room for {} only", waiting.len());
+    assert_eq!(answer["code"], "busy", "{answer}");
+    assert!(answer["retry_ms"].as_u64().is_some_and(|ms| (1..=1_000).contains(&ms)), "{answer}");
+    // Who may wait does, and is told all the same in the end.
+    let mut client = Raw::connect(server.address()).await;
+    let patient = publish.replace("\"wait_ms\":0", "\"wait_ms\":100");
+    let begun = std::time::Instant::now();
+    assert_eq!(client.refused(&patient).await, "busy");
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+    // What waited is answered with what kept it waiting.
+    for client in &mut waiting {
+        assert_eq!(client.line().await.expect("an answer")["code"], "no_quorum");
+    }
 }
 
 #[tokio::test]

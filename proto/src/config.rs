@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::crypto::Scheme;
 use crate::id::Incarnation;
 use crate::wire::frame::PeerEntry;
+use crate::wire::record::SignedRecord;
 
 /// Who a node is and where; the same for both roles.
 #[derive(Clone, Debug)]
@@ -139,6 +140,8 @@ pub struct PeerConfig {
     pub seeds: Vec<SocketAddr>,
     /// Peers known from a former life.
     pub known_peers: Vec<PeerEntry>,
+    /// Records of its own topics from a former life.
+    pub known_topics: Vec<SignedRecord>,
     /// When a neighbour is suspect.
     pub liveness: LivenessConfig,
     /// The bounds of the views.
@@ -167,6 +170,7 @@ impl PeerConfig {
             identity,
             seeds,
             known_peers: Vec::new(),
+            known_topics: Vec::new(),
             liveness: LivenessConfig::default(),
             views: ViewsConfig::default(),
             retention: RetentionConfig::default(),

@@ -73,6 +73,10 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 /// The internal topic that contains every peer, so that each has neighbours.
 pub const OVERLAY_TOPIC: &str = "$overlay";
 
+/// Topics that begin so carry the replies to requests of the peer whose id follows. That peer
+/// hosts its own; filters do not select them.
+pub const REPLY_PREFIX: &str = "$reply/";
+
 /// A topic name: 1 to 255 bytes of UTF-8, levels split by `/`, without wildcards or NUL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -90,7 +94,7 @@ pub enum TopicError {
     /// `+` and `#` select topics in filters; NUL and other control characters break logs.
     #[error("a topic name may not contain {0:?}")]
     Character(char),
-    /// Names that begin with `$` belong to the system.
+    /// Names that begin with `$` belong to the system, except for topics of replies.
     #[error("topic names that begin with '$' are reserved")]
     Reserved,
 }
@@ -101,10 +105,18 @@ impl Topic {
     /// # Errors
     /// The rule that the name breaks.
     pub fn new(name: &str) -> Result<Self, TopicError> {
-        if name.starts_with('$') {
-            return Err(TopicError::Reserved);
-        }
-        Self::any(name)
+        let topic = Self::any(name)?;
+        if topic.is_internal() { Err(TopicError::Reserved) } else { Ok(topic) }
+    }
+
+    /// The topic of the replies to requests of `node`.
+    pub fn replies_to(node: NodeId) -> Self {
+        Self(Arc::from(format!("{REPLY_PREFIX}{node}")))
+    }
+
+    /// The peer whose requests are replied to in this topic; `None` for all other topics.
+    pub fn requester(&self) -> Option<NodeId> {
+        self.0.strip_prefix(REPLY_PREFIX)?.parse().ok()
     }
 
     /// The topic that contains every peer.
@@ -114,7 +126,7 @@ impl Topic {
 
     /// Whether the system, not an application, owns this topic.
     pub fn is_internal(&self) -> bool {
-        self.0.starts_with('$')
+        self.0.starts_with('$') && self.requester().is_none()
     }
 
     /// The name.
@@ -205,6 +217,17 @@ mod tests {
         assert_eq!(Topic::new("a\0b"), Err(TopicError::Character('\0')));
         assert_eq!(Topic::new("$overlay"), Err(TopicError::Reserved));
         assert!(Topic::overlay().is_internal());
+    }
+
+    #[test]
+    fn a_topic_of_replies_names_its_requester() {
+        let id = NodeId([0xab; 32]);
+        let topic = Topic::replies_to(id);
+        assert_eq!(topic.requester(), Some(id));
+        assert!(!topic.is_internal());
+        assert_eq!(Topic::new(topic.as_str()), Ok(topic));
+        assert_eq!(Topic::new("$reply/ada"), Err(TopicError::Reserved));
+        assert_eq!(Topic::new("reply/ada").map(|topic| topic.requester()), Ok(None));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod crypto;
+pub mod filter;
 pub mod id;
 pub mod machine;
 pub mod peer;
@@ -20,6 +21,7 @@ pub mod time;
 pub mod wire;
 
 pub use config::{LivenessConfig, PeerConfig, SeedConfig};
+pub use filter::{FilterError, TopicFilter};
 pub use id::{DialId, Incarnation, LinkId, NodeId, Origin, RequestId, Topic};
 pub use machine::{Class, DialFailure, Input, LinkDown, Machine, Output};
 pub use peer::Peer;

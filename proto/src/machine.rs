@@ -11,10 +11,15 @@
 //! same inputs at the same times give the same outputs, under tokio and in the simulator.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::id::{DialId, LinkId, NodeId};
 use crate::time::Instant;
+use crate::wire::batch::Batch;
 use crate::wire::frame::{Frame, Goodbye};
+
+/// The most batches named in one [`Input::Shed`]. What is beyond is found by comparing heads.
+pub const SHED_BATCHES_MAX: usize = 1_024;
 
 /// A node's protocol.
 pub trait Machine {
@@ -80,6 +85,9 @@ pub enum Input<C> {
         class: Class,
         /// How many frames.
         frames: u32,
+        /// The new batches among them, at most [`SHED_BATCHES_MAX`]; answers to pulls are not
+        /// listed.
+        batches: Vec<Arc<Batch>>,
     },
     /// The application asks for something.
     Command(C),
@@ -182,4 +190,15 @@ impl Class {
     /// All classes, the most urgent first.
     pub const ALL: [Self; 5] =
         [Self::Control, Self::Own, Self::Repair, Self::Forward, Self::Announce];
+
+    /// Its name in metrics and views.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Own => "own",
+            Self::Repair => "repair",
+            Self::Forward => "forward",
+            Self::Announce => "announce",
+        }
+    }
 }

@@ -49,24 +49,40 @@ counters! {
         batches_unwanted,
         /// Batches that overlap another one of their stream.
         batches_overlapping,
+        /// Messages received whose headers cannot be read, and which come without them.
+        headers_malformed,
+        /// Batches announced here of which there is no room to wait for.
+        announces_shed,
         /// Announcements sent.
         announces_sent,
         /// Announcements received.
         announces_received,
         /// Grafts sent.
         grafts_sent,
+        /// Grafts received.
+        grafts_received,
         /// Prunes sent.
         prunes_sent,
+        /// Prunes received.
+        prunes_received,
         /// Ranges pulled to fill holes.
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
-        /// Holes that were filled by pulling.
+        /// Batches that were asked for, by a graft or a pull, and supplied.
         repairs,
+        /// Batches that were asked for, and came by themselves before they were supplied.
+        repairs_late,
         /// Holes reported as gaps.
         gaps,
         /// Frames shed because a link's queue was full.
         frames_shed,
+        /// Links that became lazy for an origin because their queue was full.
+        overload_lazy,
+        /// Announcements shed because a link's queue was full.
+        overload_announces,
+        /// Links closed because their queue was full for too long.
+        overload_closed,
         /// Links that became active.
         links_opened,
         /// Active links that ended.

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use serde_json::Value;
-use tidings::control::{Body, Client, ClientError, Pull, Request, Start};
+use tidings::control::{Client, ClientError, Publish, Pull, Request, Start};
 
 use crate::api::cluster::histogram;
 
@@ -126,7 +125,7 @@ impl Work {
             Step::Subscribe => Request::Subscribe { topic, stream: false, from: Start::New },
             Step::Publish => {
                 let text = vec![b'a' + (self.peer % 26) as u8; self.payload];
-                Request::Publish { topic, body: Body(Bytes::from(text)) }
+                Request::Publish(Publish::new(topic, text))
             }
             Step::Pull => Request::Pull(Pull { topic: Some(topic), max: 1, wait_ms: PULL_WAIT_MS }),
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidings::Config;
 use tidings::control::{
-    Body, Client, EventView, Incoming, Receiver, Request, Sender, Start, StatusView, TopicView,
+    Client, EventView, Incoming, Publish, Receiver, Request, Sender, Start, StatusView, TopicView,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -63,7 +63,7 @@ pub(crate) struct Publisher(Arc<Mutex<Sender>>);
 impl Publisher {
     /// Until the line is written; the answer is read elsewhere.
     pub(crate) async fn publish(&self, body: &Bytes) -> anyhow::Result<()> {
-        let request = Request::Publish { topic: TOPIC.to_owned(), body: Body(body.clone()) };
+        let request = Request::Publish(Publish::new(TOPIC, body.clone()));
         let mut sender = self.0.lock().await;
         sender.queue(&request)?;
         sender.flush().await?;

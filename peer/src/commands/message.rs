@@ -29,13 +29,17 @@ impl Style {
         }
         let MessageView { topic, origin_addr, seq, published_at, .. } = message;
         let text = printable(&String::from_utf8_lossy(&body));
-        writeln!(out, "{published_at} {} {origin_addr} {seq} {text}", printable(topic))
+        write!(out, "{published_at} {} {origin_addr} {seq}", printable(topic))?;
+        for (name, value) in &message.headers {
+            write!(out, " {}={}", printable(name), printable(value))?;
+        }
+        writeln!(out, " {text}")
     }
 }
 
 /// Tells people of missing messages.
 pub(crate) fn note_gap(gap: &GapView) {
-    let GapView { topic, origin, from, to, count, reason } = gap;
+    let GapView { topic, origin, from, to, count, reason, .. } = gap;
     let (topic, origin) = (printable(topic), crate::table::short(origin));
     eprintln!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})");
 }

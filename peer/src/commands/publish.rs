@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tidings::Headers;
 use tidings::control::{
-    Body, ClientError, Code, Incoming, PublishedView, Receiver, Request, Sender,
+    ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
 };
 
 use crate::cli::Control;
+use crate::commands::headers;
 use crate::commands::source::Source;
 use crate::failure::Failure;
 use crate::{span, table};
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", requires = "body", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
+    /// A header of each message, e.g. -H priority:high; may be repeated
+    #[arg(short = 'H', long, value_name = "KEY:VALUE", value_parser = headers::parse)]
+    header: Vec<(String, String)>,
     /// Wait between two messages, e.g. 500ms
     #[arg(long, value_name = "DURATION", value_parser = span::parse)]
     sleep: Option<Duration>,
@@ -77,6 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut publisher = Publisher {
         sender,
         receiver,
+        headers: headers::of(args.header)?,
         summary: Summary { topic: args.topic, ..Summary::default() },
     };
     let begun = Instant::now();
@@ -108,6 +114,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 struct Publisher {
     sender: Sender,
     receiver: Receiver,
+    headers: Headers,
     summary: Summary,
 }
 
@@ -126,10 +133,10 @@ impl Publisher {
 
     /// Sends all and reads the answers meanwhile. Returns what the peer was too busy for.
     async fn attempt(&mut self, round: &[Bytes]) -> Result<(Vec<Bytes>, u32), Failure> {
-        let Self { sender, receiver, summary } = self;
+        let Self { sender, receiver, headers, summary } = self;
         for (at, body) in round.iter().enumerate() {
-            let request =
-                Request::Publish { topic: summary.topic.clone(), body: Body(body.clone()) };
+            let publish = Publish::new(summary.topic.clone(), body.clone());
+            let request = Request::Publish(Publish { headers: headers.clone(), ..publish });
             let number = summary.published + 1 + at as u64;
             let queued = sender.queue(&request);
             queued.map_err(|error| Failure::from(error).at(&format!("message {number}")))?;

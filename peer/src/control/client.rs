@@ -177,7 +177,7 @@ impl Sender {
         if line > REQUEST_BYTES_MAX {
             self.buffer.truncate(start);
             let size = match request {
-                Request::Publish { body, .. } => body.0.len(),
+                Request::Publish(publish) => publish.body.0.len(),
                 _ => 0,
             };
             return Err(ClientError::TooLarge { size, line, limit: REQUEST_BYTES_MAX });

@@ -17,12 +17,12 @@ use crate::control::error::{Code, Problem};
 use crate::control::execute::{self, Addresses, Question, execute};
 use crate::control::lines::{Line, Lines};
 use crate::control::output::{Closed, Items, Output, answer_line, output};
-use crate::control::request::{self, Request, Start};
+use crate::control::request::{self, PUBLISH_WAIT_MS_MAX, Publish, Request, Start};
 use crate::control::session::{Session, not_subscribed};
 use crate::control::streams::Streams;
 use crate::error::Error;
+use crate::outgoing::Outgoing;
 use crate::peer::Peer;
-use crate::publish::PUBLISH_TIMEOUT;
 
 /// After a line that is too long, as many bytes are read and forgotten at most, for as long, so
 /// that the client gets the error instead of a reset.
@@ -134,9 +134,7 @@ impl Connection {
         let id = parsed.id.as_deref();
         let question = match parsed.request {
             Err(problem) => return self.answer::<Done>(id, Err(problem)).await,
-            Ok(Request::Publish { topic, body }) => {
-                return self.publish(parsed.id, &topic, body.0).await;
-            }
+            Ok(Request::Publish(publish)) => return self.publish(parsed.id, publish).await,
             Ok(Request::Subscribe { topic, stream, from }) => {
                 self.settle().await?;
                 return self.subscribe(id, &topic, stream, from).await;
@@ -152,6 +150,7 @@ impl Connection {
             Ok(Request::DeleteTopic { topic }) => Question::DeleteTopic { topic },
             Ok(Request::ListTopics(list)) => Question::ListTopics(list),
             Ok(Request::TopicInfo { topic }) => Question::TopicInfo { topic },
+            Ok(Request::Request(ask)) => Question::Request(ask),
             Ok(Request::Pull(pull)) => Question::Pull(pull),
             Ok(Request::Peers(list)) => Question::Peers(list),
             Ok(Request::Seeds) => Question::Seeds,
@@ -167,15 +166,20 @@ impl Connection {
 
     /// Hands the message over and goes on with the next request: messages that come together go
     /// out together.
-    async fn publish(
-        &mut self,
-        id: Option<Box<RawValue>>,
-        topic: &str,
-        body: bytes::Bytes,
-    ) -> Result<(), Closed> {
-        let handed_over = self.shared.peer.enqueue(topic, body);
-        let waited = tokio::time::timeout(PUBLISH_TIMEOUT, handed_over).await;
-        match waited.unwrap_or(Err(Error::Timeout(PUBLISH_TIMEOUT))) {
+    async fn publish(&mut self, id: Option<Box<RawValue>>, publish: Publish) -> Result<(), Closed> {
+        let peer = &self.shared.peer;
+        let topic = &publish.topic;
+        let message = Outgoing::new(publish.body.0).with_headers(publish.headers);
+        let handed_over = match publish.wait_ms.unwrap_or(PUBLISH_WAIT_MS_MAX) {
+            0 => peer.try_publish(topic, message),
+            wait_ms => {
+                let wait = Duration::from_millis(wait_ms);
+                let waited = tokio::time::timeout(wait, peer.enqueue(topic, message)).await;
+                // It still waited for room: nothing was done.
+                waited.unwrap_or(Err(Error::Busy("publications")))
+            }
+        };
+        match handed_over {
             Ok(receipt) => {
                 self.unsettled = true;
                 self.output.receipt(receipt, id).await

@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
     pub(crate) since: Instant,
     due: Instant,
     /// An announcer was asked for it.
-    asked: bool,
+    pub(crate) asked: bool,
 }
 
 /// A batch whose time has come.
@@ -57,6 +57,7 @@ pub(crate) struct Announced {
 
 impl Announced {
     /// A neighbour announced a batch that is not here. It is grafted `after` this time.
+    /// Returns whether there was room to remember it.
     pub(crate) fn note(
         &mut self,
         now: Instant,
@@ -64,17 +65,17 @@ impl Announced {
         topic: &Topic,
         link: (LinkId, u8),
         after: Duration,
-    ) {
+    ) -> bool {
         let bit = super::trees::slot_bit(link.1);
         if let Some(wanted) = self.wanted.get_mut(&key) {
             if wanted.announcers.len() < ANNOUNCERS_MAX && wanted.slots & bit == 0 {
                 wanted.announcers.push(link);
             }
             wanted.slots |= bit;
-            return;
+            return true;
         }
         if self.wanted.len() >= WANTED_MAX {
-            return;
+            return false;
         }
         let due = now + after;
         let wanted = Wanted {
@@ -88,6 +89,7 @@ impl Announced {
         };
         self.due.insert((due, key));
         self.wanted.insert(key, wanted);
+        true
     }
 
     /// The batch came.

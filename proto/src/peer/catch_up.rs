@@ -22,8 +22,6 @@ const PULL_BYTES_MAX: usize = 1 << 20;
 const PULL_AGE_SLACK_MS: u32 = 1_000;
 /// Where an unknown stream begins is asked this often before it begins with what is there.
 const OPENING_TRIES: u32 = 3;
-/// Topics whose heads are told to a neighbour for which frames were shed.
-const SHED_TOPICS_MAX: usize = 64;
 
 impl Peer {
     /// Tells a neighbour how far this peer is in the streams of a topic.
@@ -183,7 +181,11 @@ impl Peer {
         let Some(link) = source else { return };
         let request = self.requests.next_id();
         self.stats.pulls_sent += 1;
-        self.repair.pulled(topic, origin, request, link);
+        if self.topics.get(topic).is_some_and(|local| local.streams.is_open(&origin)) {
+            self.tell_hole(topic, origin, &ranges, link);
+        }
+        let asked_to = ranges.last().map_or(0, |range| range.to);
+        self.repair.pulled(topic, origin, request, link, asked_to);
         let pull = Pull { request, topic: topic.clone(), ranges, age_max_ms };
         self.out.control(link, Frame::Pull(pull));
     }
@@ -286,27 +288,6 @@ impl Peer {
         } else if self.repair.tries(&done.topic, origin) <= OPENING_TRIES {
             // This neighbour has not got it: the next one.
             self.repair.hasten(&done.topic, origin, self.now, None);
-        }
-    }
-
-    /// A link's queue was full.
-    pub(super) fn on_shed(&mut self, id: LinkId, frames: u32) {
-        self.stats.frames_shed += u64::from(frames);
-        if let Some(link) = self.links.get_mut(id) {
-            link.shed = true;
-        }
-    }
-
-    /// Lets neighbours for which frames were shed find out what they missed.
-    pub(super) fn tell_what_was_shed(&mut self) {
-        let mut told = Vec::new();
-        for (id, link) in self.links.iter_mut() {
-            if core::mem::take(&mut link.shed) {
-                told.extend(link.interests.keys().take(SHED_TOPICS_MAX).map(|t| (id, t.clone())));
-            }
-        }
-        for (id, topic) in told {
-            self.send_heads(id, &topic, true);
         }
     }
 

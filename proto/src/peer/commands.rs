@@ -3,15 +3,14 @@
 use core::time::Duration;
 
 use super::Peer;
-use super::event::{Answer, Command, CommandError, Event, From, TopicInfo};
+use super::event::{Answer, Command, CommandError, From, TopicInfo};
 use super::publish::Publication;
 use super::requests::{Findings, Goal};
 use super::topics::PUBLISHING_FOR;
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
-use crate::wire::batch::{HEADERS_BYTES_MAX, MESSAGE_BYTES_MAX, Message};
+use crate::wire::batch::{MESSAGE_BYTES_MAX, Message};
 use crate::wire::frame::{Frame, Kind, List, Mode, PAGE_MAX, TEXT_BYTES_MAX};
-use crate::wire::record::{Record, SignedRecord, TopicRecord};
 
 /// A first publication waits this long for a neighbour that subscribes: a dial with its
 /// handshake takes a few round trips.
@@ -27,8 +26,8 @@ const RETRY_MS: u32 = 50;
 impl Peer {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
-            Command::CreateTopic { request, topic, exist_ok } => {
-                let goal = Goal::Create { request, exist_ok };
+            Command::CreateTopic { request, topic, exist_ok, policy } => {
+                let goal = Goal::Create { request, exist_ok, policy };
                 self.question(request, &topic, goal);
             }
             Command::DeleteTopic { request, topic } => {
@@ -87,7 +86,9 @@ impl Peer {
                 self.out.answer(request, answer);
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
-            Goal::Create { request, exist_ok } => self.create(request, topic, exist_ok, quorum),
+            Goal::Create { request, exist_ok, policy } => {
+                self.create(request, topic, (exist_ok, policy), quorum);
+            }
             Goal::Delete(request) => self.delete(request, topic, quorum),
             Goal::Publish => self.go_on_publishing(topic, quorum),
             Goal::Created { request, record } => {
@@ -103,7 +104,7 @@ impl Peer {
                 let error = self.no_quorum();
                 self.out.answer(request, Err(error));
             }
-            Goal::Refresh => self.topics.confirm(self.now, topic),
+            Goal::Refresh => self.topics.directory.asked(self.now, topic),
             Goal::Unsubscribed | Goal::Sample => {}
         }
     }
@@ -115,137 +116,16 @@ impl Peer {
         found: &Findings,
         quorum: bool,
     ) -> Result<TopicInfo, CommandError> {
-        match self.topics.live(topic) {
-            Some((record, _)) => Ok(TopicInfo { record: record.clone(), subscribers: found.total }),
-            None if quorum || self.topics.record(topic).is_some_and(|record| record.deleted) => {
-                Err(CommandError::TopicNotFound(topic.clone()))
-            }
+        match self.topics.directory.live(topic) {
+            Some((record, _)) => Ok(TopicInfo {
+                record: record.clone(),
+                subscribers: found.total,
+                confirmed: quorum,
+            }),
+            // Without a majority, one that is known to be deleted may have been created again.
+            None if quorum => Err(CommandError::TopicNotFound(topic.clone())),
             None => Err(self.no_quorum()),
         }
-    }
-
-    fn create(&mut self, request: RequestId, topic: &Topic, exist_ok: bool, quorum: bool) {
-        if let Some((record, _)) = self.topics.live(topic) {
-            let record = record.clone();
-            if record.host == self.node && (exist_ok || !self.topics.hosts(topic)) {
-                // A record of a former life of this host, or one that was only half stored.
-                let signed = SignedRecord::sign(Record::Topic(record), &self.signer);
-                let goal = Goal::Created { request, record: signed.clone() };
-                return self.put(topic, goal, signed);
-            }
-            let host = record.host;
-            let error = CommandError::TopicExists { topic: topic.clone(), host };
-            return self.out.answer(request, Err(error));
-        }
-        if !quorum {
-            let error = self.no_quorum();
-            return self.out.answer(request, Err(error));
-        }
-        if self.topics.hosted_count() >= self.config.topics_max {
-            let limit = self.config.topics_max;
-            let error = CommandError::Limit { what: "hosted topics", limit };
-            return self.out.answer(request, Err(error));
-        }
-        let record = TopicRecord {
-            topic: topic.clone(),
-            generation: self.topics.record(topic).map_or(0, |record| record.generation) + 1,
-            version: 1,
-            host: self.node,
-            created_at_us: self.wall_us(self.now),
-            deleted: false,
-        };
-        let record = SignedRecord::sign(Record::Topic(record), &self.signer);
-        self.put(topic, Goal::Created { request, record: record.clone() }, record);
-    }
-
-    fn created(
-        &mut self,
-        request: RequestId,
-        topic: &Topic,
-        signed: SignedRecord,
-        found: &Findings,
-        quorum: bool,
-    ) {
-        if let Some(other) = found.topic_record().filter(|record| record.host != self.node) {
-            let error = CommandError::TopicExists { topic: topic.clone(), host: other.host };
-            return self.out.answer(request, Err(error));
-        }
-        if !quorum || found.refusals > 0 {
-            let error = self.no_quorum();
-            return self.out.answer(request, Err(error));
-        }
-        let Record::Topic(record) = &signed.record else { return };
-        let record = record.clone();
-        self.on_topic_record(&record);
-        if self.rendezvous.total() == 0 {
-            // Without seeds to ask, others know of a topic only what is spread.
-            self.spread_news(&signed);
-        }
-        self.topics.host(topic, signed);
-        let info = TopicInfo { record, subscribers: found.total };
-        self.out.answer(request, Ok(Answer::Topic(info)));
-    }
-
-    fn delete(&mut self, request: RequestId, topic: &Topic, quorum: bool) {
-        let live = self.topics.live(topic).map(|(record, _)| record.clone());
-        let error = match &live {
-            None if quorum => Some(CommandError::TopicNotFound(topic.clone())),
-            None => Some(self.no_quorum()),
-            Some(record) if record.host != self.node => {
-                Some(CommandError::NotHost { topic: topic.clone(), host: record.host })
-            }
-            Some(_) => None,
-        };
-        match (error, live) {
-            (None, Some(record)) => {
-                let version = record.version + 1;
-                let record = Record::Topic(TopicRecord { version, deleted: true, ..record });
-                let record = SignedRecord::sign(record, &self.signer);
-                self.put(topic, Goal::Deleted { request, record: record.clone() }, record);
-            }
-            (error, _) => {
-                let error = error.unwrap_or_else(|| CommandError::TopicNotFound(topic.clone()));
-                self.out.answer(request, Err(error));
-            }
-        }
-    }
-
-    fn deleted(&mut self, request: RequestId, signed: &SignedRecord, quorum: bool) {
-        if !quorum {
-            let error = self.no_quorum();
-            return self.out.answer(request, Err(error));
-        }
-        self.spread_news(signed);
-        if let Record::Topic(record) = &signed.record {
-            self.on_topic_record(record);
-        }
-        self.out.answer(request, Ok(Answer::Done));
-    }
-
-    /// Takes in a topic's record, and ends what a deletion ends.
-    pub(super) fn on_topic_record(&mut self, record: &TopicRecord) {
-        let news = self.topics.learn(self.now, record, self.config.topics_max);
-        if record.host != self.node || record.deleted {
-            let lost = self.topics.record(&record.topic).is_some_and(|known| known == record);
-            if lost {
-                self.topics.unhost(&record.topic);
-            }
-        }
-        if !news || !record.deleted {
-            return;
-        }
-        let topic = &record.topic;
-        for publication in self.publisher.release(topic) {
-            let error = CommandError::TopicNotFound(topic.clone());
-            self.out.answer(publication.request, Err(error));
-        }
-        let Some(local) = self.topics.get(topic) else { return };
-        if local.subscribed_at.is_some() {
-            self.out.event(Event::TopicDeleted { topic: topic.clone() });
-            let record = self.subscription_record(topic, false);
-            self.put(topic, Goal::Unsubscribed, record);
-        }
-        self.drop_topic(topic);
     }
 
     /// Takes no part in a topic any more.
@@ -285,7 +165,12 @@ impl Peer {
         self.adopt_links(topic);
         self.seek_neighbors();
         let record = self.subscription_record(topic, true);
-        self.put(topic, Goal::Subscribed(request, found.total), record);
+        if quorum {
+            return self.put(topic, Goal::Subscribed(request, found.total), record);
+        }
+        // Provisional: seeds are told when they are there, gossip goes on without them.
+        self.put(topic, Goal::Refresh, record);
+        self.out.answer(request, Ok(Answer::Topic(info)));
     }
 
     fn unsubscribe(&mut self, request: RequestId, topic: &Topic) {
@@ -341,12 +226,13 @@ impl Peer {
         if self.publisher.is_waiting(topic) {
             return self.let_wait(topic, publication, self.now);
         }
-        let Some((_, validated_at)) = self.topics.live(topic) else {
+        let asked_at = self.topics.directory.live(topic).and_then(|(_, asked_at)| asked_at);
+        let Some(asked_at) = asked_at else {
             let until = self.now + self.config.request_timeout * 3;
             self.let_wait(topic, publication, until);
             return self.look_up(topic, Goal::Publish);
         };
-        let stale = self.now.since(validated_at) >= CONFIRM_AFTER;
+        let stale = self.now.since(asked_at) >= CONFIRM_AFTER;
         if stale && !self.requests.is_open(topic, &Goal::Refresh) && self.requests.has_room() {
             self.look_up(topic, Goal::Refresh);
         }
@@ -358,15 +244,12 @@ impl Peer {
     }
 
     fn check_publication(&self, topic: &Topic, message: &Message) -> Result<(), CommandError> {
-        for (size, limit) in
-            [(message.body.len(), MESSAGE_BYTES_MAX), (message.headers.len(), HEADERS_BYTES_MAX)]
-        {
-            if size > limit {
-                return Err(CommandError::TooLarge { size, limit });
-            }
+        let (size, limit) = (message.body.len(), MESSAGE_BYTES_MAX);
+        if size > limit {
+            return Err(CommandError::TooLarge { size, limit });
         }
         let limit = self.config.topics_max;
-        if topic.is_internal() || self.topics.record(topic).is_some_and(|r| r.deleted) {
+        if topic.is_internal() || self.topics.directory.record(topic).is_some_and(|r| r.deleted) {
             // A deleted topic may have been created again: the seeds know.
             return Ok(());
         }
@@ -407,7 +290,8 @@ impl Peer {
 
     /// The seeds have answered for the topic of waiting publications.
     fn go_on_publishing(&mut self, topic: &Topic, quorum: bool) {
-        if self.topics.live(topic).is_none() {
+        self.topics.directory.asked(self.now, topic);
+        if self.topics.directory.live(topic).is_none() {
             let error =
                 if quorum { CommandError::TopicNotFound(topic.clone()) } else { self.no_quorum() };
             for publication in self.publisher.release(topic) {
@@ -428,7 +312,7 @@ impl Peer {
 
     /// Somebody who subscribes is linked: what waited for that goes out.
     pub(super) fn release_waiting(&mut self, topic: &Topic) {
-        if self.publisher.is_waiting(topic) && self.topics.live(topic).is_some() {
+        if self.publisher.is_waiting(topic) && self.topics.directory.live(topic).is_some() {
             for publication in self.publisher.release(topic) {
                 self.publisher.ready(topic, publication);
             }
@@ -438,7 +322,7 @@ impl Peer {
     /// Publications that have waited long enough go out to whoever is there.
     pub(super) fn expire_waiting(&mut self) {
         for topic in self.publisher.expired(self.now) {
-            if self.topics.live(&topic).is_some() {
+            if self.topics.directory.live(&topic).is_some() {
                 let until = self.now + ALONE_FOR;
                 if let Some(local) = self.topics.get_mut(&topic) {
                     local.alone_until = until;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
-use crate::wire::record::TopicRecord;
+use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub enum Command {
         topic: Topic,
         /// A topic hosted here already is no error.
         exist_ok: bool,
+        /// How its messages are kept; a topic that exists already keeps its own.
+        policy: TopicPolicy,
     },
     /// End a topic that this peer hosts. Answers [`Answer::Done`].
     DeleteTopic {
@@ -193,6 +195,9 @@ pub struct TopicInfo {
     pub record: TopicRecord,
     /// How many live peers subscribe to it, as far as the seeds know.
     pub subscribers: u32,
+    /// A majority of the seeds answered; otherwise this is what the peer itself knows, and may be
+    /// out of date.
+    pub confirmed: bool,
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -354,7 +359,22 @@ pub enum Notice {
         /// In words.
         text: String,
     },
-    /// A hole in a stream was filled by pulling.
+    /// A batch is known to exist and did not come in time: a neighbour is asked for it.
+    Hole {
+        /// The topic.
+        topic: Topic,
+        /// The stream; `None` while nothing else of it was received.
+        origin: Option<Origin>,
+        /// First sequence number.
+        from: u64,
+        /// Last sequence number that is asked for; the batch that is asked for may end later.
+        to: u64,
+        /// The neighbour that is asked.
+        asked: NodeId,
+        /// By a graft, because the neighbour announced it; else by a pull.
+        graft: bool,
+    },
+    /// A batch that was asked for is here.
     Repaired {
         /// The topic.
         topic: Topic,
@@ -366,6 +386,8 @@ pub enum Notice {
         to: u64,
         /// The neighbour that supplied it.
         by: NodeId,
+        /// It came by itself, before the neighbour that was asked supplied it.
+        late: bool,
     },
 }
 
@@ -374,6 +396,9 @@ pub enum Notice {
 pub enum Durable {
     /// The peers it knows: neighbours first, then the passive view.
     KnownPeers(Vec<PeerEntry>),
+    /// The records of the topics that it hosts, subscribes or publishes to, all of them; at most
+    /// [`crate::config::PeerConfig::topics_max`] of each.
+    Topics(Vec<SignedRecord>),
     /// The life it is in.
     Incarnation(Incarnation),
 }

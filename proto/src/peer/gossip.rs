@@ -10,12 +10,12 @@ use super::streams::{Ready, Reception, is_after};
 use super::topics::TopicLink;
 use super::trees::{self, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
-use crate::id::{LinkId, NodeId, Origin, RequestId, Topic};
+use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
-use crate::wire::record::{Record, SignedRecord};
+use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
 /// counts as a replay of an old one. Design §6.25: one hour is the longest duration believed.
@@ -63,15 +63,16 @@ impl Peer {
         match local.streams.receive(&batch, deliver) {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
+                self.stats.headers_malformed += u64::from(batch.malformed_headers());
                 local.retention.insert(self.now, &batch, published, &self.config.retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
                     self.out.notice(Notice::FirstReceipt { batch, from, hop });
                 }
-                if cause == Cause::Pull && !history {
-                    self.tell_repaired(&batch, from);
-                }
                 let wanted = self.take_wanted(&batch);
+                if !history {
+                    self.note_live(&batch, from, cause, wanted.as_ref());
+                }
                 if cause == Cause::Push || !history {
                     let from = Some((id, cause, tree));
                     self.forward(&batch, from, hop.saturating_add(1), published, wanted);
@@ -89,14 +90,6 @@ impl Peer {
             // may have seen the other one only.
             Reception::Overlap => self.stats.batches_overlapping += 1,
         }
-    }
-
-    fn tell_repaired(&mut self, batch: &Batch, by: NodeId) {
-        let header = batch.header();
-        self.stats.repairs += 1;
-        let (topic, origin) = (header.topic.clone(), header.origin);
-        let (from, to) = (header.first_seq, header.last_seq());
-        self.out.notice(Notice::Repaired { topic, origin, from, to, by });
     }
 
     /// Batches of unknown streams published before this are replays: nobody retains them.
@@ -187,11 +180,7 @@ impl Peer {
         for (_, message) in batch.messages() {
             let record = postcard::from_bytes::<SignedRecord>(&message.body);
             let Ok(signed) = record else { continue };
-            if let Record::Topic(record) = &signed.record
-                && signed.verify(self.config.identity.scheme)
-            {
-                self.on_topic_record(record);
-            }
+            self.on_topic_news(&signed);
         }
     }
 
@@ -223,7 +212,7 @@ impl Peer {
             topic: topic.clone(),
             origin: Origin { node: self.node, incarnation: self.incarnation },
             address: self.config.identity.address,
-            generation: self.topics.record(topic).map_or(0, |record| record.generation),
+            generation: self.topics.directory.record(topic).map_or(0, |record| record.generation),
             first_seq,
             published_at_us: self.wall_us(self.now),
             count: 0,

@@ -52,6 +52,7 @@ impl Peer {
     }
 
     pub(super) fn on_prune(&mut self, id: LinkId, prune: &Prune) {
+        self.stats.prunes_received += 1;
         let Some(local) = self.topics.get_mut(&prune.topic) else { return };
         if let Some(slot) = local.slot(id) {
             local.trees.prune(prune.origin, slot, prune.tree);
@@ -61,6 +62,7 @@ impl Peer {
     pub(super) fn on_graft(&mut self, id: LinkId, graft: &Graft) {
         let Some(local) = self.topics.get_mut(&graft.topic) else { return };
         let Some(slot) = local.slot(id) else { return };
+        self.stats.grafts_received += graft.items.len() as u64;
         for item in &graft.items {
             if item.tree != NO_TREE {
                 local.trees.graft(item.origin, slot, item.tree);
@@ -98,7 +100,8 @@ impl Peer {
             }
             let key = (local.hash, name.origin, name.first_seq);
             let after = local.trees.graft_after(name.origin);
-            self.announced.note(self.now, key, &announce.topic, (id, slot), after);
+            let noted = self.announced.note(self.now, key, &announce.topic, (id, slot), after);
+            self.stats.announces_shed += u64::from(!noted);
         }
     }
 
@@ -130,12 +133,16 @@ impl Peer {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let parent = local.trees.parent(origin).and_then(|slot| local.by_slot(slot));
         let heard = parent.and_then(|id| self.links.get(id)).map(|link| link.liveness.heard_at());
-        let only_late = heard.is_some_and(|heard| self.now.since(heard) < STALL_MAX);
+        // A parent that announces does not push any more.
+        let only_late =
+            parent != Some(link) && heard.is_some_and(|heard| self.now.since(heard) < STALL_MAX);
         let tree = match again {
             false => local.trees.miss(origin, first_seq, only_late),
             true => local.trees.missed_on(origin, first_seq),
         };
         local.trees.graft_shared(slot, tree);
+        let stream = local.streams.named(origin);
+        self.tell_graft(topic, stream, first_seq, link);
         self.stats.grafts_sent += 1;
         let items = vec![GraftItem { origin, tree, first_seq }];
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::id::{DialId, LinkId, NodeId, Topic};
 use crate::peer::liveness::Liveness;
+use crate::peer::overload::Overload;
 use crate::time::Instant;
 use crate::wire::frame::{Mode, PeerEntry};
 
@@ -49,8 +50,8 @@ pub(crate) struct Link {
     pub(crate) round_trip: Duration,
     /// When a prune was last sent on it.
     pub(crate) pruned_at: Instant,
-    /// Frames were shed: the other end must be told what it may have missed.
-    pub(crate) shed: bool,
+    /// How its queue has been doing.
+    pub(crate) overload: Overload,
 }
 
 /// How far a link is.
@@ -121,7 +122,7 @@ impl Links {
             slot: 0,
             round_trip: ROUND_TRIP_GUESS,
             pruned_at: Instant::ZERO,
-            shed: false,
+            overload: Overload::default(),
         };
         self.links.insert(id, link);
     }

@@ -2,11 +2,12 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
 //! `degree`, `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
-//! `topics`, `links`. What happens to a peer is told in flows that compose them:
-//! `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and suspecting
-//! them), `gossip` (batches in and out), `grafting` (trees and announcements), `catch_up`
-//! (heads, digests, pulls), `registration` (sessions with seeds and their answers) and
-//! `commands` (what the application asks). This file holds the parts together and dispatches;
+//! `topics`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in flows that
+//! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
+//! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
+//! `catch_up` (heads, digests, pulls), `slow` (full queues), `registration` (sessions with seeds
+//! and their answers), `hosting` (topics that this peer creates, and news of topics) and
+//! `commands` (what else the application asks). This file holds the parts together and dispatches;
 //! it decides nothing.
 
 pub mod event;
@@ -16,19 +17,26 @@ mod announced;
 mod catch_up;
 mod commands;
 mod degree;
+mod directory;
 mod gossip;
 mod grafting;
 mod handshake;
+mod holes;
+mod hosting;
+mod lag;
 mod links;
 mod liveness;
 mod neighbors;
 mod outbox;
+mod overload;
+mod overview;
 mod publish;
 mod registration;
 mod rendezvous;
 mod repair;
 mod requests;
 mod retention;
+mod slow;
 mod streams;
 mod topics;
 mod trees;
@@ -59,7 +67,7 @@ use publish::Publisher;
 use rendezvous::Rendezvous;
 use repair::Repair;
 use requests::Requests;
-use status::{NeighborStatus, PeerStatus, TopicStatus};
+use status::{NeighborStatus, PeerStatus, StreamStatus, TopicStatus};
 use topics::Topics;
 use views::Views;
 
@@ -102,6 +110,7 @@ struct Schedule {
     shuffle: Instant,
     digest: Instant,
     persist: Instant,
+    persist_topics: Instant,
 }
 
 impl Peer {
@@ -133,6 +142,7 @@ impl Peer {
                 shuffle: now + config.views.shuffle_interval,
                 digest: now + config.repair.digest_interval,
                 persist: now,
+                persist_topics: now,
             },
             left: false,
             config,
@@ -142,6 +152,7 @@ impl Peer {
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
+        peer.remember_topics();
         peer
     }
 
@@ -196,6 +207,12 @@ impl Peer {
         }
     }
 
+    /// How it is with streams: those with holes first, then those with the greatest lag; at most
+    /// `limit`, and how many there are in all. The protocol's own topics are left out.
+    pub fn streams(&self, limit: usize) -> (usize, Vec<StreamStatus>) {
+        overview::streams(&self.topics, limit)
+    }
+
     /// Where its healthy neighbours are dialled: the overlay without the cost of a whole status.
     pub fn neighbor_addresses(&self) -> impl Iterator<Item = core::net::SocketAddr> + '_ {
         self.links.healthy().filter_map(|(_, link)| link.peer.map(|peer| peer.address))
@@ -238,6 +255,7 @@ impl Peer {
             self.expire_publishing();
             self.tell_what_was_shed();
             self.persist_views();
+            self.persist_topics();
         }
         if self.now >= self.schedule.shuffle {
             self.schedule.shuffle = self.now + self.config.views.shuffle_interval;
@@ -281,7 +299,9 @@ impl Machine for Peer {
             }
             Input::DialFailed { dial, cause } => self.on_dial_failed(dial, cause),
             Input::Received { link, frame } => self.on_frame(link, frame),
-            Input::Shed { link, frames, .. } => self.on_shed(link, frames),
+            Input::Shed { link, class, frames, batches } => {
+                self.on_shed(link, class, frames, &batches);
+            }
             Input::Command(command) => self.on_command(command),
             Input::Persisted(_) => {}
             Input::Tick => self.on_tick(),

@@ -313,8 +313,8 @@ impl Peer {
     /// A question ended, with a quorum of answers or without.
     fn conclude(&mut self, pending: Pending, quorum: bool) {
         let Pending { topic, goal, findings, .. } = pending;
-        if let Some(record) = findings.topic_record() {
-            self.on_topic_record(&record.clone());
+        if let Some(record) = &findings.record {
+            self.on_topic_record(record, Some(self.now));
         }
         if matches!(goal, Goal::Info(_) | Goal::Publish | Goal::Refresh) && quorum {
             self.offer_candidates(&topic, &findings.subscribers, findings.total as usize);

@@ -24,6 +24,8 @@ pub(crate) struct Hole {
     tries: u32,
     /// The pull under way, and whom it went to.
     pub(crate) pull: Option<(RequestId, LinkId)>,
+    /// The last number that was pulled; 0 before the first pull.
+    asked_to: u64,
 }
 
 /// What to do about a hole.
@@ -66,8 +68,8 @@ impl Repair {
         if self.holes.len() >= HOLES_MAX {
             return false;
         }
-        let hole =
-            Hole { sources: source.into_iter().collect(), due, since: now, tries: 0, pull: None };
+        let sources = source.into_iter().collect();
+        let hole = Hole { sources, due, since: now, tries: 0, pull: None, asked_to: 0 };
         self.due.insert((due, key.0.clone(), origin));
         self.holes.insert(key, hole);
         true
@@ -131,10 +133,20 @@ impl Repair {
         origin: Origin,
         request: RequestId,
         link: LinkId,
+        asked_to: u64,
     ) {
         if let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) {
             hole.pull = Some((request, link));
+            hole.asked_to = hole.asked_to.max(asked_to);
         }
+    }
+
+    /// Whether a number that has just come was pulled: everything missing up to the last pulled
+    /// one was.
+    pub(crate) fn was_pulled(&self, topic: &Topic, origin: Origin, seq: u64) -> bool {
+        // Most of the time there is no hole at all.
+        !self.holes.is_empty()
+            && self.holes.get(&(topic.clone(), origin)).is_some_and(|hole| seq <= hole.asked_to)
     }
 
     /// When a hole was noticed.
@@ -217,7 +229,8 @@ mod tests {
         let mut repair = Repair::default();
         repair.note(Instant::ZERO, &topic, origin, None, Instant::ZERO);
         repair.advance(Instant::ZERO, &topic, origin, &RepairConfig::default());
-        repair.pulled(&topic, origin, RequestId(7), LinkId(1));
+        repair.pulled(&topic, origin, RequestId(7), LinkId(1), 5);
+        assert!(repair.was_pulled(&topic, origin, 5) && !repair.was_pulled(&topic, origin, 6));
         assert_eq!(repair.answered(&topic, RequestId(7)), Some(origin));
         assert_eq!(repair.answered(&topic, RequestId(8)), None);
         repair.hasten(&topic, origin, Instant::ZERO, Some(LinkId(3)));

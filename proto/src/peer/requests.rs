@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::id::{LinkId, RequestId, Topic};
+use crate::peer::event::From;
 use crate::time::Instant;
 use crate::wire::frame::{Frame, PeerEntry};
-use crate::wire::record::{SignedRecord, TopicRecord};
-use crate::{peer::event::From, wire::record::Record};
+use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
 /// The most questions open at once.
 pub(crate) const REQUESTS_MAX: usize = 16_384;
@@ -22,7 +22,7 @@ pub(crate) enum Goal {
     /// Subscribe if the topic exists.
     Subscribe(RequestId, From),
     /// Create the topic if it does not exist.
-    Create { request: RequestId, exist_ok: bool },
+    Create { request: RequestId, exist_ok: bool, policy: TopicPolicy },
     /// Delete the topic if this peer hosts it.
     Delete(RequestId),
     /// Let waiting publications go, or refuse them.
@@ -70,7 +70,7 @@ impl Findings {
     /// Keeps the newer of the known record and this one.
     pub(crate) fn offer(&mut self, record: SignedRecord) {
         let order = |signed: &SignedRecord| match &signed.record {
-            Record::Topic(r) => Some((r.generation, core::cmp::Reverse(r.host), r.version)),
+            Record::Topic(record) => Some(record.rank()),
             _ => None,
         };
         if self.record.as_ref().is_none_or(|known| order(known) < order(&record)) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::id::{Incarnation, NodeId, Topic};
+use crate::id::{Incarnation, NodeId, Origin, Topic};
 use crate::stats::PeerStats;
 use crate::wire::frame::PeerEntry;
 
@@ -83,4 +83,26 @@ pub struct TopicStatus {
     pub retained_bytes: usize,
     /// Streams known.
     pub streams: usize,
+}
+
+/// What was received of one publisher in one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// The topic.
+    pub topic: Topic,
+    /// The publisher and its life.
+    pub origin: Origin,
+    /// The highest sequence number up to which nothing is missing.
+    pub high: u64,
+    /// The highest sequence number that is known to exist.
+    pub known_high: u64,
+    /// Batches held back because an earlier one is missing.
+    pub held_batches: usize,
+    /// Their bytes.
+    pub held_bytes: usize,
+    /// Messages known to exist that are not here.
+    pub missing: u64,
+    /// The smoothed time between publication and first receipt, in microseconds, by the clocks
+    /// of both nodes; `None` before the first receipt.
+    pub lag_us: Option<i64>,
 }

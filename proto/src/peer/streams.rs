@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::Origin;
+use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
@@ -47,6 +48,8 @@ pub(crate) struct Stream {
     delivering: bool,
     /// The highest number that somebody is known to have.
     known_high: u64,
+    /// How long its batches take to get here.
+    pub(crate) lag: Lag,
     used: u64,
 }
 
@@ -84,6 +87,26 @@ impl Stream {
             ranges.push(Range { origin, from, to: self.known_high });
         }
         ranges
+    }
+
+    /// The highest number that is known to exist.
+    pub(crate) fn known_high(&self) -> u64 {
+        let held = self.held.values().next_back().map_or(0, |held| held.batch.header().last_seq());
+        self.known_high.max(held).max(self.high())
+    }
+
+    /// How many batches are held back, and their bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.held.len(), self.held_bytes)
+    }
+
+    /// How many messages are known to exist and are not here. 0 while it is not known where the
+    /// stream begins.
+    pub(crate) fn missing_count(&self) -> u64 {
+        let Some(next) = self.next else { return 0 };
+        let beyond = self.known_high().saturating_add(1).saturating_sub(next);
+        let count = |held: &Held| u64::from(held.batch.header().count);
+        beyond.saturating_sub(self.held.values().map(count).sum())
     }
 
     /// The last number that may precede what is held, while it is not known where to begin.
@@ -216,6 +239,11 @@ impl Streams {
         self.streams.contains_key(origin)
     }
 
+    /// Whether it is known where the stream begins.
+    pub(crate) fn is_open(&self, origin: &Origin) -> bool {
+        self.streams.get(origin).is_some_and(Stream::is_open)
+    }
+
     /// Whether everything up to the end of this batch was delivered or given up.
     pub(crate) fn is_settled(&self, batch: &Batch) -> bool {
         let stream = self.streams.get(&batch.header().origin);
@@ -296,6 +324,7 @@ impl Streams {
             held_bytes: 0,
             delivering: false,
             known_high: 0,
+            lag: Lag::default(),
             used,
         });
         stream.used = used;
@@ -338,3 +367,7 @@ pub(crate) fn is_after(horizon: Instant, now: Instant, age_ms: u32) -> bool {
 #[cfg(test)]
 #[path = "streams_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "streams_properties.rs"]
+mod properties;

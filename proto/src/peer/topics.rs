@@ -7,12 +7,13 @@ use core::time::Duration;
 use crate::config::PeerConfig;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::peer::degree::Degree;
+use crate::peer::directory::Directory;
 use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
 use crate::peer::trees::Trees;
 use crate::time::Instant;
 use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
-use crate::wire::record::{SignedRecord, TopicRecord};
+use crate::wire::record::SignedRecord;
 
 /// A peer that publishes without subscribing keeps its links to the topic's subscribers for this
 /// long after its last publication. Guess: a script that publishes once a minute stays linked.
@@ -153,18 +154,12 @@ impl LocalTopic {
     }
 }
 
-/// A topic as this peer knows it.
-#[derive(Debug)]
-struct Known {
-    record: TopicRecord,
-    validated_at: Instant,
-}
-
 /// All topics that a peer knows.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     local: BTreeMap<Topic, LocalTopic>,
-    directory: BTreeMap<Topic, Known>,
+    /// What is known of them and of others.
+    pub(crate) directory: Directory,
     hosted: BTreeMap<Topic, SignedRecord>,
     /// The last number of this peer's own streams. Survives the local topic: numbers of one life
     /// are never used twice.
@@ -192,6 +187,9 @@ impl Topics {
         if !self.local.contains_key(topic) && self.local.len() >= config.topics_max {
             return None;
         }
+        if !self.local.contains_key(topic) {
+            self.directory.touch();
+        }
         let make = || LocalTopic::new(now, topic, config);
         Some(self.local.entry(topic.clone()).or_insert_with(make))
     }
@@ -199,6 +197,7 @@ impl Topics {
     /// This peer takes no part in the topic any more.
     pub(crate) fn leave(&mut self, topic: &Topic) {
         self.local.remove(topic);
+        self.directory.touch();
     }
 
     /// Topics in which this peer takes part, by name.
@@ -210,58 +209,42 @@ impl Topics {
         self.local.iter_mut()
     }
 
-    /// The record of a topic that is not deleted, and when it was last known to be true.
-    pub(crate) fn live(&self, topic: &Topic) -> Option<(&TopicRecord, Instant)> {
-        let known = self.directory.get(topic)?;
-        (!known.record.deleted).then_some((&known.record, known.validated_at))
+    /// Takes in a topic's record whose signature was checked, see [`Directory::learn`].
+    pub(crate) fn learn(
+        &mut self,
+        signed: &SignedRecord,
+        asked_at: Option<Instant>,
+        topics_max: usize,
+    ) -> bool {
+        let Self { local, hosted, directory, .. } = self;
+        let kept = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
+        directory.learn(signed, asked_at, topics_max, kept)
     }
 
-    /// The newest record of a topic, deleted or not.
-    pub(crate) fn record(&self, topic: &Topic) -> Option<&TopicRecord> {
-        self.directory.get(topic).map(|known| &known.record)
-    }
-
-    /// Takes in a record whose signature was checked. Returns whether it is news.
-    pub(crate) fn learn(&mut self, now: Instant, record: &TopicRecord, topics_max: usize) -> bool {
-        if let Some(known) = self.directory.get_mut(&record.topic) {
-            let order = |r: &TopicRecord| (r.generation, core::cmp::Reverse(r.host), r.version);
-            if order(record) < order(&known.record) {
-                return false;
-            }
-            let news = *record != known.record;
-            *known = Known { record: record.clone(), validated_at: now };
-            return news;
-        }
-        if self.directory.len() >= topics_max {
-            self.make_room();
-        }
-        let known = Known { record: record.clone(), validated_at: now };
-        self.directory.insert(record.topic.clone(), known);
-        true
-    }
-
-    /// The seeds were asked again. That they know nothing of a topic is no evidence of its
-    /// deletion, which leaves a record.
-    pub(crate) fn confirm(&mut self, now: Instant, topic: &Topic) {
-        if let Some(known) = self.directory.get_mut(topic) {
-            known.validated_at = now;
-        }
+    /// Records of the topics in which this peer takes part or that it hosts, when they have
+    /// changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> Option<Vec<SignedRecord>> {
+        let Self { local, hosted, directory, .. } = self;
+        let kept = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
+        directory.take_changed().then(|| directory.signed(kept))
     }
 
     /// Batches of this generation and older ones of the topic are void.
     pub(crate) fn void_generation(&self, topic: &Topic) -> u64 {
-        let known = self.directory.get(topic).map(|known| &known.record);
+        let known = self.directory.record(topic);
         known.map_or(0, |record| record.generation - u64::from(!record.deleted))
     }
 
     /// This peer hosts the topic.
     pub(crate) fn host(&mut self, topic: &Topic, record: SignedRecord) {
         self.hosted.insert(topic.clone(), record);
+        self.directory.touch();
     }
 
     /// This peer hosts the topic no more.
     pub(crate) fn unhost(&mut self, topic: &Topic) {
         self.hosted.remove(topic);
+        self.directory.touch();
     }
 
     /// Whether this peer hosts the topic.
@@ -296,18 +279,6 @@ impl Topics {
     pub(crate) fn restart_streams(&mut self) {
         self.own_seq.clear();
     }
-
-    /// Forgets a topic in which this peer takes no part, the longest unconfirmed.
-    fn make_room(&mut self) {
-        let idle = self.directory.iter().filter(|(topic, _)| {
-            !self.local.contains_key(*topic) && !self.hosted.contains_key(*topic)
-        });
-        let oldest =
-            idle.min_by_key(|(_, known)| known.validated_at).map(|(topic, _)| topic.clone());
-        if let Some(topic) = oldest {
-            self.directory.remove(&topic);
-        }
-    }
 }
 
 /// The short name of a topic in greetings.
@@ -320,28 +291,6 @@ pub(crate) fn hash(topic: &Topic) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(generation: u64, version: u64, host: u8, deleted: bool) -> TopicRecord {
-        let topic = Topic::new("t").expect("legal");
-        let host = NodeId([host; 32]);
-        TopicRecord { topic, generation, version, host, created_at_us: 0, deleted }
-    }
-
-    #[test]
-    fn the_newest_record_counts() {
-        let topic = Topic::new("t").expect("legal");
-        let mut topics = Topics::default();
-        assert!(topics.learn(Instant::ZERO, &record(1, 1, 1, false), 10));
-        assert_eq!(topics.void_generation(&topic), 0);
-        assert!(topics.learn(Instant::ZERO, &record(1, 2, 1, true), 10));
-        assert!(!topics.learn(Instant::ZERO, &record(1, 1, 1, false), 10));
-        assert!(topics.live(&topic).is_none());
-        assert_eq!(topics.void_generation(&topic), 1);
-        assert!(topics.learn(Instant::ZERO, &record(2, 1, 3, false), 10));
-        assert!(topics.learn(Instant::ZERO, &record(2, 1, 2, false), 10), "smaller host wins");
-        assert_eq!(topics.live(&topic).map(|(r, _)| r.host), Some(NodeId([2; 32])));
-        assert_eq!(topics.void_generation(&topic), 1);
-    }
 
     #[test]
     fn numbers_are_never_used_twice() {

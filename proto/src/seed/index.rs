@@ -195,8 +195,8 @@ impl Index {
     }
 }
 
-type Rank = (u64, Reverse<NodeId>, u64, [u8; SIGNATURE_BYTES]);
+type Rank = ((u64, u64, Reverse<NodeId>), [u8; SIGNATURE_BYTES]);
 
 fn rank(record: &TopicRecord, signature: &Signature) -> Rank {
-    (record.generation, Reverse(record.host), record.version, signature.0)
+    (record.rank(), signature.0)
 }

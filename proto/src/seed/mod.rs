@@ -4,14 +4,13 @@
 //! reports of deaths together with them. No publication passes through it.
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
-//! `overlay` (reported neighbours), `sampler`, `digest`, `filter`, `timers`. What happens to
+//! `overlay` (reported neighbours), `sampler`, `digest`, `timers`. What happens to
 //! them: `links` (who may connect), `sessions` (what peers ask), `merge` (which records are
 //! taken), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead), `sync`
 //! and `transfer` (what seeds tell each other). This file only composes them.
 
 mod digest;
 pub mod event;
-mod filter;
 mod index;
 mod links;
 mod liveness;

@@ -1,9 +1,9 @@
 //! What a seed shows of itself, and pages of its tables.
 
 use crate::config::quorum;
-use crate::id::{LinkId, NodeId};
+use crate::filter::TopicFilter;
+use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
-use crate::seed::filter::matches;
 use crate::seed::links::Phase;
 use crate::seed::registry::entry;
 use crate::seed::status::{
@@ -11,7 +11,7 @@ use crate::seed::status::{
 };
 use crate::time::Instant;
 use crate::wire::frame::{Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, TopicItem, TopicPage};
-use crate::wire::record::PeerRecord;
+use crate::wire::record::{PeerRecord, TopicRecord};
 
 /// Peers in a picture of the overlay; nobody can look at more.
 const TOPOLOGY_NODES_MAX: usize = 10_000;
@@ -45,6 +45,16 @@ impl Seed {
         }
     }
 
+    /// The hash over all that is listed here: equal at two seeds that hold the same.
+    pub fn table_hash(&self) -> [u8; 32] {
+        self.digest()
+    }
+
+    /// The record of a topic, also of a deleted one.
+    pub fn topic_record(&self, topic: &Topic) -> Option<&TopicRecord> {
+        self.index.get(topic)?.record()
+    }
+
     /// Peers whose name, address or id contains `filter` (empty: all), the dead included,
     /// ordered by address. Takes time in proportion to all peers.
     pub fn peers(&self, now: Instant, filter: &str, offset: usize, limit: usize) -> Page<PeerView> {
@@ -70,8 +80,8 @@ impl Seed {
     /// Topics that match the MQTT filter (empty: all), ordered by name. Takes time in proportion
     /// to all topics.
     pub fn topics(&self, filter: &str, offset: usize, limit: usize) -> Page<TopicView> {
-        let listed =
-            self.index.listed().filter(|(record, _)| matches(filter, record.topic.as_str()));
+        let selects = selects_topic(filter);
+        let listed = self.index.listed().filter(|(record, _)| selects(&record.topic));
         let page = page(listed, offset, limit);
         let items = page.items.into_iter().map(|(record, subscribers)| TopicView {
             topic: record.topic.clone(),
@@ -142,7 +152,8 @@ impl Seed {
             }
             Kind::Topics => {
                 let listed = self.index.listed();
-                let listed = listed.filter(|(record, _)| matches(filter, record.topic.as_str()));
+                let selects = selects_topic(filter);
+                let listed = listed.filter(|(record, _)| selects(&record.topic));
                 let page = page(listed, offset, limit);
                 let items = page.items.into_iter().map(|(record, subscribers)| TopicItem {
                     topic: record.topic.clone(),
@@ -176,6 +187,13 @@ fn selects(filter: &str, record: &PeerRecord) -> bool {
         || record.name.contains(filter)
         || entry(record).address.to_string().contains(filter)
         || record.node.to_string().contains(filter)
+}
+
+/// An empty filter selects everything, one that is none selects nothing.
+fn selects_topic(filter: &str) -> impl Fn(&Topic) -> bool {
+    let all = filter.is_empty();
+    let filter = TopicFilter::new(filter).ok();
+    move |topic| all || filter.as_ref().is_some_and(|filter| filter.matches(topic))
 }
 
 fn count(n: usize) -> u32 {

@@ -14,7 +14,7 @@
 //! | 8 | sequence number of the first message, from 1 |
 //! | 8 | published at, microseconds since 1970 |
 //! | 2 | number of messages n, from 1 |
-//! | n × (2 + h + 4 + b) | messages: length of headers, headers, length of body, body |
+//! | n × (2 + h + 4 + b) | messages: length of [headers](crate::wire::headers), headers, length of body, body |
 //! | 64 | Ed25519 signature over all bytes before it |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +25,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use crate::crypto::{SIGNATURE_BYTES, Scheme, Signature, Signer};
 use crate::id::{Incarnation, NodeId, Origin, Topic};
 use crate::wire::DecodeError;
+use crate::wire::headers::{self, Headers};
 
 /// The largest body of one message, in bytes (design limit; NATS has the same default).
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -44,8 +45,8 @@ const DOMAIN: &str = "tidings batch 1";
 /// One application message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Message {
-    /// Encoded headers, at most [`HEADERS_BYTES_MAX`]; empty when there are none.
-    pub headers: Bytes,
+    /// Texts beside the body.
+    pub headers: Headers,
     /// The body, at most [`MESSAGE_BYTES_MAX`].
     pub body: Bytes,
 }
@@ -53,12 +54,12 @@ pub struct Message {
 impl Message {
     /// A message without headers.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { headers: Bytes::new(), body: body.into() }
+        Self { headers: Headers::default(), body: body.into() }
     }
 
     /// Bytes that this message takes in a batch.
     pub fn encoded_len(&self) -> usize {
-        6 + self.headers.len() + self.body.len()
+        6 + self.headers.encoded().len() + self.body.len()
     }
 }
 
@@ -93,6 +94,7 @@ impl BatchHeader {
 pub struct Batch {
     header: BatchHeader,
     messages_at: usize,
+    malformed_headers: u16,
     bytes: Bytes,
 }
 
@@ -109,14 +111,15 @@ impl Batch {
         put_header(&mut out, &header);
         let messages_at = out.len();
         for message in messages {
-            out.put_u16(u16::try_from(message.headers.len()).expect("headers within limit"));
-            out.put_slice(&message.headers);
+            let headers = message.headers.encoded();
+            out.put_u16(u16::try_from(headers.len()).expect("headers within limit"));
+            out.put_slice(headers);
             out.put_u32(u32::try_from(message.body.len()).expect("body within limit"));
             out.put_slice(&message.body);
         }
         let signature = signer.sign(DOMAIN, &out);
         out.put_slice(&signature.0);
-        Arc::new(Self { header, messages_at, bytes: out.freeze() })
+        Arc::new(Self { header, messages_at, malformed_headers: 0, bytes: out.freeze() })
     }
 
     /// Reads a batch and checks its structure, not its signature.
@@ -130,10 +133,12 @@ impl Batch {
         let mut reader = Reader { rest: &bytes };
         let header = reader.header()?;
         let messages_at = bytes.len() - reader.rest.len();
+        let mut malformed_headers = 0;
         for _ in 0..header.count {
             let headers = usize::from(reader.u16()?);
             check_limit("message headers", headers, HEADERS_BYTES_MAX)?;
-            reader.take(headers)?;
+            // Its origin is at fault, not who passes it on: the message arrives without them.
+            malformed_headers += u16::from(!headers::is_legal(reader.take(headers)?));
             let body = reader.u32()? as usize;
             check_limit("message", body, MESSAGE_BYTES_MAX)?;
             reader.take(body)?;
@@ -141,7 +146,7 @@ impl Batch {
         if reader.rest.len() != SIGNATURE_BYTES {
             return Err(DecodeError::Malformed("batch length"));
         }
-        Ok(Arc::new(Self { header, messages_at, bytes }))
+        Ok(Arc::new(Self { header, messages_at, malformed_headers, bytes }))
     }
 
     /// Whether the origin signed these bytes.
@@ -162,11 +167,16 @@ impl Batch {
         &self.bytes
     }
 
+    /// How many messages have headers that cannot be read, and come without them.
+    pub fn malformed_headers(&self) -> u16 {
+        self.malformed_headers
+    }
+
     /// The messages with their sequence numbers, without copying.
     pub fn messages(&self) -> impl Iterator<Item = (u64, Message)> + '_ {
         let mut at = self.messages_at;
         (0..u64::from(self.header.count)).map(move |i| {
-            let headers = self.slice(&mut at, 2);
+            let headers = Headers::decode(self.slice(&mut at, 2)).unwrap_or_default();
             let body = self.slice(&mut at, 4);
             (self.header.first_seq.saturating_add(i), Message { headers, body })
         })

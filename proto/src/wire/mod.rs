@@ -8,6 +8,8 @@
 pub mod batch;
 pub mod codec;
 pub mod frame;
+pub mod headers;
+pub mod kind;
 pub mod record;
 
 #[cfg(test)]

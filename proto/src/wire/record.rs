@@ -1,6 +1,7 @@
 //! Records: facts that one node owns, signs and versions, and that seeds keep and merge by
 //! maximum. Whoever holds the higher version of a record holds the truth.
 
+use core::cmp::Reverse;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,32 @@ pub struct SubscriptionRecord {
     pub subscribed: bool,
 }
 
+/// The longest age of retained messages that a topic may ask for, in milliseconds: ten years.
+pub const RETENTION_AGE_MS_MAX: u64 = 10 * 366 * 86_400_000;
+/// The most bytes of retained messages that a topic may ask for: 1 TiB.
+pub const RETENTION_BYTES_MAX: u64 = 1 << 40;
+
+/// What a topic's host asks of those who keep its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TopicPolicy {
+    /// At most so many bytes of the topic's messages are kept, at most [`RETENTION_BYTES_MAX`];
+    /// `None` leaves it to each peer.
+    pub retention_bytes: Option<u64>,
+    /// Messages are kept at most so long, in milliseconds, at most [`RETENTION_AGE_MS_MAX`];
+    /// `None` leaves it to each peer.
+    pub retention_age_ms: Option<u64>,
+    /// The host, and subscribers that ask for it, keep the messages on disk.
+    pub durable: bool,
+}
+
+impl TopicPolicy {
+    /// Whether it is within limits.
+    pub fn is_legal(&self) -> bool {
+        self.retention_bytes.is_none_or(|bytes| bytes <= RETENTION_BYTES_MAX)
+            && self.retention_age_ms.is_none_or(|age_ms| age_ms <= RETENTION_AGE_MS_MAX)
+    }
+}
+
 /// A topic. Owner: its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicRecord {
@@ -60,8 +87,19 @@ pub struct TopicRecord {
     pub host: NodeId,
     /// When it was created, in microseconds since 1970 by the host's clock. Information only.
     pub created_at_us: i64,
+    /// How its messages are kept.
+    pub policy: TopicPolicy,
     /// The host deleted it.
     pub deleted: bool,
+}
+
+impl TopicRecord {
+    /// Of two records of one topic the one with the greater rank is true. Ranks are equal only
+    /// without seeds, where nobody decides between hosts that create a topic at once: then the
+    /// smaller host is meant.
+    pub fn rank(&self) -> (u64, u64, Reverse<NodeId>) {
+        (self.generation, self.version, Reverse(self.host))
+    }
 }
 
 /// A seed's word that a life of a node has ended. Owner: the seed.
@@ -106,7 +144,11 @@ impl Record {
                 let addresses = record.addresses.len();
                 (1..=ADDRESSES_MAX).contains(&addresses) && record.name.len() <= NAME_BYTES_MAX
             }
-            Self::Topic(record) => record.generation > 0 && !record.topic.is_internal(),
+            Self::Topic(record) => {
+                let owned = record.topic.requester().is_none_or(|node| node == record.host);
+                let named = record.generation > 0 && !record.topic.is_internal() && owned;
+                named && record.policy.is_legal()
+            }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,
         }
@@ -128,6 +170,19 @@ impl SignedRecord {
         debug_assert_eq!(record.owner(), signer.node(), "only the owner signs a record");
         let signature = signer.sign(DOMAIN, &encode(&record));
         Self { record, signature }
+    }
+
+    /// The record as bytes, for a disk or a message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("records contain nothing that postcard cannot write")
+    }
+
+    /// The record in these bytes, if they are one and nothing else; it is not verified.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((record, [])) => Some(record),
+            _ => None,
+        }
     }
 
     /// Whether the record is within limits and its owner signed it.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
 use super::frame::{BatchFrame, Cause, Frame, Goodbye, Hello, Purpose, Reason, Role};
+use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
 use crate::crypto::{Scheme, Signer};
 use crate::id::{Incarnation, Origin, Topic};
@@ -45,6 +46,25 @@ fn hello() -> Frame {
         wanted: vec![u64::MAX; 3],
         urgent: true,
     }))
+}
+
+#[test]
+fn headers_travel_and_bad_ones_cost_only_themselves() {
+    let headers = Headers::new([("kind", "goal"), ("minute", "90")]).expect("legal");
+    let with = Message { headers: headers.clone(), body: "x".into() };
+    let sent = batch(&[with, Message::new("y")]);
+    let received = Batch::decode(sent.bytes().clone()).expect("decodes");
+    let read: Vec<_> = received.messages().map(|(_, message)| message.headers).collect();
+    assert_eq!(read, [headers, Headers::default()]);
+    assert_eq!(received.malformed_headers(), 0);
+
+    let mut bytes = sent.bytes().to_vec();
+    let at = bytes.windows(6).position(|six| six == b"minute").expect("encoded as it is");
+    bytes[at] = 0xff;
+    let received = Batch::decode(bytes.into()).expect("decodes all the same");
+    assert_eq!(received.malformed_headers(), 1);
+    let read: Vec<_> = received.messages().map(|(_, m)| (m.headers, m.body)).collect();
+    assert_eq!(read, [(Headers::default(), "x".into()), (Headers::default(), "y".into())]);
 }
 
 #[test]

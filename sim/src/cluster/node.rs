@@ -104,7 +104,9 @@ fn with_command<C>(input: Input<Command>, of: impl Fn(Command) -> Option<C>) -> 
         Input::LinkDown { link, cause } => Input::LinkDown { link, cause },
         Input::DialFailed { dial, cause } => Input::DialFailed { dial, cause },
         Input::Received { link, frame } => Input::Received { link, frame },
-        Input::Shed { link, class, frames } => Input::Shed { link, class, frames },
+        Input::Shed { link, class, frames, batches } => {
+            Input::Shed { link, class, frames, batches }
+        }
         Input::Command(command) => Input::Command(of(command)?),
         Input::Persisted(token) => Input::Persisted(token),
         Input::Tick => Input::Tick,

@@ -1,10 +1,13 @@
 //! What machines send each other: from output, over the network, to input.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tidings_proto::wire::frame::{Frame, Goodbye};
+use tidings_proto::machine::SHED_BATCHES_MAX;
+use tidings_proto::wire::batch::Batch;
+use tidings_proto::wire::frame::{BatchFrame, Cause, Frame, Goodbye};
 use tidings_proto::{Class, Input, LinkDown};
 
 use super::{Actor, Cargo, Happening, Held, Host, World};
@@ -71,7 +74,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             if matches!(item, Item::Frame(..) | Item::Bytes(_)) {
                 if stalled.bytes + size > self.config.queue_bytes_max {
                     self.counts.shed += 1;
-                    self.overflows.push((end, class, 1));
+                    self.overflows.push((end, class, new_batch(item)));
                     return;
                 }
                 stalled.bytes += size;
@@ -80,11 +83,12 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             return;
         }
         let mut departure = self.now;
-        if let Some(rate) = self.nodes[from as usize].bytes_per_s {
+        let rates = [from, to].map(|node| self.nodes[node as usize].bytes_per_s);
+        if let Some(rate) = rates.into_iter().flatten().min() {
             let waiting = u128::from(rate) * flow.sent.since(self.now).as_micros() / 1_000_000;
             if size > 0 && waiting + size as u128 > self.config.queue_bytes_max as u128 {
                 self.counts.shed += 1;
-                self.overflows.push((end, class, 1));
+                self.overflows.push((end, class, new_batch(item)));
                 return;
             }
             let takes_us = size as u64 * 1_000_000 / rate.max(1);
@@ -112,11 +116,14 @@ impl<M: Actor, H: Host<M>> World<M, H> {
 
     /// What the queues of the machine being drained shed, as the input that tells it.
     pub(super) fn next_overflow(&mut self) -> Option<Input<M::Command>> {
-        while let Some((end, class, _)) = self.overflows.first().copied() {
-            let frames = self.overflows.iter().filter(|(other, ..)| *other == end).count();
+        while let Some(&(end, class, _)) = self.overflows.first() {
             let control =
                 self.overflows.iter().any(|(other, c, _)| *other == end && *c == Class::Control);
-            self.overflows.retain(|(other, ..)| *other != end);
+            let shed = self
+                .overflows
+                .extract_if(.., |(other, c, _)| *other == end && (control || *c == class));
+            let shed: Vec<_> = shed.collect();
+            let frames = shed.len();
             let Some(link) = self.links.get(end.link) else { continue };
             let own = &link.ends[usize::from(end.side)];
             if own.state != EndState::Open {
@@ -129,7 +136,9 @@ impl<M: Actor, H: Host<M>> World<M, H> {
                 return Some(Input::LinkDown { link: end.id(), cause: LinkDown::Closed });
             }
             let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-            return Some(Input::Shed { link: end.id(), class, frames });
+            let batches = shed.into_iter().filter_map(|(.., batch)| batch);
+            let batches = batches.take(SHED_BATCHES_MAX).collect();
+            return Some(Input::Shed { link: end.id(), class, frames, batches });
         }
         None
     }
@@ -248,13 +257,13 @@ impl<M: Actor, H: Host<M>> World<M, H> {
 
     fn give(&mut self, to: EndKey, frame: Frame, size: u32) {
         let Some(link) = self.links.get(to.link) else { return };
-        let node = link.ends[usize::from(to.side)].node;
+        let [node, from] = [to, to.other()].map(|end| link.ends[usize::from(end.side)].node);
         self.record(node, Tag::Received, to.id().0, fingerprint(&frame, size as usize));
         if self.trace.has_text() {
             let text = format_args!("{:?} {frame:?}", to.id());
             self.trace.line(self.now, node, Tag::Received, text);
         }
-        self.host.received(self.now, node, &frame, size);
+        self.host.received(self.now, node, from, &frame, size);
         self.handle(node, Input::Received { link: to.id(), frame });
     }
 
@@ -368,4 +377,12 @@ fn fingerprint(frame: &Frame, size: usize) -> u64 {
         _ => 0,
     };
     crate::rng::mix(number) ^ (wire::kind(frame) as u64) << 32 ^ size as u64
+}
+
+/// The batch that an item pushes, if it does.
+fn new_batch(item: Item) -> Option<Arc<Batch>> {
+    match item {
+        Item::Frame(Frame::Batch(BatchFrame { cause: Cause::Push, batch, .. }), _) => Some(batch),
+        _ => None,
+    }
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
+use tidings_proto::wire::headers::Headers;
 
 use crate::control::error::{Code, Problem};
 
@@ -21,6 +22,14 @@ pub const PULL_MAX: u32 = 10_000;
 pub const PULL_DEFAULT: u32 = 100;
 /// The longest that one `pull` waits, in milliseconds.
 pub const PULL_WAIT_MS_MAX: u64 = 3_600_000;
+/// Replies that one `request` answers at most.
+pub const REPLIES_MAX: u32 = 1_000;
+/// The longest that one `request` waits, in milliseconds.
+pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// How long one `request` waits unless told otherwise, in milliseconds. As `nats request`.
+pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
+/// The longest that one `publish` waits for room, in milliseconds; unless told otherwise it does.
+pub const PUBLISH_WAIT_MS_MAX: u64 = 30_000;
 /// Items that one list answers at most.
 pub const LIST_MAX: u32 = 10_000;
 /// Items that one list answers unless told otherwise.
@@ -64,13 +73,9 @@ pub enum Request {
         topic: String,
     },
     /// Publish one message.
-    Publish {
-        /// The topic.
-        topic: String,
-        /// The message.
-        #[serde(flatten)]
-        body: Body,
-    },
+    Publish(Publish),
+    /// Publish a request and wait for replies.
+    Request(Ask),
     /// Take messages that were kept.
     Pull(Pull),
     /// Known peers.
@@ -83,6 +88,48 @@ pub enum Request {
     Ping,
     /// All commands.
     Help,
+}
+
+/// What to publish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Publish {
+    /// The topic.
+    pub topic: String,
+    /// The message.
+    #[serde(flatten)]
+    pub body: Body,
+    /// Texts beside it.
+    #[serde(skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// How long to wait for room when the peer is busy, in milliseconds, before it is refused;
+    /// [`PUBLISH_WAIT_MS_MAX`] when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+impl Publish {
+    /// A message without headers.
+    pub fn new(topic: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        let (topic, body) = (topic.into(), Body(body.into()));
+        Self { topic, body, headers: Headers::default(), wait_ms: None }
+    }
+}
+
+/// A message that is replied to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ask {
+    /// The topic.
+    pub topic: String,
+    /// The message.
+    #[serde(flatten)]
+    pub body: Body,
+    /// Texts beside it.
+    #[serde(skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// How long to wait for replies, in milliseconds, up to [`TIMEOUT_MS_MAX`].
+    pub timeout_ms: u64,
+    /// How many replies end the waiting, 1 to [`REPLIES_MAX`].
+    pub replies: u32,
 }
 
 /// What to take.
@@ -182,7 +229,8 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
             from: fields.optional("from", "\"new\" or \"all\"")?.unwrap_or_default(),
         },
         "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
-        "publish" => Request::Publish { topic: fields.topic()?, body: fields.body()? },
+        "publish" => Request::Publish(fields.publish()?),
+        "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
         "peers" => Request::Peers(fields.list()?),
         "seeds" => Request::Seeds,
@@ -264,6 +312,34 @@ impl Fields<'_> {
                 Err(bad_request("field 'message' is missing: a string, or 'message_base64'"))
             }
         }
+    }
+
+    /// Texts by name, within the limits of a message's headers.
+    fn headers(&self) -> Result<Headers, Problem> {
+        let what = "an object of strings, such as {\"key\":\"value\"}";
+        let headers: Option<BTreeMap<String, String>> = self.optional("headers", what)?;
+        Headers::new(headers.unwrap_or_default())
+            .map_err(|error| bad_request(format!("field 'headers': {error}")))
+    }
+
+    fn publish(&self) -> Result<Publish, Problem> {
+        Ok(Publish {
+            topic: self.topic()?,
+            body: self.body()?,
+            headers: self.headers()?,
+            wait_ms: self.number("wait_ms", 0, PUBLISH_WAIT_MS_MAX)?,
+        })
+    }
+
+    fn ask(&self) -> Result<Ask, Problem> {
+        let timeout_ms = self.number("timeout_ms", 1, TIMEOUT_MS_MAX)?;
+        Ok(Ask {
+            topic: self.topic()?,
+            body: self.body()?,
+            headers: self.headers()?,
+            timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
+            replies: self.number_u32("replies", 1, REPLIES_MAX)?.unwrap_or(1),
+        })
     }
 
     fn pull(&self) -> Result<Pull, Problem> {

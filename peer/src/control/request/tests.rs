@@ -41,11 +41,19 @@ fn every_command_is_read() {
         (r#"{"command":"unsubscribe","topic":"a"}"#, Request::Unsubscribe { topic: topic() }),
         (
             r#"{"command":"publish","topic":"a","message":"hi"}"#,
-            Request::Publish { topic: topic(), body: body() },
+            Request::Publish(Publish::new(topic(), body().0)),
         ),
         (
             r#"{"command":"publish","topic":"a","message_base64":"aGk=","other":1}"#,
-            Request::Publish { topic: topic(), body: body() },
+            Request::Publish(Publish::new(topic(), body().0)),
+        ),
+        (
+            r#"{"command":"publish","topic":"a","message":"hi","headers":{"b":"2","a":"1"},"wait_ms":0}"#,
+            Request::Publish(Publish {
+                headers: Headers::new([("a", "1"), ("b", "2")]).expect("legal"),
+                wait_ms: Some(0),
+                ..Publish::new(topic(), body().0)
+            }),
         ),
         (r#"{"command":"pull","topic":"a","max":5,"wait_ms":9}"#, Request::Pull(pull)),
         (r#"{"command":"peers","filter":"f","offset":1,"limit":2}"#, Request::Peers(list)),
@@ -63,8 +71,7 @@ fn every_command_is_read() {
 
 #[test]
 fn bytes_that_are_no_text_travel_as_base64() {
-    let request =
-        Request::Publish { topic: "a".to_owned(), body: Body(Bytes::from_static(b"\xff")) };
+    let request = Request::Publish(Publish::new("a", &b"\xff"[..]));
     let written = serde_json::to_string(&request).expect("JSON");
     assert_eq!(written, r#"{"command":"publish","topic":"a","message_base64":"/w=="}"#);
     assert_eq!(read(&written), Ok(request));
@@ -95,6 +102,18 @@ fn errors_name_the_field() {
         (
             r#"{"command":"publish","topic":"a","message":"x","message_base64":"aGk="}"#,
             "give 'message' or 'message_base64', not both",
+        ),
+        (
+            r#"{"command":"publish","topic":"a","message":"x","headers":{"a":1}}"#,
+            r#"field 'headers' must be an object of strings, such as {"key":"value"}"#,
+        ),
+        (
+            r#"{"command":"publish","topic":"a","message":"x","headers":{"":"1"}}"#,
+            "field 'headers': the name of a header has at least one character",
+        ),
+        (
+            r#"{"command":"publish","topic":"a","message":"x","wait_ms":30001}"#,
+            "field 'wait_ms' must be a whole number from 0 to 30000",
         ),
         (r#"{"command":"pull","max":0}"#, "field 'max' must be a whole number from 1 to 10000"),
         (r#"{"command":"pull","max":1.5}"#, "field 'max' must be a whole number from 1 to 10000"),

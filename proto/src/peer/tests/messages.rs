@@ -169,8 +169,9 @@ fn frames_that_were_shed_are_made_good() {
     rig.publish(0, "2").expect("published");
     rig.lossy.clear();
     let link = rig.peers[0].links.neighbor(&rig.peers[1].node).expect("linked");
-    rig.feed(0, Input::Shed { link, class: Class::Own, frames: 1 });
-    rig.run(1_000);
+    let batches = Vec::new();
+    rig.feed(0, Input::Shed { link, class: Class::Own, frames: 1, batches });
+    rig.run(2_000);
     assert_eq!(rig.bodies(1), ["1", "2"]);
 }
 

@@ -1,3 +1,5 @@
 mod membership;
 mod messages;
 mod rig;
+mod slow;
+mod spreading;

@@ -15,6 +15,7 @@ use crate::peer::event::{Answer, Command, CommandError, Event, From, Notice};
 use crate::time::Instant;
 use crate::wire::batch::Message;
 use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::record::TopicPolicy;
 
 const LATENCY: Duration = Duration::from_millis(10);
 
@@ -135,7 +136,8 @@ impl Rig {
 
     pub(super) fn create(&mut self, n: usize) -> Result<Answer, CommandError> {
         let topic = topic();
-        self.ask(n, |request| Command::CreateTopic { request, topic, exist_ok: false })
+        let policy = TopicPolicy::default();
+        self.ask(n, |request| Command::CreateTopic { request, topic, exist_ok: false, policy })
     }
 
     pub(super) fn subscribe(&mut self, n: usize, from: From) {

@@ -83,7 +83,7 @@ fn malformed_bytes_are_counted_and_nobody_is_accused() {
     rig.input(0, Input::LinkDown { link, cause: LinkDown::Malformed("control frame") });
     let stats = rig.seed(0).status().stats;
     assert_eq!((stats.violations, stats.probes), (1, 0));
-    rig.input(0, Input::Shed { link, class: Class::Control, frames: 3 });
+    rig.input(0, Input::Shed { link, class: Class::Control, frames: 3, batches: Vec::new() });
     assert_eq!(rig.seed(0).status().stats.frames_shed, 3);
 }
 

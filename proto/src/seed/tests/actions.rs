@@ -5,7 +5,9 @@ use crate::id::{LinkId, RequestId};
 use crate::wire::frame::{
     Frame, Hello, PROTOCOL_VERSION, Purpose, Put, Register, Renew, Report, Role,
 };
-use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
+use crate::wire::record::{
+    PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
+};
 
 impl Rig {
     pub(super) fn hello(&self, n: usize, purpose: Purpose) -> Hello {
@@ -107,6 +109,7 @@ impl Rig {
             version,
             host: peer.signer.node(),
             created_at_us: 5,
+            policy: TopicPolicy::default(),
             deleted,
         };
         SignedRecord::sign(Record::Topic(record), &peer.signer)

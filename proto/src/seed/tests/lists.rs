@@ -6,7 +6,7 @@ use crate::wire::frame::{
     RECORDS_MAX, TopicItem, TopicPage,
 };
 use crate::wire::record::{
-    ADDRESSES_MAX, NAME_BYTES_MAX, PeerRecord, Record, SignedRecord, TopicRecord,
+    ADDRESSES_MAX, NAME_BYTES_MAX, PeerRecord, Record, SignedRecord, TopicPolicy, TopicRecord,
 };
 
 fn list(rig: &mut Rig, kind: Kind, filter: &str, offset: u32, limit: u32) -> Frame {
@@ -77,6 +77,11 @@ fn the_fullest_frames_fit() {
         version: u64::MAX,
         host: node,
         created_at_us: i64::MIN,
+        policy: TopicPolicy {
+            retention_bytes: Some(u64::MAX),
+            retention_age_ms: Some(u64::MAX),
+            durable: true,
+        },
         deleted: true,
     });
     let of_topic = SignedRecord { record, signature };
