@@ -7,6 +7,7 @@ use super::Peer;
 use super::event::Event;
 use super::links::Phase;
 use super::repair::Step;
+use super::trees::NO_TREE;
 use super::views::pick;
 use crate::id::{LinkId, Origin, Topic};
 use crate::machine::Class;
@@ -252,7 +253,13 @@ impl Peer {
                 }
                 sent += kept.batch.bytes().len();
                 let batch = kept.batch.clone();
-                frames.push(BatchFrame { cause: Cause::Pull, hop: 0, tree: 0, age_ms, batch });
+                frames.push(BatchFrame {
+                    cause: Cause::Pull,
+                    hop: 0,
+                    tree: NO_TREE,
+                    age_ms,
+                    batch,
+                });
             }
         }
         self.stats.pulls_answered += 1;

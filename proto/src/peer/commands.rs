@@ -161,7 +161,7 @@ impl Peer {
             Err(error) => return self.out.answer(request, Err(error)),
         };
         let now = self.now;
-        let Some(local) = self.topics.enter(topic, &self.config) else {
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
             let limit = self.config.topics_max;
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
@@ -277,7 +277,7 @@ impl Peer {
     /// is linked, or there is nobody to wait for.
     fn attach(&mut self, topic: &Topic) -> bool {
         let until = self.now + PUBLISHING_FOR;
-        let Some(local) = self.topics.enter(topic, &self.config) else { return true };
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else { return true };
         let before = local.mode();
         local.publishing_until = Some(until);
         let mode = local.mode();

@@ -9,7 +9,7 @@ use super::event::{Answer, Event, Notice};
 use super::links::Phase;
 use super::streams::{Ready, Reception, is_after};
 use super::topics::TopicLink;
-use super::trees;
+use super::trees::{self, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
 use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
@@ -79,7 +79,7 @@ impl Peer {
                     self.note_live(&batch, from, cause, wanted.as_ref());
                 }
                 if cause == Cause::Push || !history {
-                    let from = Some((id, cause));
+                    let from = Some((id, cause, tree));
                     self.forward(&batch, from, hop.saturating_add(1), published, wanted);
                 }
                 self.deliver(ready);
@@ -109,7 +109,7 @@ impl Peer {
     fn forward(
         &mut self,
         batch: &Arc<Batch>,
-        from: Option<(LinkId, Cause)>,
+        from: Option<(LinkId, Cause, u8)>,
         hop: u8,
         published: Instant,
         wanted: Option<Wanted>,
@@ -117,12 +117,13 @@ impl Peer {
         let header = batch.header();
         let Some(local) = self.topics.get_mut(&header.topic) else { return 0 };
         let origin = trees::short(&header.origin);
-        let slot = from.and_then(|(link, _)| local.slot(link));
+        let slot = from.and_then(|(link, ..)| local.slot(link));
+        let wave = from.map(|(_, _, tree)| tree);
         // A link that was grafted is eager at its other end: it must be so here.
-        let grafted = slot.map_or(0, trees::slot_bit);
+        let grafted = slot.filter(|_| wave != Some(NO_TREE)).map_or(0, trees::slot_bit);
         let have = wanted.as_ref().map_or(0, |wanted| wanted.slots) & !grafted;
-        let parent = slot.filter(|_| from.is_some_and(|(_, cause)| cause == Cause::Push));
-        let mut route = local.trees.route(origin, parent, have);
+        let parent = slot.filter(|_| from.is_some_and(|(_, cause, _)| cause == Cause::Push));
+        let mut route = local.trees.route(origin, parent, have, wave);
         if self.config.dissemination == Dissemination::Flood {
             route.lazy = 0;
         }
@@ -137,18 +138,20 @@ impl Peer {
         for link in eager.iter().chain(&lazy) {
             let needless = have & trees::slot_bit(link.slot) != 0
                 || link.node == header.origin.node
-                || from.is_some_and(|(from, _)| from == link.link);
+                || from.is_some_and(|(from, ..)| from == link.link);
             if needless {
                 continue;
             }
             if route.lazy & trees::slot_bit(link.slot) == 0 || pushes_left > 0 {
                 pushes_left = pushes_left.saturating_sub(1);
                 pushed += 1;
+                let (mut tree, batch) = (route.tree, Arc::clone(batch));
                 if route.lazy & trees::slot_bit(link.slot) != 0 {
-                    // The other end takes this link for one of the tree: so it is from now on.
-                    local.trees.graft(origin, link.slot, route.tree);
+                    // The other end takes this link for one of the tree: so it is from now on,
+                    // but of the origin's own only.
+                    tree = ORIGIN_TREE;
+                    local.trees.graft(origin, link.slot, tree);
                 }
-                let (tree, batch) = (route.tree, Arc::clone(batch));
                 let frame = BatchFrame { cause: Cause::Push, hop, tree, age_ms, batch };
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
@@ -225,7 +228,9 @@ impl Peer {
             self.out.notice(Notice::Published { batch: Arc::clone(&batch) });
         }
         let (now, retention) = (self.now, self.retention_of(topic));
-        let Some(local) = self.topics.enter(topic, &self.config) else { return (first_seq, 0) };
+        let Some(local) = self.topics.enter(now, topic, &self.config) else {
+            return (first_seq, 0);
+        };
         let subscribed = local.subscribed_at.is_some();
         // The stream may begin later than 1: a topic that was left and entered again.
         local.streams.enter(origin, Some(first_seq));

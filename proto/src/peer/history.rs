@@ -234,7 +234,7 @@ impl Peer {
         missed: Duration,
     ) {
         let (now, retention) = (self.now, self.retention_of(topic));
-        let Some(local) = self.topics.enter(topic, &self.config) else {
+        let Some(local) = self.topics.enter(now, topic, &self.config) else {
             let limit = self.config.topics_max;
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));

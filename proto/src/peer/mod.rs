@@ -1,15 +1,14 @@
 //! The role that carries messages.
 //!
-//! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
+//! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
 //! `topics`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in flows that
 //! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
 //! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
-//! `catch_up` (heads, digests, pulls), `history` (what was published before), `slow` (full
-//! queues), `registration` (sessions with seeds and their answers), `hosting` (topics that this
-//! peer creates, and news of topics) and `commands` (what else the application asks). This file
-//! holds the parts together and dispatches;
-//! it decides nothing.
+//! `catch_up` (heads, digests, pulls), `history` (what was published before), `slow` (full queues),
+//! `registration` (sessions with seeds and their answers), `hosting` (topics that this peer
+//! creates, and news of topics) and `commands` (what else the application asks). This file holds
+//! the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod status;
@@ -18,6 +17,7 @@ mod announced;
 mod catch_up;
 mod collect;
 mod commands;
+mod degree;
 mod directory;
 mod gossip;
 mod grafting;
@@ -153,7 +153,7 @@ impl Peer {
             config,
             signer,
         };
-        let overlay = peer.topics.enter(&peer.overlay, &peer.config);
+        let overlay = peer.topics.enter(now, &peer.overlay, &peer.config);
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
