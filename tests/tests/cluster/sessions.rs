@@ -38,10 +38,10 @@ fn publish_many(control: &mut Control, topic: &str, numbers: std::ops::Range<u64
 const CLIENT: &str = r#"
 import json, socket, sys
 received = json.loads(sys.argv[2])
-lines = socket.create_connection(("127.0.0.1", int(sys.argv[1]))).makefile("rw")
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+lines = connection.makefile("r")
 def ask(**request):
-    lines.write(json.dumps(request) + "\n")
-    lines.flush()
+    connection.sendall((json.dumps(request) + "\n").encode())
     while True:
         answer = json.loads(lines.readline())
         if "event" not in answer:
@@ -94,7 +94,8 @@ fn a_session_whose_client_is_killed_in_the_middle_goes_on_without_loss_or_repeti
         client.wait().unwrap();
     }
     publishing.unwrap().join().unwrap();
-    assert_eq!(received, (0..10_000).collect::<Vec<_>>());
+    let wrong = (0..10_000).zip(&received).find(|(expected, found)| *expected != **found);
+    assert_eq!((received.len(), wrong), (10_000, None), "in order, each once");
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn every_message_of_200_topics_on_20_peers_is_where_the_model_says() {
         subscribed.push(topics);
     }
     let mut model: BTreeMap<(usize, usize, String), VecDeque<String>> = BTreeMap::new();
-    for message in 0..1_500 {
+    for message in 0..800 {
         let (publisher, topic) = (dice.roll(20), dice.roll(TOPICS));
         let text = format!("{message} of {publisher} to {topic}");
         controls[publisher].publish(&format!("t/{topic}"), &text);
