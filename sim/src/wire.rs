@@ -64,10 +64,18 @@ pub fn kind(frame: &Frame) -> Kind {
         | Frame::PeerPage(_)
         | Frame::TopicPage(_)
         | Frame::Report(_)
-        | Frame::Dead(_) => Kind::Seeds,
-        Frame::Records(_) | Frame::Leases(_) | Frame::TableDigest(_) | Frame::RecordsRequest => {
-            Kind::Tables
-        }
+        | Frame::Dead(_)
+        | Frame::Propose(_)
+        | Frame::Proposed(_)
+        | Frame::Watch(_)
+        | Frame::TopicNews(_) => Kind::Seeds,
+        Frame::Records(_)
+        | Frame::Leases(_)
+        | Frame::TableDigest(_)
+        | Frame::RecordsRequest
+        | Frame::Decree(_)
+        | Frame::VotesRequest
+        | Frame::Votes(_) => Kind::Tables,
     }
 }
 

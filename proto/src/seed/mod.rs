@@ -17,6 +17,7 @@ mod liveness;
 mod merge;
 mod overlay;
 mod probes;
+mod register;
 mod registry;
 mod reports;
 mod sampler;

@@ -2,9 +2,11 @@
 
 mod gossip;
 mod rendezvous;
+mod topics;
 
 pub use gossip::*;
 pub use rendezvous::*;
+pub use topics::*;
 
 use std::net::SocketAddr;
 
@@ -127,6 +129,23 @@ pub enum Frame {
     Graft(Graft),
     /// Push everything of the topic on this link: the sender has just come.
     GraftAll(Topic),
+
+    /// Peer to seed: have the seeds agree on this record of a topic; answer with
+    /// [`Frame::Proposed`].
+    Propose(Box<Propose>),
+    /// The end of a proposal.
+    Proposed(Proposed),
+    /// Peer to seed: tell me of these topics, with [`Frame::TopicNews`].
+    Watch(Watch),
+    /// Seed to peer: records of topics that it watches, and that it may not know.
+    TopicNews(Vec<SignedRecord>),
+    /// Seed to seed: a step of an agreement.
+    Decree(Decree),
+    /// Seed to seed: the sender has lost its memory. Accept nothing below a ballot above all that
+    /// was promised, and answer with [`Frame::Votes`].
+    VotesRequest,
+    /// Seed to seed: what was accepted.
+    Votes(Votes),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
