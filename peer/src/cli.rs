@@ -15,6 +15,8 @@ Examples:
   peer pub Sports 'Football match tonight!'
   peer pub Sports --file lines.txt
   peer pull Sports --wait 5s
+  peer reply time --command date       (in another terminal)
+  peer request time ''
   peer status
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
@@ -34,6 +36,8 @@ enum Command {
     Pub(commands::publish::Args),
     Sub(commands::subscribe::Args),
     Pull(commands::pull::Args),
+    Request(commands::request::Args),
+    Reply(commands::reply::Args),
     Topic(commands::topic::Args),
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
@@ -43,7 +47,7 @@ enum Command {
 }
 
 /// Which peer a command talks to.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Control {
     /// Control address of the peer [default: `control` of `[peer]` in config.toml, which is
     /// 127.0.0.1:5555 unless changed]
@@ -54,11 +58,20 @@ pub(crate) struct Control {
 impl Control {
     /// Connects to the peer.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let address = match &self.control {
-            Some(address) => address.clone(),
-            None => Config::load(None, &Overrides::new())?.peer.control.to_string(),
-        };
-        Client::connect(&address).await.map_err(|error: ClientError| error.into())
+        Ok(self.open().await??)
+    }
+
+    /// Connects to the peer; a configuration that cannot be read is the outer failure.
+    pub(crate) async fn open(&self) -> Result<Result<Client, ClientError>, Failure> {
+        Ok(Client::connect(&self.address()?).await)
+    }
+
+    /// Where the peer is.
+    pub(crate) fn address(&self) -> Result<String, Failure> {
+        match &self.control {
+            Some(address) => Ok(address.clone()),
+            None => Ok(Config::load(None, &Overrides::new())?.peer.control.to_string()),
+        }
     }
 }
 
@@ -69,6 +82,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Pub(args) => ask(commands::publish::run(args)),
         Command::Sub(args) => ask(commands::subscribe::run(args)),
         Command::Pull(args) => ask(commands::pull::run(args)),
+        Command::Request(args) => ask(commands::request::run(args)),
+        Command::Reply(args) => ask(commands::reply::run(args)),
         Command::Topic(args) => ask(commands::topic::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),

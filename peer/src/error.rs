@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::CommandError;
+use tidings_proto::wire::headers::HeadersError;
 
 /// Why a request to a running peer failed. Nothing was changed, except after
 /// [`Error::Timeout`], where it is unknown.
@@ -17,6 +18,20 @@ pub enum Error {
     /// The peer, or the cluster, refused.
     #[error(transparent)]
     Refused(#[from] CommandError),
+    /// The texts are no headers of a message.
+    #[error(transparent)]
+    BadHeaders(#[from] HeadersError),
+    /// Nobody replied in time; somebody may still.
+    #[error("no reply after {timeout:?}; the request went out on {reached} links")]
+    NoReply {
+        /// How long it was waited for.
+        timeout: Duration,
+        /// On how many links the request went out.
+        reached: u32,
+    },
+    /// The message does not say where replies go.
+    #[error("the message asks for no reply: it has no header 'reply_to'")]
+    NoReplyWanted,
     /// Too many publications or requests of this process wait already.
     #[error("busy: {0} wait already, try again")]
     Busy(&'static str),

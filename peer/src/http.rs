@@ -19,6 +19,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tidings_proto::peer::status::StreamStatus;
 use tidings_runtime::metrics::{CONTENT_TYPE, Exposition};
 
 use crate::control::{self, Code, List, Problem};
@@ -142,14 +143,13 @@ impl Page {
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
-    let Status { uptime, peer, subscriptions, dropped, .. } = views.peer.status().await?;
-    let links = views.peer.links().await?;
+    let Status { uptime, peer, subscriptions, dropped, network, streams, streams_total, .. } =
+        views.peer.status().await?;
     let mut page = Exposition::new();
     page.counters("tidings_peer", &peer.stats.list());
     let help = "Messages that subscriptions dropped because they were not read in time";
     page.counter("tidings_peer_dropped_unread_total", help, dropped);
     let retained: usize = peer.topics.iter().map(|topic| topic.retained_bytes).sum();
-    let queued: usize = links.iter().map(|link| link.queued_bytes).sum();
     let gauges = [
         ("tidings_peer_seeds_joined", "Seeds that hold the registration", peer.joined),
         ("tidings_peer_seeds_quorum", "Seeds that must hold it", peer.quorum),
@@ -158,12 +158,39 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
         ("tidings_peer_topics", "Topics at this peer", peer.topics.len()),
         ("tidings_peer_subscriptions", "Subscriptions of applications", subscriptions),
         ("tidings_peer_retained_bytes", "Bytes of retained batches", retained),
-        ("tidings_peer_links", "Connections to peers and seeds", links.len()),
-        ("tidings_peer_queued_bytes", "Bytes that wait to be sent", queued),
+        ("tidings_peer_links", "Connections to peers and seeds", network.links.len()),
+        ("tidings_peer_streams", "Publishers of topics that are received", streams_total),
     ];
     for (name, help, value) in gauges {
         page.gauge(name, help, value as f64);
     }
+    page.network("tidings_peer", &network);
+    expose_streams(&mut page, &streams);
     page.gauge("tidings_peer_uptime_seconds", "Time since the start", uptime.as_secs_f64());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response())
+}
+
+/// The streams of a status: those with holes first, then those with the greatest lag.
+fn expose_streams(page: &mut Exposition, streams: &[StreamStatus]) {
+    type Value = fn(&StreamStatus) -> Option<f64>;
+    let metrics: [(&str, &str, Value); 4] = [
+        ("lag_seconds", "Smoothed time from publication to receipt, by both clocks", |stream| {
+            stream.lag_us.map(|micros| micros as f64 / 1e6)
+        }),
+        ("seq", "Highest number up to which nothing is missing", |s| Some(s.high as f64)),
+        ("missing", "Messages known to exist and not here", |s| Some(s.missing as f64)),
+        ("held_batches", "Batches held back behind a hole", |s| Some(s.held_batches as f64)),
+    ];
+    for (name, help, value) in metrics {
+        let name = format!("tidings_peer_stream_{name}");
+        page.family(&name, help, "gauge");
+        for stream in streams {
+            let (topic, origin) = (stream.topic.to_string(), stream.origin.node.to_string());
+            let life = stream.origin.incarnation.0.to_string();
+            let labels = [("topic", topic.as_str()), ("origin", &origin), ("incarnation", &life)];
+            if let Some(value) = value(stream) {
+                page.sample(&name, &labels, value);
+            }
+        }
+    }
 }

@@ -42,15 +42,17 @@ mod peer;
 mod pending;
 mod publish;
 mod queue;
+mod request;
 mod subscription;
 mod window;
 
 pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
 pub use outgoing::Outgoing;
-pub use peer::{About, Page, Peer, Status};
+pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
 pub use queue::QueueLimits;
+pub use request::{CORRELATION_ID, REPLY_TO, Replies};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{
@@ -59,4 +61,6 @@ pub use tidings_proto::peer::status::{
 pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
 pub use tidings_proto::wire::headers::{Headers, HeadersError};
 pub use tidings_proto::{Incarnation, NodeId, Topic};
-pub use tidings_runtime::{Config, ConfigError, LinkView, Overrides};
+pub use tidings_runtime::{
+    Config, ConfigError, Count, LinkView, Network, Overrides, ShedReason, Traffic,
+};

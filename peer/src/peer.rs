@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
-use tidings_proto::peer::status::PeerStatus;
+use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{
-    Clock, Config, DataDir, Handle, LinkView, Node, NodeOptions, advertised, identity,
+    Clock, Config, DataDir, Handle, LinkView, Network, Node, NodeOptions, advertised, identity,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -23,6 +24,7 @@ use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
 use crate::queue::QueueLimits;
+use crate::request::Requests;
 use crate::subscription::Subscription;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
@@ -30,6 +32,8 @@ use crate::subscription::Subscription;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// What waits to go out when the peer leaves has this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most streams in a [`Status`].
+pub const STREAMS_SHOWN_MAX: usize = 256;
 
 /// A peer that runs in this process. Clones are the same peer; when the last one and its last
 /// [`Subscription`] are dropped the peer stops, without the goodbyes of [`Peer::leave`].
@@ -52,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) handle: Handle<Machine>,
     pub(crate) runtime: tokio::runtime::Handle,
     publisher: Publisher,
+    pub(crate) requests: Requests,
     /// Held while it is decided and told to the machine whether the peer is in a topic, so that
     /// an ending subscription cannot take the topic away from a beginning one.
     membership: Mutex<()>,
@@ -89,6 +94,13 @@ pub struct Status {
     pub subscriptions: usize,
     /// Messages that subscriptions have dropped because they were not read in time.
     pub dropped: u64,
+    /// Its links, and what they carried and shed.
+    pub network: Network,
+    /// Streams that it receives: those with holes first, then those with the greatest lag, at
+    /// most [`STREAMS_SHOWN_MAX`].
+    pub streams: Vec<StreamStatus>,
+    /// How many streams there are.
+    pub streams_total: usize,
 }
 
 /// A page of a list.
@@ -138,6 +150,7 @@ impl Peer {
         let handle = running.handle.clone();
         let inner = Inner {
             publisher: Publisher::new(Arc::clone(&shared.pending), handle.clone()),
+            requests: Requests::default(),
             shared,
             handle,
             runtime: tokio::runtime::Handle::current(),
@@ -152,6 +165,10 @@ impl Peer {
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// What never changes of this peer.
@@ -207,6 +224,9 @@ impl Peer {
 
     async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
+        if topic.requester().is_some_and(|node| node != self.inner.about.node) {
+            return Err(TopicError::Reserved.into());
+        }
         let policy = TopicPolicy::default();
         let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
         expect_topic(self.inner.ask(command).await?)
@@ -343,11 +363,16 @@ impl Peer {
     /// The peer has stopped.
     pub async fn status(&self) -> Result<Status, Error> {
         let look = |machine: &Machine, now: tidings_proto::Instant| {
-            (machine.status(), now.since(tidings_proto::Instant::ZERO))
+            let streams = machine.streams(STREAMS_SHOWN_MAX);
+            (machine.status(), streams, now.since(tidings_proto::Instant::ZERO))
         };
-        let (peer, uptime) = self.inner.handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let handle = &self.inner.handle;
+        let (peer, streams, uptime) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let network = handle.network().await.map_err(|_| Error::Stopped)?;
         let (subscriptions, dropped) = self.inner.shared.fanout.count();
-        Ok(Status { about: self.inner.about.clone(), uptime, peer, subscriptions, dropped })
+        let about = self.inner.about.clone();
+        let (streams_total, streams) = streams;
+        Ok(Status { about, uptime, peer, subscriptions, dropped, network, streams, streams_total })
     }
 
     /// The connections of this peer, to peers and seeds.

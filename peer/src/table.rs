@@ -20,6 +20,11 @@ impl<const N: usize> Table<N> {
         self.rows.push(row.map(|cell| printable(&cell)));
     }
 
+    /// Whether there is nothing under the head.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Writes the table to standard output.
     pub(crate) fn print(&self) -> io::Result<()> {
         let bold =

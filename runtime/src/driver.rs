@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidings_proto::wire::frame::{Frame, Goodbye, Reason};
+use tidings_proto::wire::kind::FrameKind;
 use tidings_proto::{
     Class, DialFailure, DialId, Input, Instant, LinkDown, LinkId, Machine, Output,
 };
@@ -28,8 +29,9 @@ use crate::congestion::{Congestion, Load};
 use crate::dial::{Dialed, dial};
 use crate::link::{Link, Polled};
 use crate::listen::accept;
-use crate::node::{Host, LinkLimits, LinkView, NodeOptions, Request};
+use crate::node::{Host, LinkLimits, Network, NodeOptions, Request};
 use crate::tls::{Established, Tls};
+use crate::traffic::Traffic;
 use crate::wake::ReadyLinks;
 
 /// What reaches the driver from handles.
@@ -89,6 +91,7 @@ struct Driver<M: Machine, H> {
     /// Links that are closing, with the end of their time; all have the same time.
     closing: VecDeque<(Instant, LinkId)>,
     congestion: Congestion,
+    traffic: Traffic,
     /// Commands that make traffic were left waiting.
     traffic_waits: bool,
 
@@ -128,6 +131,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             dirty: Vec::new(),
             closing: VecDeque::new(),
             congestion: Congestion::default(),
+            traffic: Traffic::default(),
             traffic_waits: false,
             batch: Vec::new(),
             woken: Vec::new(),
@@ -168,9 +172,9 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             busy = true;
             match request {
                 Request::Inspect(look) => look(&self.machine, self.clock.now()),
-                Request::Links(answer) => {
+                Request::Network(answer) => {
                     // The asker may have gone away in the meantime.
-                    let _ = answer.send(open_links(&self.links));
+                    let _ = answer.send(network(&self.links, &self.traffic));
                 }
             }
         }
@@ -238,8 +242,9 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     fn read_link(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let now = self.clock.now();
-        let machine = &mut self.machine;
-        let polled = link.read(&mut self.scratch, |frame| {
+        let (machine, traffic) = (&mut self.machine, &mut self.traffic);
+        let polled = link.read(&mut self.scratch, |frame, bytes| {
+            traffic.count_received(FrameKind::of(&frame), bytes);
             machine.handle(now, Input::Received { link: id, frame });
         });
         // Its waker may have spoken of room to write.
@@ -281,7 +286,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     fn close(&mut self, id: LinkId, goodbye: Option<Goodbye>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let deadline = self.clock.now() + CLOSING_TIME;
-        link.close(goodbye);
+        link.close(goodbye, &mut self.traffic);
         self.closing.push_back((deadline, id));
         self.dirty.push(id);
     }
@@ -289,6 +294,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     fn forget(&mut self, id: LinkId) {
         if let Some(link) = self.links.remove(&id) {
             self.congestion.change(link.counted_load, Load::None);
+            link.abandon(&mut self.traffic);
         }
     }
 
@@ -297,7 +303,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
         let more = self.report_shed();
         while let Some(id) = self.dirty.pop() {
             let Some(link) = self.links.get_mut(&id) else { continue };
-            if let Polled::Ended(cause) = link.flush() {
+            if let Polled::Ended(cause) = link.flush(&mut self.traffic) {
                 self.hear_last_words(id);
                 self.link_down(id, cause);
                 self.drain();
@@ -317,9 +323,9 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
         for at in 0..self.dirty.len() {
             let link = self.dirty[at];
             let shed = self.links.get_mut(&link).and_then(Link::take_shed);
-            if let Some((class, frames)) = shed {
+            if let Some((class, frames, batches)) = shed {
                 busy = true;
-                self.handle(Input::Shed { link, class, frames, batches: Vec::new() });
+                self.handle(Input::Shed { link, class, frames, batches });
             }
         }
         if busy {
@@ -332,9 +338,10 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     fn hear_last_words(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let now = self.clock.now();
-        let machine = &mut self.machine;
+        let (machine, traffic) = (&mut self.machine, &mut self.traffic);
         // It is over however the reading ends.
-        let _ = link.read(&mut self.scratch, |frame| {
+        let _ = link.read(&mut self.scratch, |frame, bytes| {
+            traffic.count_received(FrameKind::of(&frame), bytes);
             machine.handle(now, Input::Received { link: id, frame });
         });
     }
@@ -433,7 +440,8 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     fn send(&mut self, id: LinkId, class: Class, frame: &Frame) {
         let Some(link) = self.links.get_mut(&id) else { return };
         self.dirty.push(id);
-        if link.send(class, frame).is_err() {
+        if link.send(class, frame, &mut self.traffic).is_err() {
+            self.traffic.links_overflowed += 1;
             let text = format!("{} bytes are queued and not read", link.view().queued_bytes);
             self.close(id, Some(Goodbye { reason: Reason::TooSlow, text }));
             self.handle(Input::LinkDown { link: id, cause: LinkDown::Closed });
@@ -457,8 +465,12 @@ impl<M: Machine, H> Drop for Driver<M, H> {
     }
 }
 
-fn open_links(links: &BTreeMap<LinkId, Link>) -> Vec<LinkView> {
-    links.values().filter(|link| link.is_open()).map(Link::view).collect()
+fn network(links: &BTreeMap<LinkId, Link>, traffic: &Traffic) -> Network {
+    let open = links.values().filter(|link| link.is_open());
+    let links: Vec<_> = open.map(Link::view).collect();
+    let mut traffic = traffic.clone();
+    traffic.unknown_frames += links.iter().map(|link| link.unknown_frames).sum::<u64>();
+    Network { links, traffic }
 }
 
 /// Turns before other tasks of the thread may run.

@@ -18,11 +18,13 @@ mod link;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod network_view;
 pub mod node;
 pub mod ports_file;
 mod queue;
 pub mod shutdown;
 pub mod tls;
+pub mod traffic;
 mod wake;
 
 pub use clock::Clock;
@@ -30,4 +32,8 @@ pub use config::{Config, ConfigError, Overrides};
 pub use data::{DataDir, DataError};
 pub use identity::{IdentityError, advertised, identity};
 pub use key::{KeyError, NodeKey};
-pub use node::{Handle, Host, LinkLimits, LinkView, Node, NodeOptions, Stopped, TryCommandError};
+pub use network_view::NetworkView;
+pub use node::{
+    Handle, Host, LinkLimits, LinkView, Network, Node, NodeOptions, Stopped, TryCommandError,
+};
+pub use traffic::{Count, ShedReason, Traffic};

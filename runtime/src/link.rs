@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, BytesMut};
 use tidings_proto::wire::DecodeError;
+use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::codec::{self, Decoded, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
 use tidings_proto::wire::frame::{Frame, Goodbye};
 use tidings_proto::{Class, LinkDown, LinkId};
@@ -15,8 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::congestion::Load;
 use crate::node::LinkView;
-use crate::queue::{Overflow, SendQueue};
+use crate::queue::{Overflow, Queued, SendQueue};
 use crate::tls::Established;
+use crate::traffic::Traffic;
 use crate::wake::{LinkSignal, ReadyLinks};
 
 /// A connection and all that belongs to it.
@@ -97,32 +99,43 @@ impl Link {
 
     /// Queues a frame; it goes out with the next [`Self::flush`]. Frames for a link that is
     /// closing are forgotten.
-    pub(crate) fn send(&mut self, class: Class, frame: &Frame) -> Result<(), Overflow> {
+    pub(crate) fn send(
+        &mut self,
+        class: Class,
+        frame: &Frame,
+        traffic: &mut Traffic,
+    ) -> Result<(), Overflow> {
         if self.state != State::Open {
             return Ok(());
         }
         self.carries_traffic |= class != Class::Control;
-        self.queue.push(class, codec::encode(frame))
+        self.queue.push(class, Queued::new(frame), traffic)
     }
 
     /// Stops everything but the control frames that are queued, the goodbye after them, and an
     /// orderly end. The driver limits its time.
-    pub(crate) fn close(&mut self, goodbye: Option<Goodbye>) {
+    pub(crate) fn close(&mut self, goodbye: Option<Goodbye>, traffic: &mut Traffic) {
         if self.state != State::Open {
             return;
         }
-        self.queue.keep_control();
+        self.queue.keep_control(traffic);
         if let Some(goodbye) = goodbye {
-            let frame = codec::encode(&Frame::Goodbye(goodbye));
-            if self.queue.push(Class::Control, frame.clone()).is_err() {
-                self.queue.clear();
+            let frame = Queued::new(&Frame::Goodbye(goodbye));
+            if self.queue.push(Class::Control, frame.clone(), traffic).is_err() {
+                self.queue.clear(traffic);
                 // An empty queue has room for a frame of the control class.
-                let _ = self.queue.push(Class::Control, frame);
+                let _ = self.queue.push(Class::Control, frame, traffic);
             }
         }
         self.state = State::Closing;
         self.inbox = BytesMut::new();
         self.signal.list();
+    }
+
+    /// The connection is over: counts what was not sent.
+    pub(crate) fn abandon(mut self, traffic: &mut Traffic) {
+        self.queue.clear(traffic);
+        traffic.unknown_frames += self.unknown_frames;
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -135,12 +148,17 @@ impl Link {
     }
 
     /// See [`SendQueue::take_shed`].
-    pub(crate) fn take_shed(&mut self) -> Option<(Class, u32)> {
+    pub(crate) fn take_shed(&mut self) -> Option<(Class, u32, Vec<Arc<Batch>>)> {
         self.queue.take_shed()
     }
 
-    /// Reads what is ready, a bounded part of it, and hands its frames to `receive`.
-    pub(crate) fn read(&mut self, scratch: &mut [u8], mut receive: impl FnMut(Frame)) -> Polled {
+    /// Reads what is ready, a bounded part of it, and hands its frames to `receive`, each with
+    /// its length in bytes.
+    pub(crate) fn read(
+        &mut self,
+        scratch: &mut [u8],
+        mut receive: impl FnMut(Frame, usize),
+    ) -> Polled {
         self.signal.begin();
         let polled = self.read_ready(scratch, &mut receive);
         match polled {
@@ -152,9 +170,9 @@ impl Link {
     }
 
     /// Writes until all is sent or the socket is full.
-    pub(crate) fn flush(&mut self) -> Polled {
-        match self.write_ready() {
-            Ok(true) => self.sent_all(),
+    pub(crate) fn flush(&mut self, traffic: &mut Traffic) -> Polled {
+        match self.write_ready(traffic) {
+            Ok(true) => self.sent_all(traffic),
             Ok(false) => Polled::Pending,
             Err(_) => Polled::Ended(LinkDown::Closed),
         }
@@ -167,7 +185,7 @@ impl Link {
             remote: self.peer.remote,
             outbound: self.outbound,
             queued_bytes: self.queue.bytes(),
-            queued_frames: self.queue.frames(),
+            queued: self.queue.depths(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             unknown_frames: self.unknown_frames,
@@ -175,7 +193,7 @@ impl Link {
         }
     }
 
-    fn read_ready(&mut self, scratch: &mut [u8], receive: &mut impl FnMut(Frame)) -> Polled {
+    fn read_ready(&mut self, scratch: &mut [u8], receive: &mut impl FnMut(Frame, usize)) -> Polled {
         if let Err(down) = self.take_plaintext(receive) {
             return Polled::Ended(down);
         }
@@ -204,7 +222,7 @@ impl Link {
     fn decrypt(
         &mut self,
         mut ciphertext: &[u8],
-        receive: &mut impl FnMut(Frame),
+        receive: &mut impl FnMut(Frame, usize),
     ) -> Result<(), LinkDown> {
         if self.state == State::Lingering {
             return Ok(());
@@ -224,7 +242,7 @@ impl Link {
     }
 
     /// Moves what TLS has decrypted to the inbox, and hands on the frames that are complete.
-    fn take_plaintext(&mut self, receive: &mut impl FnMut(Frame)) -> Result<(), LinkDown> {
+    fn take_plaintext(&mut self, receive: &mut impl FnMut(Frame, usize)) -> Result<(), LinkDown> {
         use io::BufRead as _;
         loop {
             let mut reader = self.peer.tls.reader();
@@ -243,13 +261,14 @@ impl Link {
         }
     }
 
-    fn take_frames(&mut self, receive: &mut impl FnMut(Frame)) -> Result<(), DecodeError> {
+    fn take_frames(&mut self, receive: &mut impl FnMut(Frame, usize)) -> Result<(), DecodeError> {
         while !self.inbox.is_empty() {
             let limit = if self.greeted { FRAME_BYTES_MAX } else { FIRST_FRAME_BYTES_MAX };
+            let before = self.inbox.len();
             match decode_next(&mut self.inbox, limit)? {
                 Decoded::Frame(frame) => {
                     self.greeted = true;
-                    receive(frame);
+                    receive(frame, before - self.inbox.len());
                 }
                 Decoded::Unknown(_) => self.unknown_frames += 1,
                 Decoded::Incomplete(_) => break,
@@ -259,7 +278,7 @@ impl Link {
     }
 
     /// Whether all is sent.
-    fn write_ready(&mut self) -> io::Result<bool> {
+    fn write_ready(&mut self, traffic: &mut Traffic) -> io::Result<bool> {
         loop {
             while self.peer.tls.wants_write() {
                 let mut socket = Socket { tcp: &mut self.peer.tcp, waker: &self.waker };
@@ -279,13 +298,13 @@ impl Link {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = self.queue.gather(&mut slices, WRITE_BYTES_MAX);
             let taken = self.peer.tls.writer().write_vectored(&slices[..count])?;
-            self.queue.advance(taken);
+            self.queue.advance(taken, traffic);
             self.bytes_out += taken as u64;
         }
     }
 
     /// Goes on with closing, when all is sent.
-    fn sent_all(&mut self) -> Polled {
+    fn sent_all(&mut self, traffic: &mut Traffic) -> Polled {
         if self.state != State::Closing {
             return Polled::Pending;
         }
@@ -293,7 +312,7 @@ impl Link {
         self.state = State::Lingering;
         // A few bytes after a socket that took all before them: if it is full now, the end of
         // the connection tells the other end as well.
-        let _ = self.write_ready();
+        let _ = self.write_ready(traffic);
         let mut cx = Context::from_waker(&self.waker);
         match Pin::new(&mut self.peer.tcp).poll_shutdown(&mut cx) {
             Poll::Ready(Err(_)) => Polled::Ended(LinkDown::Closed),

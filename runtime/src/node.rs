@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::driver;
 use crate::key::NodeKey;
+use crate::traffic::{CLASSES, Count, Traffic};
 
 /// What the machine tells the application and the disk. Lives in the driver's task: it is called
 /// synchronously and must not block.
@@ -208,8 +209,16 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// The node has stopped.
     pub async fn links(&self) -> Result<Vec<LinkView>, Stopped> {
+        Ok(self.network().await?.links)
+    }
+
+    /// All links, and what they and those before them have carried.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn network(&self) -> Result<Network, Stopped> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Request::Links(answer)).await.map_err(|_| Stopped)?;
+        self.requests.send(Request::Network(answer)).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -239,6 +248,15 @@ pub enum TryCommandError {
     Stopped,
 }
 
+/// The links of a node, as of now, and what they did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The links that stand, in the order in which they were opened.
+    pub links: Vec<LinkView>,
+    /// What all links have carried and shed, those that are gone included.
+    pub traffic: Traffic,
+}
+
 /// A link, as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkView {
@@ -252,8 +270,8 @@ pub struct LinkView {
     pub outbound: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
-    /// Frames that wait to be sent.
-    pub queued_frames: usize,
+    /// What waits to be sent, by class in the order of `Class::ALL`.
+    pub queued: [Count; CLASSES],
     /// Bytes of frames received.
     pub bytes_in: u64,
     /// Bytes of frames handed to TLS.
@@ -261,7 +279,7 @@ pub struct LinkView {
     /// Frames received of a kind that this version does not know.
     pub unknown_frames: u64,
     /// Frames shed since the link stands, by class in the order of `Class::ALL`.
-    pub shed: [u64; 5],
+    pub shed: [u64; CLASSES],
 }
 
 type Look<M> = Box<dyn FnOnce(&M, Instant) + Send>;
@@ -269,7 +287,7 @@ type Look<M> = Box<dyn FnOnce(&M, Instant) + Send>;
 /// What a handle asks of the driver itself.
 pub(crate) enum Request<M> {
     Inspect(Look<M>),
-    Links(oneshot::Sender<Vec<LinkView>>),
+    Network(oneshot::Sender<Network>),
 }
 
 /// Commands that wait for the driver, per queue. With 256 taken a turn, four turns.

@@ -46,6 +46,13 @@ pub enum What {
         /// Chooses among its links.
         pick: u64,
     },
+    /// Packets from one node to another vanish.
+    Block {
+        /// From.
+        from: u32,
+        /// To.
+        to: u32,
+    },
     /// Some nodes are apart from the rest.
     Split {
         /// Partitions that overlap have different numbers.
@@ -111,18 +118,31 @@ fn scheduled(scenario: &Scenario, rng: &mut Rng, faults: &mut Vec<Fault>) {
             doomed.by_ref().take(share(scenario.peers, crash.ppm).max(1)).collect()
         };
         for node in nodes {
-            let what = What::Crash { node, silent: crash.silent, disk_lost: false };
+            let (silent, disk_lost) = (crash.silent, crash.disk_lost);
+            let what = What::Crash { node, silent, disk_lost };
             let until_ms = crash.back_after_ms.map(|after| crash.at_ms + after);
             faults.push(Fault { at_ms: crash.at_ms, until_ms, what });
         }
     }
+    let mut slowed = peers.iter().rev();
     for slow in &scenario.slow {
-        for &node in peers.iter().rev().take(share(scenario.peers, slow.ppm).max(1)) {
+        for &node in slowed.by_ref().take(share(scenario.peers, slow.ppm).max(1)) {
             let (input_us, bytes_per_s) = (slow.input_us, slow.bytes_per_s);
             let what = What::Slow { node, input_us, bytes_per_s };
             let until_ms = Some(slow.at_ms + slow.for_ms);
             faults.push(Fault { at_ms: slow.at_ms, until_ms, what });
         }
+    }
+    for pause in &scenario.pause {
+        for &node in peers.iter().take(share(scenario.peers, pause.ppm).max(1)) {
+            let until_ms = Some(pause.at_ms + pause.for_ms);
+            faults.push(Fault { at_ms: pause.at_ms, until_ms, what: What::Pause { node } });
+        }
+    }
+    for cut in &scenario.cut {
+        let what = What::Block { from: cut.from, to: cut.to };
+        let until_ms = cut.for_ms.map(|lasts| cut.at_ms + lasts);
+        faults.push(Fault { at_ms: cut.at_ms, until_ms, what });
     }
     for churn in &scenario.churn {
         scheduled_churn(churn, &peers[..], hosts, rng, faults);
@@ -197,7 +217,9 @@ impl Draw<'_> {
         if self.fault(chaos.crash_peer_ppm, longest, |rng| crash(rng, seeds, peers)) && away {
             self.stay_away(scenario);
         }
-        self.fault(chaos.crash_seed_ppm, longest, |rng| crash(rng, 0, seeds));
+        if self.fault(chaos.crash_seed_ppm, longest, |rng| crash(rng, 0, seeds)) {
+            self.spare_seeds(scenario);
+        }
         self.fault(chaos.leave_ppm, longest, |rng| What::Leave {
             node: small(rng.below(seeds + peers)),
         });
@@ -227,6 +249,18 @@ impl Draw<'_> {
         self.fault(chaos.reset_ppm, longest, |rng| What::Reset { pick: rng.any() });
         self.fault(chaos.loss_ppm, longest, |rng| What::Loss(small(rng.between(10_000, 200_000))));
         self.fault(chaos.damage_ppm, longest, |rng| What::Damage(small(rng.between(100, 5_000))));
+    }
+
+    /// The seed that was just drawn to crash is spared, if too many are away or only just back.
+    fn spare_seeds(&mut self, scenario: &Scenario) {
+        let Some(most) = self.chaos.seeds_away_max else { return };
+        let away = |fault: &&Fault| {
+            matches!(fault.what, What::Crash { node, .. } if node < scenario.seeds)
+                && fault.until_ms.is_none_or(|end| end + self.chaos.seeds_rest_ms > self.at_ms)
+        };
+        if self.faults.iter().filter(away).count() > most as usize {
+            self.faults.pop();
+        }
     }
 
     /// The peer that was just drawn to crash never comes back, so that lists have somebody to
@@ -272,6 +306,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_majority_of_the_seeds_stays_when_it_is_to() {
+        let scenario = Scenario::load("seeds").expect("legal");
+        let chaos = scenario.chaos.as_ref().expect("chaos");
+        let mut crashes = 0;
+        for seed in 0..20 {
+            let crash = |fault: &Fault| match fault.what {
+                What::Crash { node, .. } if node < scenario.seeds => Some(fault.clone()),
+                _ => None,
+            };
+            let all: Vec<Fault> = plan(&scenario, seed).iter().filter_map(crash).collect();
+            crashes += all.len();
+            for one in &all {
+                let away = all.iter().filter(|other| {
+                    other.at_ms <= one.at_ms
+                        && other.until_ms.expect("back") + chaos.seeds_rest_ms > one.at_ms
+                });
+                assert!(away.count() <= 2);
+            }
+        }
+        assert!(crashes > 100, "{crashes}");
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn run(name: &str, seed: u64, common: &Common) -> anyhow::Result<ExitCode> {
             flood: common.flood,
             plot: common.plot.is_some(),
             trace,
+            ..Options::default()
         },
     );
     report.wall_s = begun.elapsed().as_secs_f64();

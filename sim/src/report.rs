@@ -45,6 +45,10 @@ pub struct Report {
     pub last_receiver_ms_max: f64,
     /// From a publication to each other peer that was subscribed.
     pub latency_ms: Latency,
+    /// The same among those that are never slow.
+    pub bystanders_ms: Latency,
+    /// How much the judges of the seeds had to judge.
+    pub judged: Judged,
     /// Which part of the deliveries that were due took place.
     pub delivered_share: f64,
     /// Deliveries that were due.
@@ -88,6 +92,8 @@ pub struct Report {
     pub flood: Option<Figures>,
     /// The same scenario and number without lost packets.
     pub lossless: Option<Figures>,
+    /// The same scenario and number without slow nodes.
+    pub unslowed: Option<Figures>,
     /// The run as a picture, if asked for.
     #[serde(skip)]
     pub plot: Option<Plot>,
@@ -111,6 +117,24 @@ pub struct Figures {
     pub hops_max: u8,
     /// From a publication to each peer.
     pub latency_ms: Latency,
+    /// The same among those that are never slow.
+    pub bystanders_ms: Latency,
+}
+
+/// How much the judges of the seeds had to judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Judged {
+    /// S4: acknowledged topics that were looked for, times the looks.
+    pub topics_kept: u64,
+    /// S5: lives that were declared dead.
+    pub verdicts_of_death: u64,
+    /// S7: acts on contested names that were answered.
+    pub claims: u64,
+    /// L4: how often all tables were the same.
+    pub tables_equal: u64,
+    /// L4: how long they differed at most, without faults, in milliseconds.
+    pub tables_differed_ms: u64,
 }
 
 /// Quantiles, in milliseconds.
@@ -200,16 +224,21 @@ impl Report {
             self.expected,
             self.whole_after_ms
         )?;
-        for (name, other) in [("flooding", &self.flood), ("lossless", &self.lossless)] {
+        let others =
+            [("flooding", &self.flood), ("lossless", &self.lossless), ("unslowed", &self.unslowed)];
+        for (name, other) in others {
             if let Some(other) = other {
                 writeln!(
                     f,
-                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops",
+                    "  {name}: last receiver {:.1} ms (x{:.3}), p99 {:.1} ms (x{:.3}), {} hops; \
+                     p99 of those never slow {:.1} ms (x{:.3})",
                     other.last_receiver_ms,
                     self.last_receiver_ms / other.last_receiver_ms,
                     other.latency_ms.p99,
                     self.latency_ms.p99 / other.latency_ms.p99,
-                    other.hops_max
+                    other.hops_max,
+                    other.bystanders_ms.p99,
+                    self.bystanders_ms.p99 / other.bystanders_ms.p99
                 )?;
             }
         }
@@ -252,6 +281,13 @@ impl fmt::Display for Report {
             self.last_receiver_ms, self.last_receiver_ms_max, self.hops_max, self.redundancy
         )?;
         self.beside(f)?;
+        let Judged { topics_kept, verdicts_of_death, claims, .. } = self.judged;
+        writeln!(
+            f,
+            "  judged: {topics_kept} x topics kept, {verdicts_of_death} verdicts, {claims} claims, \
+             tables differed {} ms, p99 of those never slow {:.1} ms",
+            self.judged.tables_differed_ms, self.bystanders_ms.p99
+        )?;
         let kinds = self.bytes.iter().filter(|(_, bytes)| **bytes > 0);
         let kinds: Vec<String> =
             kinds.map(|(kind, bytes)| format!("{kind} {}", bytes / 1_000)).collect();

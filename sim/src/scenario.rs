@@ -1,21 +1,28 @@
 //! What a run consists of, as TOML files say it. Times are milliseconds of virtual time since
 //! the start of the run; probabilities are parts per million.
 
+mod expect;
+mod faults;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
-use tidings_proto::PeerConfig;
+use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
+pub use expect::Expect;
+pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 13] = [
+pub const BUILT_IN: [(&str, &str); 15] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
+    ("seeds", include_str!("../scenarios/seeds.toml")),
+    ("slow", include_str!("../scenarios/slow.toml")),
     ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
     ("warm-10k", include_str!("../scenarios/warm-10k.toml")),
     ("oneshot-1k", include_str!("../scenarios/oneshot-1k.toml")),
@@ -66,6 +73,9 @@ pub struct Scenario {
     /// Who publishes what.
     #[serde(default)]
     pub publish: Vec<Publish>,
+    /// Names that several peers want to own.
+    #[serde(default)]
+    pub claim: Vec<Claim>,
     /// Crashes of many peers at once.
     #[serde(default)]
     pub crash: Vec<Crashes>,
@@ -75,6 +85,12 @@ pub struct Scenario {
     /// Peers that are slow for a while.
     #[serde(default)]
     pub slow: Vec<Slow>,
+    /// Processes that are stopped for a while.
+    #[serde(default)]
+    pub pause: Vec<Pause>,
+    /// Paths that are cut in one direction.
+    #[serde(default)]
+    pub cut: Vec<Cut>,
     /// Splits of the network.
     #[serde(default)]
     pub partition: Vec<Partition>,
@@ -102,6 +118,8 @@ pub struct Tune {
     pub repair_delay_ms: Option<u64>,
     /// Heads are compared this often.
     pub digest_ms: Option<u64>,
+    /// Seeds: an accused peer has this long to answer a probe.
+    pub probe_timeout_ms: Option<u64>,
 }
 
 impl Tune {
@@ -117,6 +135,13 @@ impl Tune {
         config.views.dials_max = self.dials_max.unwrap_or(config.views.dials_max);
         config.views.degree_target = self.degree.unwrap_or(config.views.degree_target);
     }
+
+    /// Makes the changes that concern seeds.
+    pub fn apply_to_seed(&self, config: &mut SeedConfig) {
+        if let Some(ms) = self.probe_timeout_ms {
+            config.probe_timeout = Duration::from_millis(ms);
+        }
+    }
 }
 
 /// A way to run a scenario that its results are compared with.
@@ -127,6 +152,8 @@ pub enum Beside {
     Flood,
     /// No packet is lost.
     Lossless,
+    /// Nobody is slow.
+    Unslowed,
 }
 
 /// The network all the time.
@@ -180,181 +207,6 @@ pub struct Publish {
     pub bytes: usize,
 }
 
-/// Peers that crash at the same instant.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Crashes {
-    /// When.
-    pub at_ms: u64,
-    /// Which part of all peers.
-    pub ppm: u32,
-    /// Seeds crash instead of peers.
-    #[serde(default)]
-    pub seeds: bool,
-    /// The host vanishes; otherwise only the process dies.
-    #[serde(default)]
-    pub silent: bool,
-    /// They start again this long after; never, when it is absent.
-    pub back_after_ms: Option<u64>,
-}
-
-/// Peers that die at random times and come back.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Churn {
-    /// Nobody dies before.
-    pub from_ms: u64,
-    /// Nobody dies at this time or later.
-    pub until_ms: u64,
-    /// Which part of all peers dies in an hour.
-    pub ppm_per_hour: u32,
-    /// The host vanishes; otherwise only the process dies.
-    #[serde(default)]
-    pub silent: bool,
-    /// They start again this long after.
-    pub back_after_ms: u64,
-}
-
-/// Peers with a slow processor or slow links.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slow {
-    /// When.
-    pub at_ms: u64,
-    /// How long.
-    pub for_ms: u64,
-    /// Which part of all peers, at least one.
-    pub ppm: u32,
-    /// An input keeps the processor busy this long; 0 for no time.
-    #[serde(default)]
-    pub input_us: u32,
-    /// Bytes a second on each of its links; absent for any number.
-    pub bytes_per_s: Option<u64>,
-}
-
-/// A part of all nodes is apart from the rest.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Partition {
-    /// When.
-    pub at_ms: u64,
-    /// How long.
-    pub for_ms: u64,
-    /// Which part.
-    pub ppm: u32,
-    /// Seeds reach both sides.
-    #[serde(default)]
-    pub seeds_on_both_sides: bool,
-}
-
-/// Random faults: at each step, each kind of fault begins with its probability.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chaos {
-    /// The first step.
-    pub from_ms: u64,
-    /// All faults are over.
-    pub until_ms: u64,
-    /// Between steps.
-    pub step_ms: u64,
-    /// A fault lasts at most this long.
-    pub longest_ms: u64,
-    /// A peer crashes, and is back later.
-    #[serde(default)]
-    pub crash_peer_ppm: u32,
-    /// A crashed peer stays away, of those that crash.
-    #[serde(default)]
-    pub stay_away_ppm: u32,
-    /// A seed crashes, and is back later.
-    #[serde(default)]
-    pub crash_seed_ppm: u32,
-    /// A crash takes the host along, of those that crash.
-    #[serde(default)]
-    pub silent_ppm: u32,
-    /// A crash takes the disk along, of those that crash.
-    #[serde(default)]
-    pub disk_lost_ppm: u32,
-    /// A node leaves in order, and is back later.
-    #[serde(default)]
-    pub leave_ppm: u32,
-    /// A process is stopped for a while.
-    #[serde(default)]
-    pub pause_ppm: u32,
-    /// A path is cut in one direction.
-    #[serde(default)]
-    pub cut_ppm: u32,
-    /// The network splits.
-    #[serde(default)]
-    pub partition_ppm: u32,
-    /// A link is reset.
-    #[serde(default)]
-    pub reset_ppm: u32,
-    /// A node's processor is slow: 1 to 20 ms for each input.
-    #[serde(default)]
-    pub slow_ppm: u32,
-    /// A node's links are slow: 4 to 64 kB a second each.
-    #[serde(default)]
-    pub throttle_ppm: u32,
-    /// Packets are lost for a while.
-    #[serde(default)]
-    pub loss_ppm: u32,
-    /// Frames are damaged for a while.
-    #[serde(default)]
-    pub damage_ppm: u32,
-}
-
-/// What the judges expect.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Expect {
-    /// L1: every live subscriber has every message in the end.
-    pub complete: bool,
-    /// A subscription counts for L1 this long after it was answered: the time that a new
-    /// subscriber may take to find neighbours.
-    pub grace_ms: u64,
-    /// L1 is about messages that were published from here on: older ones may have left all
-    /// retention before everybody could have them.
-    pub complete_from_ms: u64,
-    /// The least part of all deliveries due that must take place, where `complete` asks for less
-    /// than all.
-    pub delivered_min_ppm: u32,
-    /// Messages may be given up as explicit gaps.
-    pub gaps: bool,
-    /// L3: a dead peer is in no seed's list after this.
-    pub delisted_within_ms: Option<u64>,
-    /// Nothing is delivered that was published this long before the subscription.
-    pub surprise_ms: u64,
-    /// The live peers form one overlay in the end.
-    pub one_overlay: bool,
-    /// L2: the live peers form one overlay this long after each crash of many and each partition.
-    pub whole_within_ms: Option<u64>,
-    /// Every command has been answered after this.
-    pub answered_within_ms: u64,
-    /// Redundancy and latency count what is published from here on.
-    pub measure_from_ms: u64,
-    /// And until here.
-    pub measure_until_ms: u64,
-}
-
-impl Default for Expect {
-    fn default() -> Self {
-        Self {
-            complete: true,
-            grace_ms: 2_000,
-            complete_from_ms: 0,
-            delivered_min_ppm: 0,
-            gaps: false,
-            delisted_within_ms: None,
-            surprise_ms: 5_000,
-            one_overlay: true,
-            whole_within_ms: None,
-            answered_within_ms: 10_000,
-            measure_from_ms: 0,
-            measure_until_ms: u64::MAX,
-        }
-    }
-}
-
 /// What the command line changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overrides {
@@ -364,6 +216,23 @@ pub struct Overrides {
     pub seeds: Option<u32>,
     /// Messages of each pattern; the run ends as long after the last as before.
     pub messages: Option<u64>,
+}
+
+/// Names that peers contest: at each step one of them is created by several peers at once, read,
+/// or deleted by its owner.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// How many names.
+    pub names: u32,
+    /// How many peers create a name at the same time.
+    pub contenders: u32,
+    /// Between two steps.
+    pub every_ms: u64,
+    /// The first step.
+    pub from_ms: u64,
+    /// No step at this time or later.
+    pub until_ms: u64,
 }
 
 impl Scenario {
@@ -447,6 +316,19 @@ impl Scenario {
             ensure!(publish.until_ms <= self.end_ms, "publish.until_ms: at most end_ms");
             ensure!((8..=1 << 20).contains(&publish.bytes), "publish.bytes: 8 to 1 MiB");
         }
+        for cut in &self.cut {
+            let nodes = self.seeds + self.peers;
+            ensure!(cut.from.max(cut.to) < nodes, "cut: nodes are numbered below {nodes}");
+        }
+        for claim in &self.claim {
+            ensure!(claim.names >= 1, "claim.names: at least 1");
+            ensure!(claim.every_ms >= 1, "claim.every_ms: at least 1");
+            ensure!((1..=self.peers).contains(&claim.contenders), "claim.contenders: 1 to peers");
+        }
+        ensure!(
+            self.expect.bystanders_more_ppm.is_none() || self.beside.contains(&Beside::Unslowed),
+            "expect.bystanders_more_ppm: needs beside = [\"unslowed\"]"
+        );
         if let Some(chaos) = &self.chaos {
             ensure!(chaos.step_ms >= 1, "chaos.step_ms: at least 1");
             ensure!(chaos.longest_ms >= 1, "chaos.longest_ms: at least 1");

@@ -1,6 +1,7 @@
 //! Built-in scenarios at small sizes: what they promise holds.
 
-use tidings_sim::cluster::{Options, run};
+use tidings_sim::cluster::{Options, run, run_beside};
+use tidings_sim::latency::Latency;
 use tidings_sim::report::Report;
 use tidings_sim::scenario::{Overrides, Scenario};
 
@@ -41,4 +42,34 @@ fn noise_on_the_links_makes_nobody_fall_over_or_lie() {
         let report = play("babble", seed, Overrides::default(), Options::default());
         assert!(report.faults.damaged_frames > 0, "{report}");
     }
+}
+
+#[test]
+fn slow_peers_are_nobody_elses_trouble() {
+    let sizes = Overrides { peers: Some(50), messages: Some(600), ..Overrides::default() };
+    let scenario = Scenario::load("slow").and_then(|s| s.with(sizes)).expect("legal");
+    let report = run_beside(&scenario, 1, Options::default());
+    // All of it, or an explicit gap, also for the slow.
+    assert_eq!((report.violations, report.missed, report.faults.slowed), (0, 0, 2), "{report}");
+    assert!(report.latency_ms.p99 > 10.0 * report.bystanders_ms.p99, "somebody was slow: {report}");
+    let unslowed = report.unslowed.expect("run beside");
+    assert!(unslowed.bystanders_ms.p99 > 0.0 && unslowed.latency_ms.p99 < 200.0, "{report}");
+}
+
+#[test]
+fn distances_are_those_of_the_model() {
+    // One way, of the nearest and of the farthest two nodes, in milliseconds.
+    let models =
+        [(Latency::Lan, 0.2, 1.0), (Latency::Uniform, 10.0, 50.0), (Latency::Wan, 0.2, 165.0)];
+    let mut medians = Vec::new();
+    for (latency, near, far) in models {
+        let mut scenario = Scenario::load("smoke").expect("legal");
+        scenario.network.latency = latency;
+        let report = run(&scenario, 2, Options::default());
+        assert_eq!((report.violations, report.missed), (0, 0), "{report}");
+        let most = far * f64::from(report.hops_max);
+        assert!((near..=most).contains(&report.latency_ms.p50), "{latency:?}: {report}");
+        medians.push(report.latency_ms.p50);
+    }
+    assert!(medians.is_sorted(), "a continent is wider than a room: {medians:?}");
 }

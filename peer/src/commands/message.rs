@@ -39,7 +39,7 @@ impl Style {
 
 /// Tells people of missing messages.
 pub(crate) fn note_gap(gap: &GapView) {
-    let GapView { topic, origin, from, to, count, reason } = gap;
+    let GapView { topic, origin, from, to, count, reason, .. } = gap;
     let (topic, origin) = (printable(topic), crate::table::short(origin));
     eprintln!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})");
 }

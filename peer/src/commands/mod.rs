@@ -2,11 +2,14 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+mod follow;
 mod headers;
 mod message;
 pub(crate) mod peers;
 pub(crate) mod publish;
 pub(crate) mod pull;
+pub(crate) mod reply;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod seeds;
 mod source;

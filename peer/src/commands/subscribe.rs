@@ -6,15 +6,18 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use serde_json::Value;
-use tidings::control::{Client, EventView, Request, Start};
+use tidings::control::{EventView, Start};
 
 use crate::cli::Control;
+use crate::commands::follow::Follower;
 use crate::commands::message::{Style, note_gap};
 use crate::failure::Failure;
 use crate::{span, table};
 
 /// Print the messages of topics as they come
+///
+/// When the peer is restarted, it is tried again until it answers; what was published meanwhile
+/// and is still retained comes then, and nothing comes twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,20 +45,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let mut client = args.control.connect().await?;
-    let from = if args.all { Start::All } else { Start::New };
-    for topic in &args.topics {
-        let request = Request::Subscribe { topic: topic.clone(), stream: true, from };
-        client.call::<Value>(&request).await?;
-        eprintln!("subscribed to '{}'", table::printable(topic));
-    }
-    let mut printer = Printer {
-        out: BufWriter::new(io::stdout()),
-        style: args.style,
-        printed: 0,
-        live: args.topics.len(),
-    };
-    let printed = printer.follow(&mut client, &args).await;
+    let start = if args.all { Start::All } else { Start::New };
+    let mut events = Follower::start(args.control, args.topics, start).await?;
+    let mut printer = Printer { out: BufWriter::new(io::stdout()), style: args.style, printed: 0 };
+    let printed = printer.follow(&mut events, args.count, args.wait).await;
     // What was printed is seen, whatever ended it.
     printer.out.flush()?;
     printed
@@ -65,16 +58,21 @@ struct Printer {
     out: BufWriter<io::Stdout>,
     style: Style,
     printed: u64,
-    /// Topics that are not deleted.
-    live: usize,
 }
 
 impl Printer {
-    async fn follow(&mut self, client: &mut Client, args: &Args) -> Result<(), Failure> {
-        while args.count.is_none_or(|count| self.printed < count) {
-            let event = self.next(client, args.wait).await?;
+    async fn follow(
+        &mut self,
+        events: &mut Follower,
+        count: Option<u64>,
+        wait: Option<Duration>,
+    ) -> Result<(), Failure> {
+        while count.is_none_or(|count| self.printed < count) {
+            let event = self.next(events, wait).await?;
             self.print(&event)?;
-            if self.live == 0 {
+            if let EventView::TopicDeleted { topic } = &event
+                && !events.forget(topic)
+            {
                 return Err(Failure::refused("no topic is left"));
             }
         }
@@ -84,10 +82,10 @@ impl Printer {
     /// Flushes only before waiting: what comes together is written together.
     async fn next(
         &mut self,
-        client: &mut Client,
+        events: &mut Follower,
         wait: Option<Duration>,
     ) -> Result<EventView, Failure> {
-        let mut next = pin!(client.event());
+        let mut next = pin!(events.next());
         if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
             return Ok(event?);
         }
@@ -116,7 +114,6 @@ impl Printer {
             }
             EventView::Gap(gap) => note_gap(gap),
             EventView::TopicDeleted { topic } => {
-                self.live -= 1;
                 eprintln!("peer: topic '{}' was deleted", table::printable(topic));
             }
         }

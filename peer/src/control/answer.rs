@@ -12,7 +12,9 @@ use tidings_proto::peer::event::TopicInfo;
 use tidings_proto::peer::status::{NeighborStatus, SeedState, SeedStatus, TopicStatus};
 use tidings_proto::wire::frame::{PeerItem, PeerState, TopicItem};
 use tidings_proto::wire::headers::Headers;
+use tidings_runtime::NetworkView;
 
+use crate::control::counters::StreamView;
 use crate::delivery::{Delivery, Gap, Message};
 use crate::publish::Published;
 
@@ -198,6 +200,13 @@ pub struct StatusView {
     pub topics: Vec<LocalTopicView>,
     /// What it has done since it started.
     pub counters: BTreeMap<String, u64>,
+    /// How many streams it receives: publishers of topics.
+    pub streams_total: usize,
+    /// Those with holes first, then those with the greatest lag; at most 256.
+    pub streams: Vec<StreamView>,
+    /// What its links do and did.
+    #[serde(flatten)]
+    pub network: NetworkView,
     /// Its program.
     pub version: String,
     /// How long it runs, in milliseconds.
@@ -337,6 +346,15 @@ impl From<&Message> for MessageView {
     }
 }
 
+/// The replies to a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepliesView {
+    /// As they came; fewer than were asked for when the time was over.
+    pub replies: Vec<MessageView>,
+    /// On how many links the request went out.
+    pub reached: u32,
+}
+
 /// Messages of one stream that are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapView {
@@ -344,6 +362,9 @@ pub struct GapView {
     pub topic: String,
     /// The stream's publisher.
     pub origin: String,
+    /// The publisher's life.
+    #[serde(default)]
+    pub incarnation: u64,
     /// First missing number.
     pub from: u64,
     /// Last missing number.
@@ -359,6 +380,7 @@ impl From<&Gap> for GapView {
         Self {
             topic: gap.topic.to_string(),
             origin: gap.origin.to_string(),
+            incarnation: gap.incarnation.0,
             from: gap.from,
             to: gap.to,
             count: gap.count(),

@@ -150,6 +150,7 @@ impl Connection {
             Ok(Request::DeleteTopic { topic }) => Question::DeleteTopic { topic },
             Ok(Request::ListTopics(list)) => Question::ListTopics(list),
             Ok(Request::TopicInfo { topic }) => Question::TopicInfo { topic },
+            Ok(Request::Request(ask)) => Question::Request(ask),
             Ok(Request::Pull(pull)) => Question::Pull(pull),
             Ok(Request::Peers(list)) => Question::Peers(list),
             Ok(Request::Seeds) => Question::Seeds,

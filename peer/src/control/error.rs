@@ -71,7 +71,8 @@ impl From<Error> for Problem {
             Error::BadTopic(_) => (Code::BadTopic, None),
             Error::Refused(refused) => code_of(refused),
             Error::Busy(_) => (Code::Busy, Some(10)),
-            Error::Timeout(_) => (Code::Timeout, None),
+            Error::Timeout(_) | Error::NoReply { .. } => (Code::Timeout, None),
+            Error::BadHeaders(_) | Error::NoReplyWanted => (Code::BadRequest, None),
             Error::Stopped => (Code::Leaving, None),
             Error::Internal => (Code::Internal, None),
         };

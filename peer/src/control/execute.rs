@@ -8,13 +8,15 @@ use serde::Serialize;
 use tidings_proto::peer::event::From;
 
 use crate::control::answer::{
-    Done, HelpView, PeerView, PeersView, PullView, SeedsView, StatusView, TopicView, TopicsView,
+    Done, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView, SeedsView, StatusView,
+    TopicView, TopicsView,
 };
 use crate::control::error::Problem;
 use crate::control::help::help;
-use crate::control::request::{List, Pull, Start};
+use crate::control::request::{Ask, List, Pull, Start};
 use crate::control::session::Session;
 use crate::error::Error;
+use crate::outgoing::Outgoing;
 use crate::peer::{Peer, Status};
 use crate::{NodeId, PAGE_MAX};
 
@@ -27,6 +29,7 @@ pub(crate) enum Body {
     Peers(PeersView),
     Pong(Pong),
     Pulled(PullView),
+    Replies(RepliesView),
     Seeds(SeedsView),
     Status(Box<StatusView>),
     Topic(TopicView),
@@ -46,6 +49,7 @@ pub(crate) enum Question {
     DeleteTopic { topic: String },
     ListTopics(List),
     TopicInfo { topic: String },
+    Request(Ask),
     Pull(Pull),
     Peers(List),
     Seeds,
@@ -82,6 +86,7 @@ pub(crate) async fn execute(
         }
         Question::TopicInfo { topic } => Body::Topic(peer.topic_info(&topic).await?.into()),
         Question::ListTopics(list) => Body::Topics(topics(peer, &list).await?),
+        Question::Request(ask) => Body::Replies(request(peer, ask).await?),
         Question::Pull(Pull { topic, max, wait_ms }) => {
             let wait = Duration::from_millis(wait_ms);
             Body::Pulled(session.pull(topic.as_deref(), max as usize, wait).await?)
@@ -92,6 +97,32 @@ pub(crate) async fn execute(
         Question::Ping => Body::Pong(Pong { pong: true }),
         Question::Help => Body::Help(help()),
     })
+}
+
+/// Bytes of message bodies in one answer to `request`; the reply that goes over it is the last.
+const REPLIES_BYTES_MAX: usize = 4 << 20;
+
+/// Publishes a request, and collects replies until there are enough or the time is over.
+async fn request(peer: &Peer, ask: Ask) -> Result<RepliesView, Error> {
+    let timeout = Duration::from_millis(ask.timeout_ms);
+    let message = Outgoing::new(ask.body.0).with_headers(ask.headers);
+    let mut view = RepliesView::default();
+    let mut bytes = 0;
+    let collecting = async {
+        let mut replies = peer.request_many(&ask.topic, message).await?;
+        view.reached = replies.published().reached;
+        while view.replies.len() < ask.replies as usize && bytes < REPLIES_BYTES_MAX {
+            let reply = replies.next().await.ok_or(Error::Stopped)?;
+            bytes += reply.body.len();
+            view.replies.push(MessageView::from(&reply));
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(timeout, collecting).await {
+        Ok(Err(error)) => Err(error),
+        Err(_) if view.replies.is_empty() => Err(Error::NoReply { timeout, reached: view.reached }),
+        _ => Ok(view),
+    }
 }
 
 /// Where a subscription begins, in the library's words.
@@ -175,6 +206,9 @@ pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
         passive: peer.passive,
         topics: peer.topics.iter().filter(|t| !t.topic.is_internal()).map(Into::into).collect(),
         counters,
+        streams_total: status.streams_total,
+        streams: status.streams.iter().map(Into::into).collect(),
+        network: (&status.network).into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
     }

@@ -3,7 +3,7 @@
 use crate::control::answer::{CommandView, HelpView};
 
 /// Name, fields, and what it does.
-const COMMANDS: [(&str, &str, &str); 13] = [
+const COMMANDS: [(&str, &str, &str); 14] = [
     ("create_topic", "topic, exist_ok?", "host a new topic; exist_ok: fine if hosted here already"),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
@@ -20,6 +20,12 @@ const COMMANDS: [(&str, &str, &str); 13] = [
         "topic, message | message_base64, headers?, wait_ms?",
         "publish one message; headers: an object of strings; wait_ms: wait as long for room when \
          the peer is busy (default 30000), 0 to be refused at once",
+    ),
+    (
+        "request",
+        "topic, message | message_base64, headers?, timeout_ms?, replies?",
+        "publish a request and wait for replies (default 1, for 5000 ms); to reply to a message, \
+         publish to the topic in its header reply_to, with its header correlation_id",
     ),
     (
         "pull",

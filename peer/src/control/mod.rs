@@ -11,6 +11,7 @@
 mod answer;
 mod client;
 mod connection;
+mod counters;
 mod error;
 mod execute;
 mod help;
@@ -23,15 +24,18 @@ mod streams;
 
 pub use answer::{
     CommandView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView, NeighborView,
-    PeerView, PeersView, PublishedView, PullView, SeedView, SeedsView, StatusView, TopicView,
-    TopicsView,
+    PeerView, PeersView, PublishedView, PullView, RepliesView, SeedView, SeedsView, StatusView,
+    TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
+pub use counters::StreamView;
 pub use error::{Code, Problem};
 pub use request::{
-    Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX,
-    PULL_WAIT_MS_MAX, Publish, Pull, Request, Start,
+    Ask, Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX,
+    PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Start, TIMEOUT_MS_DEFAULT,
+    TIMEOUT_MS_MAX,
 };
 pub use server::{Options, Server};
+pub use tidings_runtime::network_view::{CountView, LinkItem, NetworkView, TrafficView};
 
 pub(crate) use execute::{Addresses, peers, seeds, status, topics};

@@ -117,12 +117,13 @@ impl Peer {
         quorum: bool,
     ) -> Result<TopicInfo, CommandError> {
         match self.topics.directory.live(topic) {
-            Some((record, _)) => Ok(TopicInfo { record: record.clone(), subscribers: found.total }),
-            None if quorum
-                || self.topics.directory.record(topic).is_some_and(|record| record.deleted) =>
-            {
-                Err(CommandError::TopicNotFound(topic.clone()))
-            }
+            Some((record, _)) => Ok(TopicInfo {
+                record: record.clone(),
+                subscribers: found.total,
+                confirmed: quorum,
+            }),
+            // Without a majority, one that is known to be deleted may have been created again.
+            None if quorum => Err(CommandError::TopicNotFound(topic.clone())),
             None => Err(self.no_quorum()),
         }
     }

@@ -195,6 +195,9 @@ pub struct TopicInfo {
     pub record: TopicRecord,
     /// How many live peers subscribe to it, as far as the seeds know.
     pub subscribers: u32,
+    /// A majority of the seeds answered; otherwise this is what the peer itself knows, and may be
+    /// out of date.
+    pub confirmed: bool,
 }
 
 /// Why a command was refused. Nothing was changed.

@@ -24,7 +24,7 @@ impl Peer {
             let record = record.clone();
             if !quorum && exist_ok && self.topics.hosts(topic) {
                 // Nothing is created: without seeds the host goes on as it was.
-                let info = TopicInfo { record, subscribers: 0 };
+                let info = TopicInfo { record, subscribers: 0, confirmed: false };
                 return self.out.answer(request, Ok(Answer::Topic(info)));
             }
             if record.host == self.node && (exist_ok || !self.topics.hosts(topic)) {
@@ -84,7 +84,7 @@ impl Peer {
             self.spread_news(&signed);
         }
         self.topics.host(topic, signed);
-        let info = TopicInfo { record, subscribers: found.total };
+        let info = TopicInfo { record, subscribers: found.total, confirmed: true };
         self.out.answer(request, Ok(Answer::Topic(info)));
     }
 

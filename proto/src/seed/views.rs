@@ -11,7 +11,7 @@ use crate::seed::status::{
 };
 use crate::time::Instant;
 use crate::wire::frame::{Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, TopicItem, TopicPage};
-use crate::wire::record::PeerRecord;
+use crate::wire::record::{PeerRecord, TopicRecord};
 
 /// Peers in a picture of the overlay; nobody can look at more.
 const TOPOLOGY_NODES_MAX: usize = 10_000;
@@ -43,6 +43,16 @@ impl Seed {
             sessions: self.links.sessions().len(),
             stats: self.stats,
         }
+    }
+
+    /// The hash over all that is listed here: equal at two seeds that hold the same.
+    pub fn table_hash(&self) -> [u8; 32] {
+        self.digest()
+    }
+
+    /// The record of a topic, also of a deleted one.
+    pub fn topic_record(&self, topic: &Topic) -> Option<&TopicRecord> {
+        self.index.get(topic)?.record()
     }
 
     /// Peers whose name, address or id contains `filter` (empty: all), the dead included,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tidings_proto::crypto::Signer;
 use tidings_proto::wire::batch::{Batch, BatchHeader, Message};
 use tidings_proto::wire::frame::{BatchFrame, Cause, Frame, Goodbye, Reason};
+use tidings_proto::wire::kind::FrameKind;
 use tidings_proto::{
     Class, DialFailure, DialId, Incarnation, Input, Instant, LinkDown, LinkId, Machine, NodeId,
     Origin, Output, Topic,
@@ -24,6 +25,7 @@ use crate::key::NodeKey;
 use crate::listen::bind;
 use crate::node::{Handle, Host, LinkLimits, Node, NodeOptions, spawn};
 use crate::tls::{Established, HandshakeError, Tls};
+use crate::traffic::ShedReason;
 
 /// A machine that does what it is told, tells what it sees, and answers pings.
 #[derive(Default)]
@@ -219,6 +221,15 @@ async fn two_nodes_prove_their_keys_and_talk() {
     assert_eq!((to_b.node, to_b.remote, to_a.node), (b.id, b.address, a.id));
     assert!(to_b.bytes_in > 1 << 20 && to_b.bytes_in == to_a.bytes_out, "{views:?}");
     assert_eq!(to_b.queued_bytes, 0);
+    let (of_a, of_b) = (a.handle().network().await.unwrap(), b.handle().network().await.unwrap());
+    let (of_a, of_b) = (of_a.traffic, of_b.traffic);
+    assert_eq!((of_b.sent(FrameKind::Push).frames, of_a.sent(FrameKind::Liveness).frames), (4, 1));
+    for kind in FrameKind::ALL {
+        assert_eq!(of_b.sent(kind), of_a.received(kind), "{kind:?}");
+        assert_eq!(of_a.sent(kind), of_b.received(kind), "{kind:?}");
+    }
+    let all: u64 = FrameKind::ALL.iter().map(|kind| of_a.received(*kind).bytes).sum();
+    assert_eq!(all, to_b.bytes_in, "every byte is counted");
 }
 
 #[tokio::test]
@@ -322,7 +333,8 @@ async fn a_reader_that_stops_is_bounded_then_cut_off() {
     }
     let Seen::Shed(Class::Forward, _) = rig.next().await else { panic!("nothing was shed") };
     let [ref view] = rig.handle().links().await.unwrap()[..] else { panic!("the link is gone") };
-    assert!(view.queued_bytes > 3 << 20 && view.queued_bytes <= 4 << 20, "{view:?}");
+    assert!(view.queued_bytes > 5 << 19 && view.queued_bytes <= 3 << 20, "{view:?}");
+    assert_eq!(view.queued[Class::Forward as usize].bytes, view.queued_bytes as u64);
     assert!(view.shed[Class::Forward as usize] > 0, "{view:?}");
 
     let hello = Frame::Refuse(Vec::new());
@@ -333,7 +345,12 @@ async fn a_reader_that_stops_is_bounded_then_cut_off() {
     }
     rig.send(link, Class::Control, hello).await;
     while rig.next().await != Seen::Down(LinkDown::Closed) {}
-    assert!(rig.handle().links().await.unwrap().is_empty());
+    let network = rig.handle().network().await.unwrap();
+    assert!(network.links.is_empty());
+    let shed = |reason, class| network.traffic.shed(reason, class).frames;
+    assert!(shed(ShedReason::ClassFull, Class::Forward) > 0, "{network:?}");
+    assert!(shed(ShedReason::QueueFull, Class::Forward) > 0, "{network:?}");
+    assert_eq!(network.traffic.links_overflowed, 1);
     drop(slow);
 }
 

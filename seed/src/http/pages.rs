@@ -73,6 +73,8 @@ pub(super) async fn ready(State(pages): State<Pages>) -> Result<Response, Refusa
 pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> {
     let status = pages.inspect(|seed, _| seed.status()).await?;
     let counters = status.stats.list().into_iter().map(|(name, _, n)| (name.to_owned(), n));
+    // A seed that stopped in between has no links.
+    let network = pages.seed.network().await.unwrap_or_default();
     let uptime = pages.clock.now().since(Instant::ZERO).as_millis();
     Ok(Json(views::Status {
         node: status.node.to_string(),
@@ -92,6 +94,7 @@ pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> 
         topics: status.topics,
         sessions: status.sessions,
         counters: counters.collect(),
+        network: (&network).into(),
     }))
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidings_proto::NodeId;
 use tidings_proto::seed::status;
 use tidings_proto::wire::frame::PeerState;
+use tidings_runtime::NetworkView;
 
 /// A list, or a part of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub(crate) struct Status {
     pub(crate) topics: usize,
     pub(crate) sessions: usize,
     pub(crate) counters: BTreeMap<String, u64>,
+    /// What its links do and did.
+    #[serde(flatten)]
+    pub(crate) network: NetworkView,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,13 +5,19 @@
 
 pub mod answers;
 pub mod bounds;
+pub mod bystanders;
+pub mod converge;
 pub mod dedup;
 pub mod delivery;
 pub mod genuine;
+pub mod happened;
+pub mod kept;
 pub mod liveness;
 pub mod order;
 pub mod overlay;
+pub mod owners;
 pub mod panic;
+pub mod verdict;
 
 use std::fmt;
 

@@ -17,7 +17,10 @@ use crate::check::Verdicts;
 use crate::check::answers::Answers;
 use crate::check::dedup::Dedup;
 use crate::check::genuine::Genuine;
+use crate::check::kept::{Fact, Kept};
 use crate::check::order::Order;
+use crate::check::owners::Owners;
+use crate::check::verdict::Certificates;
 use crate::ledger::{Ledger, State};
 use crate::network::index_of;
 use crate::rng::mix;
@@ -26,6 +29,12 @@ use crate::world::{Host, Timers};
 
 /// A refused command is tried again after this: about what a person would wait.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// An accused peer has this long to answer (design §5.19).
+const PROBE: Duration = Duration::from_secs(2);
+/// What a seed hears, another one may know after this: the longest way, and a packet that is
+/// repeated.
+const NEWS: Duration = Duration::from_millis(500);
 
 /// What a cluster schedules.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +52,8 @@ pub(super) enum Token {
     },
     /// A pattern of publications is due.
     Publish(u32),
+    /// A pattern of claims is due.
+    Claim(u32),
     /// A fault begins.
     Fault(u32),
     /// A fault ends; for a node, if it is still in this life.
@@ -108,6 +119,14 @@ pub(super) struct Apps {
     pub(super) apps: Vec<App>,
     /// Disks, by node.
     pub(super) disks: Vec<Disk>,
+    /// S4.
+    pub(super) kept: Kept,
+    /// S5.
+    pub(super) certificates: Certificates,
+    /// S7.
+    pub(super) owners: Owners,
+    /// Nodes that are slow for a while, in order: L5 is about the others.
+    pub(super) slow: Vec<u32>,
     genuine: Genuine,
     order: Order,
     turn: u32,
@@ -135,6 +154,10 @@ impl Apps {
             gaps: BTreeSet::new(),
             apps: vec![app; nodes],
             disks: vec![Disk::default(); nodes],
+            kept: Kept::new(roster.seeds().end, expect.seeds_lost_max),
+            certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
+            owners: Owners::default(),
+            slow: Vec::new(),
             genuine: Genuine::new(roster.scheme()),
             order: Order::new(nodes),
             turn: 0,
@@ -144,6 +167,10 @@ impl Apps {
 
     /// A node starts.
     pub(super) fn started(&mut self, now: Instant, node: u32) {
+        if !self.roster.is_seed(node) {
+            let life = Roster::incarnation(now, &self.disks[node as usize]);
+            self.certificates.began(node, life.0);
+        }
         let app = &mut self.apps[node as usize];
         app.life += 1;
         app.started = Some(now);
@@ -159,6 +186,14 @@ impl Apps {
         self.dedup.forget(node);
         self.order.forget(node);
         self.answers.forget(node);
+        self.owners.forget(node);
+        // A seed keeps nothing on disk yet: with its process it loses all.
+        if self.roster.is_seed(node) {
+            self.certificates.seed_lost(node);
+            if self.kept.seed_lost(node) {
+                self.owners.void();
+            }
+        }
     }
 
     /// A request of an application, about to be given to its peer.
@@ -192,7 +227,8 @@ impl Apps {
             (Some(Request::Subscribe(topic)), Ok(_)) => {
                 self.apps[node as usize].topics[usize::from(topic)].since = now;
             }
-            (Some(Request::Create(topic)), Ok(_)) => {
+            (Some(Request::Create(topic)), Ok(answer)) => {
+                self.acknowledged(topic, &answer);
                 self.apps[node as usize].created.push(topic);
                 timers.at(now, Token::Ask { node, life, topic });
             }
@@ -206,9 +242,21 @@ impl Apps {
                 self.tally.refused += 1;
                 self.ledger.all[number as usize].state = State::Refused;
             }
+            (Some(Request::Claim(act)), result) => self.claimed(now, act, result),
             (Some(Request::Leave), _) => timers.at(now + RETRY, Token::Stop(node, life)),
             (None, _) => {}
         }
+    }
+
+    /// A topic was created, says a majority of the seeds.
+    pub(super) fn acknowledged(&mut self, topic: u16, answer: &Answer) {
+        let Answer::Topic(info) = answer else { return };
+        if !info.confirmed {
+            return;
+        }
+        let host = self.roster.find(info.record.host).unwrap_or(u32::MAX);
+        let fact = Fact { generation: info.record.generation, host };
+        self.kept.acknowledged(topic.into(), fact);
     }
 
     fn deliver(&mut self, now: Instant, node: u32, batch: &Batch, from_seq: u64) {
@@ -245,6 +293,10 @@ impl Apps {
                     let micros = now.since(publication.at).as_micros();
                     let micros = u64::try_from(micros).unwrap_or(u64::MAX);
                     self.tally.latency_us.saturating_record(micros.max(1));
+                    let slow = |node: u32| self.slow.binary_search(&node).is_ok();
+                    if !slow(node) && !slow(publication.origin) {
+                        self.tally.bystanders_us.saturating_record(micros.max(1));
+                    }
                 }
             }
         }
@@ -273,7 +325,7 @@ impl Apps {
         }
     }
 
-    fn notice(&mut self, now: Instant, notice: &Notice) -> u64 {
+    fn notice(&mut self, now: Instant, node: u32, notice: &Notice) -> u64 {
         match notice {
             Notice::FirstReceipt { batch, from, hop } => {
                 self.tally.first_receipt(now, *hop);
@@ -289,6 +341,7 @@ impl Apps {
             }
             Notice::Returned { incarnation } => {
                 self.tally.returned += 1;
+                self.certificates.began(node, incarnation.0);
                 13 ^ mix(incarnation.0)
             }
             Notice::Repaired { from, to, by, late: false, .. } => {
@@ -328,7 +381,7 @@ impl Apps {
                 self.topic_deleted(timers, node, &topic);
                 4
             }
-            Event::Notice(notice) => self.notice(now, &notice),
+            Event::Notice(notice) => self.notice(now, node, &notice),
         }
     }
 }
@@ -340,8 +393,13 @@ impl Host<AnyNode> for Apps {
         match event {
             node::Event::Peer(event) => self.peer_event(timers, node, event),
             node::Event::Seed(seed_event::Event::Notice(notice)) => {
-                if let seed_event::Notice::Dead { .. } = notice {
+                if let seed_event::Notice::Dead { peer, .. } = notice {
                     self.tally.declared_dead += 1;
+                    if let Some(dead) = self.roster.find(peer.node) {
+                        let life = (dead, peer.incarnation.0);
+                        let verdicts = &mut self.verdicts;
+                        self.certificates.declared(verdicts, timers.now(), node, life);
+                    }
                 }
                 30
             }
@@ -368,7 +426,10 @@ impl Host<AnyNode> for Apps {
         }
     }
 
-    fn received(&mut self, now: Instant, _node: u32, frame: &Frame, bytes: u32) {
+    fn received(&mut self, now: Instant, node: u32, from: u32, frame: &Frame, bytes: u32) {
+        if self.roster.is_seed(node) && !self.roster.is_seed(from) {
+            self.certificates.heard(now, node, from);
+        }
         self.tally.frame(now, frame, bytes);
     }
 }

@@ -106,6 +106,11 @@ impl Cluster<'_> {
                 paused
             }
             What::Cut { node, pick } => self.cut(number, node, pick),
+            What::Block { from, to } => {
+                self.world.cut(from, to);
+                self.counts.cuts += 1;
+                true
+            }
             What::Split { number, group } => {
                 self.world.split(number, &group);
                 self.counts.partitions += 1;
@@ -158,6 +163,7 @@ impl Cluster<'_> {
                 let to = u32::try_from(pick).expect("a cut that happened names a node");
                 self.world.mend(node, to);
             }
+            What::Block { from, to } => self.world.mend(from, to),
             What::Split { number, .. } => self.world.join(number),
             What::Reset { .. } => {}
             What::Slow { node, .. } => {

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use tidings_proto::seed::status::PeerView;
 use tidings_proto::wire::frame::PeerState;
 use tidings_proto::{Instant, NodeId, Peer, Seed};
 
 use super::node::AnyNode;
 use super::{Cluster, FaultCounts};
+use crate::check::converge::Converge;
 use crate::check::delivery::{self, Ending, Found};
 use crate::check::{liveness, overlay};
 use crate::ledger::Publication;
 use crate::network::index_of;
 use crate::plot::Plot;
-use crate::report::{Latency, Report};
+use crate::report::{Judged, Latency, Report};
 use crate::wire::KINDS;
 
 /// Peers of a seed's list are asked for in pages of this size.
@@ -29,6 +31,8 @@ impl Cluster<'_> {
         let found = self.judge_delivery();
         self.judge_answers();
         self.judge_lists();
+        self.judge_subscriptions();
+        self.judge_chaos();
         let parts = self.judge_overlay();
         let counters = self.counters();
         let count = |name| counters.get(name).copied().unwrap_or_default();
@@ -37,7 +41,6 @@ impl Cluster<'_> {
         let world = &self.world;
         let apps = &world.host;
         let tally = &apps.tally;
-        let quantile = |q| tally.latency_us.value_at_quantile(q) as f64 / 1_000.0;
         let kinds = |values: &[u64; KINDS.len()]| {
             KINDS.iter().zip(values).map(|(kind, n)| ((*kind).to_owned(), *n)).collect()
         };
@@ -55,12 +58,9 @@ impl Cluster<'_> {
             hops_max: tally.hops_max(),
             last_receiver_ms: last_ms,
             last_receiver_ms_max: last_ms_max,
-            latency_ms: Latency {
-                p50: quantile(0.5),
-                p99: quantile(0.99),
-                p999: quantile(0.999),
-                max: tally.latency_us.max() as f64 / 1_000.0,
-            },
+            latency_ms: latency(&tally.latency_us),
+            bystanders_ms: latency(&tally.bystanders_us),
+            judged: self.judged(),
             delivered_share: found.share(),
             expected: found.expected,
             missed: found.missed,
@@ -86,11 +86,12 @@ impl Cluster<'_> {
             plot,
             flood: None,
             lossless: None,
+            unslowed: None,
         }
     }
 
     /// Faults of the plan, and those that the world counts.
-    fn fault_counts(&self) -> FaultCounts {
+    pub(super) fn fault_counts(&self) -> FaultCounts {
         let counts = &self.world.counts;
         FaultCounts {
             stalls: counts.stalled,
@@ -207,6 +208,20 @@ impl Cluster<'_> {
         (live, edges)
     }
 
+    /// How much the judges of the seeds had to judge: nothing judged proves nothing.
+    fn judged(&self) -> Judged {
+        let apps = &self.world.host;
+        let longest = |judge: &Converge| judge.longest().as_millis();
+        Judged {
+            topics_kept: apps.kept.judged(),
+            verdicts_of_death: apps.certificates.judged(),
+            claims: apps.owners.judged(),
+            tables_equal: self.converge.as_ref().map_or(0, Converge::compared),
+            tables_differed_ms: u64::try_from(self.converge.as_ref().map_or(0, longest))
+                .unwrap_or(u64::MAX),
+        }
+    }
+
     /// All counters of all peers, the dead included.
     fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = self.buried.clone();
@@ -240,6 +255,12 @@ impl Cluster<'_> {
         let ms = |at: Option<&Duration>| at.map_or(0.0, |last| last.as_secs_f64() * 1_000.0);
         [ms(all.get(all.len() / 2)), ms(all.last())]
     }
+}
+
+fn latency(of: &Histogram<u64>) -> Latency {
+    let quantile = |q| of.value_at_quantile(q) as f64 / 1_000.0;
+    let max = of.max() as f64 / 1_000.0;
+    Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999), max }
 }
 
 /// Adds what a peer has counted.

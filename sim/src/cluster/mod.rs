@@ -1,11 +1,13 @@
 //! A world filled with seeds, peers and applications, as a scenario says, and judged.
 
 mod apps;
+mod claims;
 mod faults;
 mod finish;
 mod node;
 mod roster;
 mod tally;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,9 +20,10 @@ use tidings_proto::wire::batch::Message;
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{Instant, PeerConfig, SeedConfig};
 
+use crate::check::converge::Converge;
 use crate::check::liveness::Death;
-use crate::check::{Verdicts, bounds, overlay, panic};
-use crate::fault::{self, Fault};
+use crate::check::{Verdicts, bounds, bystanders, overlay, panic};
+use crate::fault::{self, Fault, What};
 use crate::network::NetworkConfig;
 use crate::report::{Figures, Report};
 use crate::rng::Rng;
@@ -46,6 +49,8 @@ pub struct Options {
     pub ed25519: bool,
     /// Batches go out on all links.
     pub flood: bool,
+    /// Nobody is slow, though the scenario says so.
+    pub unslowed: bool,
     /// The report comes with a picture.
     pub plot: bool,
     /// Where each input and output is written as a line.
@@ -63,6 +68,12 @@ struct Cluster<'a> {
     limits: (PeerConfig, SeedConfig),
     skews: Vec<i32>,
     inspected: u32,
+    /// Draws of the claims on names.
+    draws: Rng,
+    /// L4.
+    converge: Option<Converge>,
+    /// From then on nothing is wrong.
+    calm_from: Instant,
     /// Counters of peers that died.
     buried: BTreeMap<String, u64>,
     /// How long the overlay was in parts after each disturbance.
@@ -85,6 +96,7 @@ pub fn run_beside(scenario: &Scenario, seed: u64, options: Options) -> Report {
         match beside {
             Beside::Flood => options.flood = true,
             Beside::Lossless => changed.network.loss_ppm = 0,
+            Beside::Unslowed => options.unslowed = true,
         }
         let other = run(&changed, seed, options);
         let figures = Some(Figures {
@@ -92,67 +104,90 @@ pub fn run_beside(scenario: &Scenario, seed: u64, options: Options) -> Report {
             redundancy: other.redundancy,
             hops_max: other.hops_max,
             latency_ms: other.latency_ms,
+            bystanders_ms: other.bystanders_ms,
         });
         match beside {
             Beside::Flood => report.flood = figures,
             Beside::Lossless => report.lossless = figures,
+            Beside::Unslowed => report.unslowed = figures,
         }
+    }
+    if let (Some(more_ppm), Some(other)) = (scenario.expect.bystanders_more_ppm, &report.unslowed) {
+        let mut verdicts = Verdicts::default();
+        let both = [report.bystanders_ms.p99, other.bystanders_ms.p99];
+        bystanders::judge(&mut verdicts, Instant::from_millis(scenario.end_ms), both, more_ppm);
+        report.violations += verdicts.total;
+        report.first_violations.extend(verdicts.kept);
     }
     report
 }
 
 /// Runs a scenario with a seed number and reports what happened.
 pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
-    let scheme = if options.ed25519 { Scheme::Ed25519 } else { Scheme::Checksum };
-    let mut cluster = Cluster::new(scenario, seed, (scheme, options.flood), options.trace);
+    let plot = options.plot;
+    let mut cluster = Cluster::new(scenario, seed, options);
     let position = cluster.world.position();
     let mut verdicts = Verdicts::default();
     let report = panic::catch(&mut verdicts, &position, move || {
         cluster.play();
-        cluster.finish(seed, options.plot)
+        cluster.finish(seed, plot)
     });
     report.unwrap_or_else(|| Report::of_panic(scenario, seed, &verdicts))
 }
 
+/// The world of a run, without nodes.
+fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode, Apps> {
+    let scheme = if options.ed25519 { Scheme::Ed25519 } else { Scheme::Checksum };
+    let names = scenario.claim.iter().map(|claim| claim.names).max().unwrap_or(0);
+    let nodes = [scenario.seeds, scenario.peers];
+    let mut roster = Roster::new(seed, scheme, nodes, (scenario.topics, names));
+    roster.tune = scenario.tune;
+    if options.flood {
+        roster.dissemination = Dissemination::Flood;
+    }
+    let network = NetworkConfig {
+        latency: scenario.network.latency,
+        loss_ppm: scenario.network.loss_ppm,
+        duplicate_ppm: scenario.network.duplicate_ppm,
+        jitter_us: scenario.network.jitter_ms.saturating_mul(1_000),
+        encode: scenario.network.encode,
+        break_after_ms: scenario.network.break_after_ms,
+        ..NetworkConfig::default()
+    };
+    let apps = Apps::new(roster, &scenario.expect, scenario.topics);
+    World::new(seed, network, Trace::new(options.trace.take()), apps)
+}
+
+/// Adds all nodes, each of which will start; returns how far their clocks are off.
+fn add_nodes(scenario: &Scenario, world: &mut World<AnyNode, Apps>, rng: &mut Rng) -> Vec<i32> {
+    let skew = u64::from(scenario.skew_ppm);
+    let mut skews = Vec::new();
+    for node in 0..world.host.roster.nodes() {
+        let id = world.host.roster.id(node).expect("a node of the roster");
+        assert_eq!(world.add(id), node, "nodes are numbered alike everywhere");
+        let drawn = rng.between(0, 2 * skew).cast_signed() - skew.cast_signed();
+        skews.push(i32::try_from(drawn).expect("below a million"));
+        let join_us = rng.below(scenario.join_ms.max(1) * 1_000);
+        let at = if world.host.roster.is_seed(node) { 0 } else { join_us };
+        world.at(Instant::from_micros(at), Token::Start(node));
+    }
+    skews
+}
+
 impl<'a> Cluster<'a> {
-    fn new(
-        scenario: &'a Scenario,
-        seed: u64,
-        (scheme, flood): (Scheme, bool),
-        trace: Option<Box<dyn Write>>,
-    ) -> Self {
-        let mut roster =
-            Roster::new(seed, scheme, [scenario.seeds, scenario.peers], scenario.topics);
-        roster.tune = scenario.tune;
-        if flood {
-            roster.dissemination = Dissemination::Flood;
-        }
-        let limits = roster.limits();
-        let nodes = roster.nodes();
-        let apps = Apps::new(roster, &scenario.expect, scenario.topics);
-        let network = NetworkConfig {
-            latency: scenario.network.latency,
-            loss_ppm: scenario.network.loss_ppm,
-            duplicate_ppm: scenario.network.duplicate_ppm,
-            jitter_us: scenario.network.jitter_ms.saturating_mul(1_000),
-            encode: scenario.network.encode,
-            break_after_ms: scenario.network.break_after_ms,
-            ..NetworkConfig::default()
+    fn new(scenario: &'a Scenario, seed: u64, mut options: Options) -> Self {
+        let mut faults = fault::plan(scenario, seed);
+        let slow = |fault: &Fault| match fault.what {
+            What::Slow { node, .. } => Some(node),
+            _ => None,
         };
-        let mut world = World::new(seed, network, Trace::new(trace), apps);
+        let mut slowed: Vec<u32> = faults.iter().filter_map(slow).collect();
+        slowed.sort_unstable();
+        faults.retain(|fault| !options.unslowed || slow(fault).is_none());
+        let mut world = world(scenario, seed, &mut options);
+        world.host.slow = slowed;
         let mut rng = Rng::new(seed, "cluster");
-        let skew = u64::from(scenario.skew_ppm);
-        let mut skews = Vec::new();
-        for node in 0..nodes {
-            let id = world.host.roster.id(node).expect("a node of the roster");
-            assert_eq!(world.add(id), node, "nodes are numbered alike everywhere");
-            let drawn = rng.between(0, 2 * skew).cast_signed() - skew.cast_signed();
-            skews.push(i32::try_from(drawn).expect("below a million"));
-            let join_us = rng.below(scenario.join_ms.max(1) * 1_000);
-            let at = if world.host.roster.is_seed(node) { 0 } else { join_us };
-            world.at(Instant::from_micros(at), Token::Start(node));
-        }
-        let faults = fault::plan(scenario, seed);
+        let skews = add_nodes(scenario, &mut world, &mut rng);
         for (number, fault) in (0..).zip(&faults) {
             world.at(Instant::from_millis(fault.at_ms), Token::Fault(number));
         }
@@ -164,6 +199,9 @@ impl<'a> Cluster<'a> {
             patterns.push(Pattern { origins, next: 0 });
             world.at(Instant::from_millis(publish.from_ms), Token::Publish(number));
         }
+        for (number, claim) in (0..).zip(&scenario.claim) {
+            world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
+        }
         world.at(Instant::ZERO + INSPECT_EVERY, Token::Inspect);
         if scenario.expect.whole_within_ms.is_some() {
             for at_ms in scenario.disturbances_ms() {
@@ -171,16 +209,21 @@ impl<'a> Cluster<'a> {
                 world.at(at, Token::Whole(at));
             }
         }
+        let over_ms = faults.iter().map(|fault| fault.until_ms.unwrap_or(fault.at_ms)).max();
+        let bound = scenario.expect.tables_equal_within_ms.map(Duration::from_millis);
         Self {
             scenario,
+            limits: world.host.roster.limits(),
             world,
             faults,
             counts: FaultCounts::default(),
             patterns,
             deaths: Vec::new(),
-            limits,
             skews,
             inspected: 0,
+            draws: Rng::new(seed, "claims"),
+            converge: bound.map(Converge::new),
+            calm_from: Instant::from_millis(over_ms.unwrap_or(0)),
             buried: BTreeMap::new(),
             whole_after_ms: Vec::new(),
         }
@@ -193,6 +236,7 @@ impl<'a> Cluster<'a> {
                 Token::Start(node) => self.start(node),
                 Token::Ask { node, life, topic } => self.ask(node, life, topic),
                 Token::Publish(pattern) => self.publish(pattern),
+                Token::Claim(pattern) => self.claim(pattern),
                 Token::Fault(number) => self.fault(number),
                 Token::Undo(number, life) => self.undo(number, life),
                 Token::Stop(node, life) => self.stop(node, life),
@@ -298,6 +342,7 @@ impl<'a> Cluster<'a> {
     fn inspect(&mut self) {
         let now = self.world.now();
         self.world.at(now + INSPECT_EVERY, Token::Inspect);
+        self.watch_seeds();
         let nodes = self.world.host.roster.nodes();
         for _ in 0..INSPECT_NODES.min(nodes) {
             self.bounds(self.inspected % nodes);

@@ -46,9 +46,16 @@ pub(super) struct Disk {
 }
 
 impl Roster {
-    /// The nodes of the run numbered `seed`.
-    pub(super) fn new(seed: u64, scheme: Scheme, [seeds, peers]: [u32; 2], topics: u16) -> Self {
-        let topics = (0..topics).map(|n| Topic::new(&format!("topic/{n}")).expect("legal"));
+    /// The nodes of the run numbered `seed`, its topics, and behind these the contested names.
+    pub(super) fn new(
+        seed: u64,
+        scheme: Scheme,
+        [seeds, peers]: [u32; 2],
+        (topics, claims): (u16, u32),
+    ) -> Self {
+        let topic = |name: &str, n: u32| Topic::new(&format!("{name}/{n}")).expect("legal");
+        let names = (0..claims).map(|n| topic("claim", n));
+        let topics = (0..u32::from(topics)).map(|n| topic("topic", n)).chain(names);
         let mut roster = Self {
             seed,
             scheme,
@@ -117,12 +124,16 @@ impl Roster {
         u16::try_from(at).ok()
     }
 
+    /// The next life of a node. As the real driver does it: rising even when the disk was lost.
+    pub(super) fn incarnation(born: Instant, disk: &Disk) -> Incarnation {
+        let wall_ms = u64::try_from(wall_us(born) / 1_000).unwrap_or_default();
+        Incarnation(wall_ms.max(disk.incarnation + 1))
+    }
+
     /// The machine of a node's next life, whose clock begins at zero now, at `born`.
     pub(super) fn machine(&self, node: u32, born: Instant, disk: &Disk) -> AnyNode {
-        let wall_us = WALL_US + i64::try_from(born.as_micros()).unwrap_or(i64::MAX - WALL_US);
-        let wall_ms = u64::try_from(wall_us / 1_000).unwrap_or_default();
-        // As the real driver does it: rising even when the disk was lost.
-        let incarnation = Incarnation(wall_ms.max(disk.incarnation + 1));
+        let wall_us = wall_us(born);
+        let incarnation = Self::incarnation(born, disk);
         let identity = Identity {
             cluster: "sim".into(),
             name: String::new(),
@@ -135,7 +146,8 @@ impl Roster {
         let seeds = self.seeds().map(address).collect();
         let now = Instant::ZERO;
         if self.is_seed(node) {
-            let config = SeedConfig::new(identity, seeds);
+            let mut config = SeedConfig::new(identity, seeds);
+            self.tune.apply_to_seed(&mut config);
             AnyNode::Seed(Box::new(Seed::new(config, self.signer(node), now)))
         } else {
             let mut config = self.peer_config(identity, seeds);
@@ -157,7 +169,9 @@ impl Roster {
             rng_seed: [0; 32],
         };
         let peer = self.peer_config(identity.clone(), Vec::new());
-        (peer, SeedConfig::new(identity, Vec::new()))
+        let mut seed = SeedConfig::new(identity, Vec::new());
+        self.tune.apply_to_seed(&mut seed);
+        (peer, seed)
     }
 
     fn peer_config(&self, identity: Identity, seeds: Vec<SocketAddr>) -> PeerConfig {
@@ -177,6 +191,10 @@ impl Roster {
     }
 }
 
+fn wall_us(at: Instant) -> i64 {
+    WALL_US + i64::try_from(at.as_micros()).unwrap_or(i64::MAX - WALL_US)
+}
+
 /// What a request was for; a request's number says it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
@@ -188,6 +206,8 @@ pub(super) enum Request {
     Publish(u32),
     /// To leave.
     Leave,
+    /// An act on a contested name.
+    Claim(u32),
 }
 
 impl Request {
@@ -198,6 +218,7 @@ impl Request {
             Self::Subscribe(topic) => (2, u32::from(topic)),
             Self::Publish(publication) => (3, publication),
             Self::Leave => (4, 0),
+            Self::Claim(act) => (5, act),
         };
         RequestId(kind << 56 | u64::from(turn & 0xff_ffff) << 32 | u64::from(number))
     }
@@ -210,6 +231,7 @@ impl Request {
             2 => u16::try_from(number).ok().map(Self::Subscribe),
             3 => Some(Self::Publish(number)),
             4 => Some(Self::Leave),
+            5 => Some(Self::Claim(number)),
             _ => None,
         }
     }
@@ -221,7 +243,8 @@ mod tests {
 
     #[test]
     fn requests_are_known_by_their_numbers() {
-        let all = [Request::Create(3), Request::Subscribe(9), Request::Publish(77), Request::Leave];
+        let mut all = vec![Request::Create(3), Request::Subscribe(9), Request::Publish(77)];
+        all.extend([Request::Leave, Request::Claim(5)]);
         for request in all {
             assert_eq!(Request::from_id(request.id(5)), Some(request));
             assert_ne!(request.id(5), request.id(6));
@@ -232,9 +255,10 @@ mod tests {
     #[test]
     fn identities_are_those_of_the_signers() {
         for scheme in [Scheme::Checksum, Scheme::Ed25519] {
-            let roster = Roster::new(1, scheme, [2, 3], 2);
+            let roster = Roster::new(1, scheme, [2, 3], (2, 1));
             assert_eq!((roster.nodes(), roster.host(1)), (5, 3));
             assert_eq!(roster.topic_number(roster.topic(1)), Some(1));
+            assert_eq!(roster.topic(2).as_str(), "claim/0");
             for node in 0..5 {
                 assert_eq!(roster.find(roster.id(node).expect("a node")), Some(node));
             }

@@ -21,6 +21,8 @@ pub(super) struct Tally {
     /// From the command to publish to the delivery elsewhere, in microseconds, at peers that
     /// were subscribed before.
     pub(super) latency_us: Histogram<u64>,
+    /// The same among nodes that are never slow.
+    pub(super) bystanders_us: Histogram<u64>,
     /// First receipts by number of hops.
     pub(super) hops: Box<[u64; 256]>,
     /// Batches received by peers, and those received for the first time.
@@ -52,11 +54,13 @@ pub(super) struct Tally {
 impl Tally {
     /// Nothing is measured before `from`, or from `until` on.
     pub(super) fn new([from, until]: [Instant; 2]) -> Self {
+        let latency_us =
+            Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS).expect("the bounds are legal");
         Self {
             from,
             until,
-            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS)
-                .expect("the bounds are legal"),
+            bystanders_us: latency_us.clone(),
+            latency_us,
             hops: Box::new([0; 256]),
             batches: [0; 2],
             bytes: [0; KINDS.len()],

@@ -83,7 +83,8 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             return;
         }
         let mut departure = self.now;
-        if let Some(rate) = self.nodes[from as usize].bytes_per_s {
+        let rates = [from, to].map(|node| self.nodes[node as usize].bytes_per_s);
+        if let Some(rate) = rates.into_iter().flatten().min() {
             let waiting = u128::from(rate) * flow.sent.since(self.now).as_micros() / 1_000_000;
             if size > 0 && waiting + size as u128 > self.config.queue_bytes_max as u128 {
                 self.counts.shed += 1;
@@ -256,13 +257,13 @@ impl<M: Actor, H: Host<M>> World<M, H> {
 
     fn give(&mut self, to: EndKey, frame: Frame, size: u32) {
         let Some(link) = self.links.get(to.link) else { return };
-        let node = link.ends[usize::from(to.side)].node;
+        let [node, from] = [to, to.other()].map(|end| link.ends[usize::from(end.side)].node);
         self.record(node, Tag::Received, to.id().0, fingerprint(&frame, size as usize));
         if self.trace.has_text() {
             let text = format_args!("{:?} {frame:?}", to.id());
             self.trace.line(self.now, node, Tag::Received, text);
         }
-        self.host.received(self.now, node, &frame, size);
+        self.host.received(self.now, node, from, &frame, size);
         self.handle(node, Input::Received { link: to.id(), frame });
     }
 

@@ -52,8 +52,9 @@ pub trait Host<M: Actor> {
     /// A record of a node is on its disk.
     fn persisted(&mut self, node: u32, record: M::Durable);
 
-    /// A machine is about to be given a frame, which took `bytes` on the link.
-    fn received(&mut self, now: Instant, node: u32, frame: &Frame, bytes: u32);
+    /// The machine of a node is about to be given a frame of the node `from`, which took `bytes`
+    /// on the link.
+    fn received(&mut self, now: Instant, node: u32, from: u32, frame: &Frame, bytes: u32);
 }
 
 /// Lets a host schedule things.
@@ -151,7 +152,7 @@ struct Node<M> {
     busy_until: Instant,
     /// What came while the processor was busy.
     backlog: VecDeque<Key>,
-    /// How fast it sends on each of its links, if that is slow.
+    /// How much each of its links carries each way, if that is little.
     bytes_per_s: Option<u64>,
 }
 

@@ -157,7 +157,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         self.nodes[node as usize].input_us = input_us;
     }
 
-    /// From now on a node sends this slowly on each of its links; `None` ends it.
+    /// From now on each link of a node carries this much each way; `None` ends it.
     pub fn throttle(&mut self, node: u32, bytes_per_s: Option<u64>) {
         self.nodes[node as usize].bytes_per_s = bytes_per_s;
     }

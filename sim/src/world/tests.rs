@@ -102,7 +102,7 @@ impl Host<Echo> for Log {
         self.1.push(record);
     }
 
-    fn received(&mut self, _: Instant, _: u32, _: &Frame, _: u32) {}
+    fn received(&mut self, _: Instant, _: u32, _: u32, _: &Frame, _: u32) {}
 }
 
 fn world(config: NetworkConfig) -> World<Echo, Log> {

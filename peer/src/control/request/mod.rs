@@ -22,6 +22,12 @@ pub const PULL_MAX: u32 = 10_000;
 pub const PULL_DEFAULT: u32 = 100;
 /// The longest that one `pull` waits, in milliseconds.
 pub const PULL_WAIT_MS_MAX: u64 = 3_600_000;
+/// Replies that one `request` answers at most.
+pub const REPLIES_MAX: u32 = 1_000;
+/// The longest that one `request` waits, in milliseconds.
+pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// How long one `request` waits unless told otherwise, in milliseconds. As `nats request`.
+pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
 /// The longest that one `publish` waits for room, in milliseconds; unless told otherwise it does.
 pub const PUBLISH_WAIT_MS_MAX: u64 = 30_000;
 /// Items that one list answers at most.
@@ -68,6 +74,8 @@ pub enum Request {
     },
     /// Publish one message.
     Publish(Publish),
+    /// Publish a request and wait for replies.
+    Request(Ask),
     /// Take messages that were kept.
     Pull(Pull),
     /// Known peers.
@@ -105,6 +113,23 @@ impl Publish {
         let (topic, body) = (topic.into(), Body(body.into()));
         Self { topic, body, headers: Headers::default(), wait_ms: None }
     }
+}
+
+/// A message that is replied to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ask {
+    /// The topic.
+    pub topic: String,
+    /// The message.
+    #[serde(flatten)]
+    pub body: Body,
+    /// Texts beside it.
+    #[serde(skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// How long to wait for replies, in milliseconds, up to [`TIMEOUT_MS_MAX`].
+    pub timeout_ms: u64,
+    /// How many replies end the waiting, 1 to [`REPLIES_MAX`].
+    pub replies: u32,
 }
 
 /// What to take.
@@ -205,6 +230,7 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         },
         "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
         "publish" => Request::Publish(fields.publish()?),
+        "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
         "peers" => Request::Peers(fields.list()?),
         "seeds" => Request::Seeds,
@@ -302,6 +328,17 @@ impl Fields<'_> {
             body: self.body()?,
             headers: self.headers()?,
             wait_ms: self.number("wait_ms", 0, PUBLISH_WAIT_MS_MAX)?,
+        })
+    }
+
+    fn ask(&self) -> Result<Ask, Problem> {
+        let timeout_ms = self.number("timeout_ms", 1, TIMEOUT_MS_MAX)?;
+        Ok(Ask {
+            topic: self.topic()?,
+            body: self.body()?,
+            headers: self.headers()?,
+            timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
+            replies: self.number_u32("replies", 1, REPLIES_MAX)?.unwrap_or(1),
         })
     }
 

@@ -1,0 +1,165 @@
+//! Worlds that are broken on purpose: each judge that looks at a whole cluster speaks.
+
+use tidings_sim::check::{bystanders, converge, happened, kept, owners, verdict};
+use tidings_sim::cluster::{Options, run_beside};
+use tidings_sim::report::Report;
+use tidings_sim::scenario::Scenario;
+
+const BASE: &str = "
+name = 'broken'
+about = 'A promise is broken on purpose.'
+seeds = 3
+peers = 12
+join_ms = 1_000
+end_ms = 40_000
+";
+
+fn play(rest: &str) -> Report {
+    let (top, tables) = rest.split_once("---").unwrap_or(("", rest));
+    let scenario = Scenario::parse(&format!("{BASE}{top}{tables}")).expect("legal");
+    run_beside(&scenario, 1, Options::default())
+}
+
+fn broke(report: &Report, rule: &str) -> bool {
+    report.first_violations.iter().any(|violation| violation.rule == rule)
+}
+
+/// All seeds lose their memory at once, which the judges are told is a minority.
+const WIPED: &str = "
+[[crash]]
+at_ms = 15_000
+ppm = 1_000_000
+seeds = true
+disk_lost = true
+back_after_ms = 1_200
+[expect]
+complete = false
+answered_within_ms = 40_000
+";
+
+#[test]
+fn what_was_acknowledged_and_is_gone_is_missed() {
+    let report = play(&format!("{WIPED} seeds_lost_max = 3"));
+    assert!(broke(&report, kept::RULE), "{report}");
+    let report = play(WIPED);
+    assert_eq!(report.violations, 0, "nothing is promised when all are lost: {report}");
+    assert!(report.judged.topics_kept > 10, "{report}");
+}
+
+#[test]
+fn a_topic_that_is_not_found_any_more_is_a_read_that_goes_back() {
+    let claim = "
+[[claim]]
+names = 6
+contenders = 1
+every_ms = 10
+from_ms = 5_000
+until_ms = 25_000
+";
+    // The peers that remember end too.
+    let forgotten = "
+[[crash]]
+at_ms = 15_000
+ppm = 1_000_000
+back_after_ms = 1_200
+";
+    let report = play(&format!("{claim} {forgotten} {WIPED} seeds_lost_max = 3"));
+    assert!(broke(&report, owners::READ_RULE), "{report}");
+    let report = play(claim);
+    assert!(report.violations == 0 && report.judged.claims > 500, "{report}");
+}
+
+#[test]
+fn seeds_that_do_not_wait_for_an_answer_declare_the_living_dead() {
+    // An answer takes 20 ms at least. Paths that are cut make peers suspect.
+    let report = play(
+        "tune = { probe_timeout_ms = 15 }
+---
+[chaos]
+from_ms = 5_000
+until_ms = 30_000
+step_ms = 500
+longest_ms = 6_000
+cut_ppm = 800_000
+[expect]
+complete = false
+gaps = true
+one_overlay = false
+answered_within_ms = 40_000
+",
+    );
+    assert!(broke(&report, verdict::RULE), "{report}");
+}
+
+#[test]
+fn a_seed_that_nobody_tells_anything_differs() {
+    let cuts: String = [1, 2]
+        .iter()
+        .map(|other| {
+            format!(
+                "[[cut]]\nat_ms = 100\nfrom = 0\nto = {other}\n\
+                 [[cut]]\nat_ms = 100\nfrom = {other}\nto = 0\n"
+            )
+        })
+        .collect();
+    let expect = "[expect]\ntables_equal_within_ms = 20_000\n";
+    let report = play(&format!("{cuts}{expect}"));
+    assert!(broke(&report, converge::RULE), "{report}");
+    let report = play(expect);
+    assert!(report.violations == 0 && report.judged.tables_equal > 20, "{report}");
+}
+
+#[test]
+fn slow_peers_that_others_depend_on_are_noticed_by_them() {
+    let slow = |ppm: u32| {
+        format!(
+            "beside = ['unslowed']
+---
+[[publish]]
+origins = 4
+every_ms = 100
+from_ms = 5_000
+until_ms = 20_000
+[[slow]]
+at_ms = 4_000
+for_ms = 20_000
+ppm = {ppm}
+input_us = 80_000
+[expect]
+complete = false
+one_overlay = false
+bystanders_more_ppm = 100_000
+answered_within_ms = 40_000
+"
+        )
+    };
+    let report = play(&slow(700_000));
+    assert!(broke(&report, bystanders::RULE), "{report}");
+    assert!(report.unslowed.is_some() && report.faults.slowed == 8, "{report}");
+}
+
+#[test]
+fn chaos_that_hits_nobody_is_no_chaos() {
+    // All peers have vanished before the first cut, so that there is nothing to cut.
+    let report = play(
+        "
+[[crash]]
+at_ms = 5_000
+ppm = 1_000_000
+[[crash]]
+at_ms = 5_000
+ppm = 1_000_000
+seeds = true
+[chaos]
+from_ms = 20_000
+until_ms = 30_000
+step_ms = 100
+longest_ms = 1_000
+cut_ppm = 200_000
+[expect]
+complete = false
+one_overlay = false
+",
+    );
+    assert!(broke(&report, happened::RULE), "{report}");
+}

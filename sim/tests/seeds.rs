@@ -1,0 +1,24 @@
+//! What seeds promise, while a minority of them is always crashed or wiped.
+
+use tidings_sim::scenario::Scenario;
+use tidings_sim::sweep::sweep;
+
+/// A second each.
+const SEEDS: (u64, u64) = (0, 20);
+
+#[test]
+fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
+    let scenario = Scenario::load("seeds").expect("legal");
+    let judged = std::sync::Mutex::new([0; 4]);
+    let sum = sweep(&scenario, SEEDS, 2, true, |report| {
+        let found = &report.judged;
+        let counts = [found.topics_kept, found.verdicts_of_death, found.claims, found.tables_equal];
+        let mut judged = judged.lock().expect("nobody panics");
+        judged.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    });
+    let failed: Vec<String> = sum.failed.iter().map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{}\nreplay: sim replay SEED --scenario seeds", failed.join("\n"));
+    assert_eq!(sum.missing_faults(&scenario), Vec::<&str>::new());
+    let judged = judged.into_inner().expect("nobody panics");
+    assert!(judged.iter().all(|count| *count > 100), "little was judged: {judged:?}");
+}
