@@ -68,6 +68,7 @@ pub fn kind(frame: &Frame) -> Kind {
         | Frame::Propose(_)
         | Frame::Proposed(_)
         | Frame::Watch(_)
+        | Frame::Watched(_)
         | Frame::TopicNews(_) => Kind::Seeds,
         Frame::Records(_)
         | Frame::Leases(_)

@@ -6,8 +6,8 @@
 //! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
 //! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
 //! `catch_up` (heads, digests, pulls), `slow` (full queues), `registration` (sessions with seeds
-//! and their answers), `hosting` (topics that this peer creates, and news of topics) and
-//! `commands` (what else the application asks). This file holds the parts together and dispatches;
+//! and their answers), `hosting` and `filters`
+//! (topics that this peer creates, and news of topics) and //! `commands` (what else the application asks). This file holds the parts together and dispatches;
 //! it decides nothing.
 
 pub mod event;
@@ -17,6 +17,7 @@ mod announced;
 mod catch_up;
 mod commands;
 mod directory;
+mod filters;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -45,13 +46,14 @@ mod views;
 mod tests;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::PeerConfig;
 use crate::crypto::Signer;
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
@@ -95,6 +97,8 @@ pub struct Peer {
     rendezvous: Rendezvous,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
+    /// Filters of the application.
+    filters: BTreeSet<TopicFilter>,
     overlay: Topic,
     had_quorum: bool,
     record_version: u64,
@@ -133,6 +137,7 @@ impl Peer {
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
+            filters: BTreeSet::new(),
             overlay: Topic::overlay(),
             had_quorum: false,
             record_version: 0,

@@ -200,13 +200,16 @@ impl Seed {
         let is_orphaned = self.is_orphaned(now, current.value.as_ref());
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         let (value, outcome) = match (&proposal.purpose, current.value) {
-            (Purpose::Read, None) => return self.conclude(now, &topic, Some((None, Outcome::Kept))),
+            (Purpose::Read, None) => {
+                return self.conclude(now, &topic, Some((None, Outcome::Kept)));
+            }
             (Purpose::Read, Some(value)) => (value, Outcome::Kept),
             (Purpose::Write { record, .. }, value) => {
                 let Record::Topic(new) = &record.record else { return };
                 match (judge(value.as_ref().and_then(topic_of), new, is_orphaned), value) {
                     (Judged::Accepted, _) | (Judged::Known, None) => {
-                        return self.ask_to_accept(now, &topic, record.clone(), Outcome::Kept);
+                        let record = record.clone();
+                        return self.ask_to_accept(now, &topic, record, Outcome::Kept);
                     }
                     (Judged::Known, Some(value)) => (value, Outcome::Kept),
                     (Judged::Against, Some(value)) => {
@@ -261,9 +264,12 @@ impl Seed {
             return;
         }
         proposal.proposer = None;
+        // The first refusal may only say that this seed's ballot was too low.
+        let again = proposal.attempts > 1;
         let backoff = (BACKOFF_MIN * (1 << proposal.attempts.min(8))).min(BACKOFF_MAX);
         let percent = self.rng.random_range(50..=100u32);
-        self.proposals.set_due(&topic, now + backoff * percent / 100);
+        let wait = if again { backoff * percent / 100 } else { Duration::ZERO };
+        self.proposals.set_due(&topic, now + wait);
     }
 
     /// An agreement ended: with what the register holds, or without a majority.

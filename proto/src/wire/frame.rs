@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Incarnation, NodeId, Topic};
+use crate::id::{Incarnation, NodeId, RequestId, Topic};
 use crate::wire::record::SignedRecord;
 
 /// The version of the protocol that a [`Hello`] declares; another one is refused.
@@ -33,6 +33,9 @@ pub const RANGES_MAX: usize = 256;
 pub const NAMES_MAX: usize = 1_000;
 /// The most records in one frame.
 pub const RECORDS_MAX: usize = 128;
+/// The most filters that a peer watches. Each is compared with each new topic at each seed that
+/// it has joined. Guess: an application has a few, a bridge hundreds.
+pub const FILTERS_MAX: usize = 1_000;
 /// The most leases in one frame.
 pub const LEASES_MAX: usize = 1_000;
 /// The most items in one page of a list.
@@ -135,8 +138,10 @@ pub enum Frame {
     Propose(Box<Propose>),
     /// The end of a proposal.
     Proposed(Proposed),
-    /// Peer to seed: tell me of these topics, with [`Frame::TopicNews`].
+    /// Peer to seed: tell me of these topics, with [`Frame::TopicNews`] and [`Frame::Watched`].
     Watch(Watch),
+    /// All news that there were when the watch came have been sent.
+    Watched(RequestId),
     /// Seed to peer: records of topics that it watches, and that it may not know.
     TopicNews(Vec<SignedRecord>),
     /// Seed to seed: a step of an agreement.

@@ -11,7 +11,7 @@ use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
 use crate::crypto::{Scheme, Signer};
 use crate::filter::TopicFilter;
-use crate::id::{Incarnation, NodeId, Origin, Topic};
+use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::DecodeError;
 
 fn signer() -> Signer {
@@ -113,13 +113,18 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&Frame::GraftAll(topic.clone()))[..], [0, 0, 0, 3, 36, 1, b'a']);
     let filters = vec![TopicFilter::new("#").expect("legal")];
     let known = KnownTopic { topic: topic.clone(), generation: 2, version: 3 };
-    let watch = Frame::Watch(Watch { topics: vec![known], filters, dropped: Vec::new() });
-    assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 10, 39, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
+    let watch = Frame::Watch(Watch {
+        request: RequestId(7),
+        topics: vec![known],
+        filters,
+        dropped: Vec::new(),
+    });
+    assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 11, 39, 7, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
     let ballot = Ballot { round: 5, seed: NodeId([9; 32]) };
     let decree = bytes_of(&Frame::Decree(Decree { topic, ballot, step: Step::Accepted }));
-    assert_eq!(decree[..8], [0, 0, 0, 37, 41, 1, b'a', 5]);
+    assert_eq!(decree[..8], [0, 0, 0, 37, 42, 1, b'a', 5]);
     assert_eq!(decree[8..], [&[9; 32][..], &[3]].concat());
-    assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 42]);
+    assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 43]);
 }
 
 #[test]

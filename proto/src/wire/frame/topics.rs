@@ -39,8 +39,10 @@ pub enum Outcome {
 
 /// What a peer wants to be told of from now on, as long as its session lasts. Seeds push what
 /// differs from what it knows, and each later change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
+    /// Echoed in [`super::Frame::Watched`], which follows what differs.
+    pub request: RequestId,
     /// Topics, as the peer knows them.
     pub topics: Vec<KnownTopic>,
     /// All topics that these filters select, those created later included.
