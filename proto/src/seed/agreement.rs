@@ -254,7 +254,7 @@ impl Seed {
     /// the attempt ends, and the next one waits for a moment that others do not choose.
     fn refused(&mut self, now: Instant, from: NodeId, topic: Topic, promised: Ballot) {
         self.round = self.round.max(promised.round);
-        let spare = self.sync.total() - self.sync.quorum();
+        let spare = self.sync.reachable().saturating_sub(self.sync.quorum());
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         proposal.refused.insert(from);
         let counted = proposal.proposer.as_ref();

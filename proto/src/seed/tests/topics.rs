@@ -131,6 +131,7 @@ fn who_watches_a_topic_or_a_filter_is_told_of_each_change() {
     (0..3).for_each(|n| rig.join(n, n));
     let old = rig.topic_record(0, "a/old", (1, 1), false);
     propose(&mut rig, 0, &old);
+    (0..3).for_each(|n| drop(rig.inbox(n)));
     let request = RequestId(3);
     let filter = TopicFilter::new("a/#").unwrap();
     let filtered =
