@@ -17,6 +17,7 @@ Examples:
   peer pull Sports --wait 5s
   peer reply time --command date       (in another terminal)
   peer request time ''
+  peer shell
   peer status
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
@@ -39,6 +40,7 @@ enum Command {
     Request(commands::request::Args),
     Reply(commands::reply::Args),
     Topic(commands::topic::Args),
+    Shell(commands::shell::Args),
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
@@ -85,6 +87,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Request(args) => ask(commands::request::run(args)),
         Command::Reply(args) => ask(commands::reply::run(args)),
         Command::Topic(args) => ask(commands::topic::run(args)),
+        Command::Shell(args) => ask(commands::shell::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),

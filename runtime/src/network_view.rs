@@ -209,9 +209,10 @@ impl Exposition {
     }
 }
 
+type Pick = fn(Count) -> u64;
+
 /// What is counted, and which part of a count it is.
-const UNITS: [(&str, fn(Count) -> u64); 2] =
-    [("frames", |count| count.frames), ("bytes", |count| count.bytes)];
+const UNITS: [(&str, Pick); 2] = [("frames", |count| count.frames), ("bytes", |count| count.bytes)];
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 use crate::control::Control;
 use crate::node::{Node, Role, Spec};
 use crate::ports::Port;
+use crate::proxy::{Connection, Proxy};
+use crate::status::Status;
 use crate::turn::{self, Turn};
 use crate::{binaries, http, wait};
 
@@ -27,13 +30,15 @@ pub struct Setup {
     seeds_down: usize,
     peers: usize,
     alone: bool,
+    proxied: bool,
     config: String,
 }
 
 impl Setup {
     /// So many seeds and peers.
     pub fn new(seeds: usize, peers: usize) -> Self {
-        Self { seeds, seeds_down: 0, peers, alone: seeds + peers > SMALL, config: String::new() }
+        let alone = seeds + peers > SMALL;
+        Self { seeds, seeds_down: 0, peers, alone, proxied: false, config: String::new() }
     }
 
     /// No other cluster runs at the same time: for tests that measure time.
@@ -50,7 +55,16 @@ impl Setup {
         self
     }
 
-    /// Further TOML for the end of the config file.
+    /// Each peer is dialled through a proxy of its own, so that every link between two peers can
+    /// be made slow: see [`Cluster::connection`].
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// Further TOML for the end of the config file, without a `[peer]` table if peers are
+    /// proxied.
     #[must_use]
     pub fn config(mut self, toml: &str) -> Self {
         self.config = toml.to_owned();
@@ -71,9 +85,12 @@ impl Setup {
             seed_ports: ports(),
             http_ports: ports(),
             peers_made: 0,
+            proxied: self.proxied,
+            more: self.config,
+            proxies: Vec::new(),
             _turn: turn,
         };
-        fs::write(cluster.config(), cluster.config_text("local", &self.config))
+        fs::write(cluster.config(), cluster.config_text("local", &cluster.more))
             .expect("the folder of the test can be written");
         for number in 0..self.seeds - self.seeds_down {
             let spec = cluster.seed_spec(number);
@@ -106,6 +123,10 @@ pub struct Cluster {
     seed_ports: Vec<Port>,
     http_ports: Vec<Port>,
     peers_made: usize,
+    proxied: bool,
+    more: String,
+    /// In front of each peer, with the port that it listens on, if peers are proxied.
+    proxies: Vec<(Proxy, Port)>,
     _turn: Turn,
 }
 
@@ -159,16 +180,41 @@ impl Cluster {
     pub fn peer_spec(&mut self) -> Spec {
         let number = self.peers_made;
         self.peers_made += 1;
+        let (mut config, mut listen) = (self.config(), (Ipv4Addr::LOCALHOST, 0).into());
+        if self.proxied {
+            let port = Port::free();
+            listen = port.address();
+            let proxy = Proxy::start(listen);
+            config = self.folder().join(format!("peer-{number}.toml"));
+            let peer = format!("\n[peer]\nadvertise = \"{}\"\n", proxy.address());
+            fs::write(&config, self.config_text("local", &(self.more.clone() + &peer)))
+                .expect("the folder of the test can be written");
+            self.proxies.push((proxy, port));
+        }
         Spec {
             name: format!("peer-{number}"),
             role: Role::Peer,
             folder: self.folder().join(format!("peer-{number}")),
             data: self.folder().join(format!("peer-{number}/data")),
-            config: self.config(),
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            config,
+            listen,
             http: (Ipv4Addr::LOCALHOST, 0).into(),
             flags: Vec::new(),
         }
+    }
+
+    /// The connection that is the link between two proxied peers, by their places in `peers`.
+    ///
+    /// # Panics
+    /// When they are not linked.
+    #[track_caller]
+    pub fn connection(&self, one: usize, other: usize) -> Arc<Connection> {
+        let between = |at: usize, from: usize| {
+            let links = Status::of(&mut self.peers[at].control()).links_from(self.peers[from].id());
+            links.into_iter().find_map(|remote| self.proxies[at].0.connection(remote))
+        };
+        let found = between(one, other).or_else(|| between(other, one));
+        found.unwrap_or_else(|| panic!("peers {one} and {other} are not linked"))
     }
 
     /// Starts one more peer, waits until it serves, and returns its place in `peers`.

@@ -9,6 +9,8 @@
 //! Nothing here sleeps for a fixed time: [`wait::until`] polls for a condition with a deadline.
 //! The exceptions are [`wait::stays`] and [`wait::pause`], for tests in which the passing of time
 //! is the subject.
+//! [`status`] reads counters, [`latency`] compares how long messages take with and without
+//! something, and [`proxy`] makes a link slow.
 //! [`turn`] keeps clusters that need the whole machine from running beside others.
 
 pub mod binaries;
@@ -16,9 +18,12 @@ pub mod cli;
 pub mod cluster;
 pub mod control;
 pub mod http;
+pub mod latency;
 pub mod log;
 pub mod node;
 pub mod ports;
+pub mod proxy;
+pub mod status;
 pub mod stranger;
 pub mod text;
 pub mod turn;

@@ -12,6 +12,7 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod seeds;
+pub(crate) mod shell;
 mod source;
 pub(crate) mod status;
 pub(crate) mod subscribe;

@@ -139,7 +139,8 @@ fn show(common: &Common, topic: &TopicView) -> Result<(), Failure> {
     }
 }
 
-fn print(topics: &[TopicView]) -> Result<(), Failure> {
+/// Prints topics for people.
+pub(super) fn print(topics: &[TopicView]) -> Result<(), Failure> {
     let mut rows = Table::new(["TOPIC", "HOST", "CREATED", "SUBSCRIBERS"]);
     for topic in topics {
         let TopicView { topic, host, created_at, subscribers, .. } = topic;

@@ -203,3 +203,7 @@ mod tests {
         assert_eq!(firsts(&retention, 1, 9), [3]);
     }
 }
+
+#[cfg(test)]
+#[path = "retention_properties.rs"]
+mod properties;

@@ -367,3 +367,7 @@ pub(crate) fn is_after(horizon: Instant, now: Instant, age_ms: u32) -> bool {
 #[cfg(test)]
 #[path = "streams_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "streams_properties.rs"]
+mod properties;

@@ -395,3 +395,7 @@ mod tests {
         assert_eq!(trees.len(), 3);
     }
 }
+
+#[cfg(test)]
+#[path = "trees_properties.rs"]
+mod properties;

@@ -2,3 +2,4 @@ mod membership;
 mod messages;
 mod rig;
 mod slow;
+mod spreading;

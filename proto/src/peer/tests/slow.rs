@@ -30,8 +30,11 @@ fn last_published(rig: &Rig, n: usize) -> Arc<Batch> {
     published.expect("something was published")
 }
 
+/// The first and the last number.
+type Range = (u64, u64);
+
 /// Holes and repairs that a peer told of, as (from, to).
-fn holes(rig: &Rig, n: usize) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+fn holes(rig: &Rig, n: usize) -> (Vec<Range>, Vec<Range>) {
     let mut told = (Vec::new(), Vec::new());
     for notice in &rig.notices[n] {
         match notice {
@@ -98,7 +101,7 @@ fn every_hole_is_told_and_so_is_how_it_was_filled() {
         assert_eq!(rig.bodies(n).len(), 10, "peer {n}");
         let (holes, repaired) = holes(&rig, n);
         for seq in 6..=10 {
-            let within = |&(from, to): &(u64, u64)| from <= seq && seq <= to;
+            let within = |&(from, to): &Range| from <= seq && seq <= to;
             let asked = holes.iter().any(within);
             assert!(asked && repaired.iter().any(within), "peer {n}, {seq}: {holes:?}");
         }
