@@ -10,6 +10,7 @@ use tidings_runtime::{Clock, DataDir, Host};
 use tokio::sync::watch;
 
 use crate::fanout::Fanout;
+use crate::filters::Filters;
 use crate::notices;
 use crate::pending::Pending;
 
@@ -18,6 +19,7 @@ use crate::pending::Pending;
 pub(crate) struct Shared {
     pub(crate) pending: Arc<Pending>,
     pub(crate) fanout: Fanout,
+    pub(crate) filters: Filters,
 }
 
 /// The machine's way to the application, the log and the disk.
@@ -41,6 +43,10 @@ impl Host<Machine> for Dispatch {
                 let node = origin.node;
                 tracing::warn!(%topic, origin = ?node, from, to, reason = "unavailable", "gap");
                 self.shared.fanout.gap(&topic, origin, from, to);
+            }
+            Event::TopicAppeared { topic } => {
+                tracing::info!(%topic, "topic_appeared");
+                self.shared.filters.appeared(&topic);
             }
             Event::TopicDeleted { topic } => {
                 tracing::info!(%topic, "topic_deleted");
@@ -84,5 +90,6 @@ impl Drop for Dispatch {
     fn drop(&mut self) {
         self.shared.pending.stop();
         self.shared.fanout.stop();
+        self.shared.filters.stop();
     }
 }

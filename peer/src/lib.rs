@@ -35,6 +35,7 @@ mod delivery;
 mod dispatch;
 mod error;
 mod fanout;
+mod filters;
 pub mod http;
 mod notices;
 mod outgoing;
