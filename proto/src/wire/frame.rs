@@ -133,6 +133,11 @@ pub enum Frame {
     /// Push everything of the topic on this link: the sender has just come.
     GraftAll(Topic),
 
+    /// Send what you retain of this selection, then [`Frame::HistoryDone`].
+    History(Box<History>),
+    /// A part of the selection, or the rest of it, has been sent.
+    HistoryDone(HistoryDone),
+
     /// Peer to seed: have the seeds agree on this record of a topic; answer with
     /// [`Frame::Proposed`].
     Propose(Box<Propose>),

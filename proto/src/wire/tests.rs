@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
 use super::frame::{
-    Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello, KnownTopic, Purpose, Reason, Role,
-    Step, Watch,
+    Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello, HistoryDone, KnownTopic, Purpose,
+    Reason, Role, Step, Watch,
 };
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
@@ -119,12 +119,14 @@ fn golden_bytes_of_control_frames() {
         filters,
         dropped: Vec::new(),
     });
-    assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 11, 39, 7, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
+    assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 11, 41, 7, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
     let ballot = Ballot { round: 5, seed: NodeId([9; 32]) };
     let decree = bytes_of(&Frame::Decree(Decree { topic, ballot, step: Step::Accepted }));
-    assert_eq!(decree[..8], [0, 0, 0, 37, 42, 1, b'a', 5]);
+    assert_eq!(decree[..8], [0, 0, 0, 37, 44, 1, b'a', 5]);
     assert_eq!(decree[8..], [&[9; 32][..], &[3]].concat());
-    assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 43]);
+    assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 45]);
+    let done = HistoryDone { request: RequestId(5), next: None };
+    assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 3, 38, 5, 0]);
 }
 
 #[test]
