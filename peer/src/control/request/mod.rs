@@ -331,7 +331,7 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "list_topics" => Request::ListTopics(fields.list()?),
         "topic_info" => Request::TopicInfo { topic: fields.topic()? },
         "subscribe" => Request::Subscribe(fields.subscribe()?),
-        "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
+        "unsubscribe" => Request::Unsubscribe { topic: fields.topic_or_filter()? },
         "publish" => Request::Publish(fields.publish()?),
         "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
@@ -412,6 +412,21 @@ impl Fields<'_> {
         self.required("topic", "a string")
     }
 
+    /// The name of a topic, or a filter, which stands in either field.
+    fn optional_topic_or_filter(&self) -> Result<Option<String>, Problem> {
+        let topic: Option<String> = self.optional("topic", "a string")?;
+        let filter: Option<String> = self.optional("filter", "a string")?;
+        match (topic, filter) {
+            (Some(_), Some(_)) => Err(bad_request("give 'topic' or 'filter', not both")),
+            (topic, filter) => Ok(topic.or(filter)),
+        }
+    }
+
+    fn topic_or_filter(&self) -> Result<String, Problem> {
+        let missing = || bad_request("field 'topic' is missing: a string, or 'filter'");
+        self.optional_topic_or_filter()?.ok_or_else(missing)
+    }
+
     fn body(&self) -> Result<Body, Problem> {
         let text: Option<String> = self.optional("message", "a string")?;
         let encoded: Option<String> = self.optional("message_base64", "a string")?;
@@ -474,7 +489,7 @@ impl Fields<'_> {
             }
         };
         Ok(Subscribe {
-            topic: self.topic()?,
+            topic: self.topic_or_filter()?,
             stream: self.optional("stream", "true or false")?.unwrap_or(false),
             from: self.optional("from", start::ALLOWED)?.unwrap_or_default(),
             policy: Unread(policy),
@@ -491,7 +506,7 @@ impl Fields<'_> {
 
     fn pull(&self) -> Result<Pull, Problem> {
         Ok(Pull {
-            topic: self.optional("topic", "a string")?,
+            topic: self.optional_topic_or_filter()?,
             max: self.number_u32("max", 1, PULL_MAX)?.unwrap_or(PULL_DEFAULT),
             wait_ms: self.number("wait_ms", 0, PULL_WAIT_MS_MAX)?.unwrap_or(0),
         })
