@@ -17,7 +17,9 @@ Examples:
   peer pull Sports --wait 5s
   peer reply time --command date       (in another terminal)
   peer request time ''
+  peer shell
   peer status
+  peer top
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
 quorum of seeds, 27 timed out waiting for a message.";
@@ -39,9 +41,11 @@ enum Command {
     Request(commands::request::Args),
     Reply(commands::reply::Args),
     Topic(commands::topic::Args),
+    Shell(commands::shell::Args),
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
+    Top(commands::top::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
 }
@@ -85,9 +89,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Request(args) => ask(commands::request::run(args)),
         Command::Reply(args) => ask(commands::reply::run(args)),
         Command::Topic(args) => ask(commands::topic::run(args)),
+        Command::Shell(args) => ask(commands::shell::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
+        Command::Top(args) => ask(commands::top::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
     }

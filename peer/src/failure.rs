@@ -40,6 +40,23 @@ impl Failure {
         Self { exit: TIMED_OUT, message: message.into() }
     }
 
+    /// Nobody answers.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self { exit: UNREACHABLE, message: message.into() }
+    }
+
+    /// The same failure, and what helps.
+    pub(crate) fn followed_by(mut self, hint: &str) -> Self {
+        self.message.push_str(hint);
+        self
+    }
+
+    /// The same failure, after people were told of it.
+    pub(crate) fn told(mut self) -> Self {
+        self.message.clear();
+        self
+    }
+
     /// The same failure, told with more about where it happened.
     pub(crate) fn at(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);

@@ -39,7 +39,12 @@ impl Style {
 
 /// Tells people of missing messages.
 pub(crate) fn note_gap(gap: &GapView) {
+    eprintln!("{}", gap_note(gap));
+}
+
+/// What people are told of missing messages.
+pub(crate) fn gap_note(gap: &GapView) -> String {
     let GapView { topic, origin, from, to, count, reason, .. } = gap;
     let (topic, origin) = (printable(topic), crate::table::short(origin));
-    eprintln!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})");
+    format!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})")
 }

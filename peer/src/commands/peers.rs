@@ -32,6 +32,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     if json {
         return Ok(table::print_json(&found)?);
     }
+    show(&found)
+}
+
+/// Prints them for people.
+pub(super) fn show(found: &PeersView) -> Result<(), Failure> {
     let mut rows = Table::new(["NODE", "ADDRESS", "NAME", "STATE", "INCARNATION", "NEIGHBOUR"]);
     for peer in &found.peers {
         let PeerView { node, addr, name, incarnation, state, neighbor } = peer;

@@ -21,6 +21,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     if args.json {
         return Ok(table::print_json(&found)?);
     }
+    show(&found)
+}
+
+/// Prints them for people.
+pub(super) fn show(found: &SeedsView) -> Result<(), Failure> {
     let mut rows = Table::new(["ADDRESS", "NODE", "STATE"]);
     for SeedView { addr, node, state } in &found.seeds {
         rows.row([addr.to_string(), short(node.as_deref().unwrap_or("")), state.clone()]);

@@ -89,7 +89,7 @@ impl Source {
 }
 
 /// The exact bytes of the next line without its newline; the last line may have none.
-fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Bytes>> {
+pub(super) fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Bytes>> {
     let mut line = Vec::new();
     reader.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line)?;
     if line.is_empty() {

@@ -24,12 +24,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     if args.json {
         return Ok(table::print_json(&status)?);
     }
-    facts(&status)?;
-    neighbors(&status)?;
-    topics(&status)?;
-    traffic(&status)?;
-    waiting(&status)?;
-    streams(&status)
+    show(&status)
+}
+
+/// Prints it for people.
+pub(super) fn show(status: &StatusView) -> Result<(), Failure> {
+    facts(status)?;
+    neighbors(status)?;
+    topics(status)?;
+    traffic(status)?;
+    waiting(status)?;
+    streams(status)
 }
 
 fn facts(status: &StatusView) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
@@ -170,16 +171,30 @@ impl Sender {
     /// # Errors
     /// The request does not fit into a line. Nothing is queued then.
     pub fn queue(&mut self, request: &Request) -> Result<(), ClientError> {
+        let size = match request {
+            Request::Publish(publish) => publish.body.0.len(),
+            Request::Request(ask) => ask.body.0.len(),
+            _ => 0,
+        };
+        self.queue_line(request, size)
+    }
+
+    /// Queues a request as it is, for those that this version has no type for.
+    ///
+    /// # Errors
+    /// The request does not fit into a line. Nothing is queued then.
+    pub fn queue_json(&mut self, request: &Value) -> Result<(), ClientError> {
+        let size = request.get("message").and_then(Value::as_str).map_or(0, str::len);
+        self.queue_line(request, size)
+    }
+
+    fn queue_line(&mut self, request: &impl Serialize, size: usize) -> Result<(), ClientError> {
         let start = self.buffer.len();
         serde_json::to_writer(&mut self.buffer, request)
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
         let line = self.buffer.len() - start;
         if line > REQUEST_BYTES_MAX {
             self.buffer.truncate(start);
-            let size = match request {
-                Request::Publish(publish) => publish.body.0.len(),
-                _ => 0,
-            };
             return Err(ClientError::TooLarge { size, line, limit: REQUEST_BYTES_MAX });
         }
         self.buffer.push(b'\n');
