@@ -111,8 +111,7 @@ fn command(script: &mut Script<'_>, request: RequestId) -> Command {
             Command::Subscribe { request, topic, from }
         }
         5 => Command::Unsubscribe { request, topic },
-        6 => Command::Retained { request, topic },
-        7 => Command::ListPeers { request, filter: String::new(), offset: 0, limit: 9 },
+        6 | 7 => Command::ListPeers { request, filter: String::new(), offset: 0, limit: 9 },
         _ => {
             let length = script.below(32);
             let body: Bytes = script.bytes(length);
