@@ -7,9 +7,9 @@ use tidings_proto::crypto::Signer;
 use tidings_proto::wire::batch::{Batch, BatchHeader, Message};
 use tidings_proto::wire::frame::{
     Announce, BatchFrame, BatchName, Cause, Dead, Digest, Found, Frame, Goodbye, Graft, GraftItem,
-    Head, Heads, Hello, Interest, Kind, Lease, List, Lookup, Mode, PROTOCOL_VERSION, PeerEntry,
-    Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason, Register, Registered, Renew,
-    Renewed, Report, Role, Sample, SampleRequest,
+    Head, Heads, Hello, Hosting, Interest, Kind, Lease, List, Lookup, Mode, PROTOCOL_VERSION,
+    PeerEntry, Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason, Register, Registered,
+    Renew, Renewed, Report, Role, Sample, SampleRequest,
 };
 use tidings_proto::wire::record::{
     DeathVote, PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
@@ -302,6 +302,12 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
             record: (script.below(2) == 0).then(|| record(script, n)),
             subscribers: entries(script),
             total,
+            hosting: match script.below(4) {
+                0 => Hosting::None,
+                1 => Hosting::Away(lease_ms.into()),
+                2 => Hosting::Orphaned(lease_ms.into()),
+                _ => Hosting::Here(entry(script)),
+            },
         })),
         13 => {
             let kind = if script.below(2) == 0 { Kind::Peers } else { Kind::Topics };
