@@ -24,7 +24,7 @@ fn of_peers_that_create_a_topic_at_once_one_wins_and_the_others_learn_who() {
         let topic = format!("race/{round}");
         let start = Barrier::new(cluster.peers.len());
         let answers: Vec<Value> = thread::scope(|scope| {
-            let racing: Vec<_> = cluster.peers.iter().map(|peer| {
+            let racing = cluster.peers.iter().map(|peer| {
                 let (topic, start) = (&topic, &start);
                 scope.spawn(move || {
                     let mut control = peer.control();
