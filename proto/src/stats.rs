@@ -69,6 +69,12 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Questions for history answered.
+        histories_answered,
+        /// Batches sent because a neighbour asked for history.
+        batches_replayed,
+        /// Batches of a history that were left out because it was too long.
+        history_shed,
         /// Batches that were asked for, by a graft or a pull, and supplied.
         repairs,
         /// Batches that were asked for, and came by themselves before they were supplied.
@@ -121,6 +127,10 @@ counters! {
         samples,
         /// Topic lookups answered.
         lookups,
+        /// Agreements of the seeds on a topic's record that this one brought about.
+        agreements,
+        /// Attempts at agreements that this seed began.
+        agreement_attempts,
         /// Dead-node reports received.
         reports,
         /// Dead-node reports dropped because too many peers are accused.

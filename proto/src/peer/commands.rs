@@ -23,6 +23,15 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 /// A refused publication may be tried again after this.
 const RETRY_MS: u32 = 50;
 
+/// What was published before this is not delivered live.
+fn horizon(now: Instant, from: From) -> Instant {
+    match from {
+        From::New | From::Stream { .. } => now,
+        From::All | From::Last(_) => Instant::ZERO,
+        From::Since(age) => now.minus_millis(u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
+    }
+}
+
 impl Peer {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
@@ -47,7 +56,12 @@ impl Peer {
             }
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
-            Command::Retained { request, topic } => self.retained(request, &topic),
+            Command::History { request, topic, from } => self.collect(request, &topic, from),
+            Command::Restore { request, topic, positions, batches, missed } => {
+                self.restore(request, &topic, &positions, batches, missed);
+            }
+            Command::WatchFilter { request, filter } => self.watch_filter(request, filter),
+            Command::UnwatchFilter { request, filter } => self.unwatch_filter(request, &filter),
             Command::Leave { request } => self.leave(request),
         }
     }
@@ -62,7 +76,10 @@ impl Peer {
             | Command::Subscribe { request, .. }
             | Command::Unsubscribe { request, .. }
             | Command::Publish { request, .. }
-            | Command::Retained { request, .. }
+            | Command::History { request, .. }
+            | Command::Restore { request, .. }
+            | Command::WatchFilter { request, .. }
+            | Command::UnwatchFilter { request, .. }
             | Command::Leave { request } => *request,
         };
         self.out.answer(request, Err(CommandError::Leaving));
@@ -87,14 +104,20 @@ impl Peer {
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
             Goal::Create { request, exist_ok, policy } => {
-                self.create(request, topic, (exist_ok, policy), quorum);
+                self.create(request, topic, (exist_ok, policy), found, quorum);
             }
             Goal::Delete(request) => self.delete(request, topic, quorum),
             Goal::Publish => self.go_on_publishing(topic, quorum),
             Goal::Created { request, record } => {
                 self.created(request, topic, record, found, quorum)
             }
-            Goal::Deleted { request, record } => self.deleted(request, &record, quorum),
+            Goal::Deleted { request, record } => {
+                self.deleted(request, topic, &record, found, quorum);
+            }
+            Goal::Made(goal, record) => {
+                self.made(topic, *goal, &record, quorum && found.refusals == 0);
+            }
+            Goal::Watched(request, filter) => self.watched(request, &filter),
             Goal::Subscribed(request, others) => {
                 let found = Findings { total: others + 1, ..Findings::default() };
                 let answer = self.info(topic, &found, true).map(Answer::Topic);
@@ -117,11 +140,7 @@ impl Peer {
         quorum: bool,
     ) -> Result<TopicInfo, CommandError> {
         match self.topics.directory.live(topic) {
-            Some((record, _)) => Ok(TopicInfo {
-                record: record.clone(),
-                subscribers: found.total,
-                confirmed: quorum,
-            }),
+            Some((record, _)) => Ok(self.topic_info(record, found, quorum)),
             // Without a majority, one that is known to be deleted may have been created again.
             None if quorum => Err(CommandError::TopicNotFound(topic.clone())),
             None => Err(self.no_quorum()),
@@ -145,10 +164,17 @@ impl Peer {
     ) {
         let info = match self.info(topic, found, quorum) {
             Ok(info) => info,
-            Err(error) => return self.out.answer(request, Err(error)),
+            Err(error) => {
+                let missing = matches!(error, CommandError::TopicNotFound(_));
+                let goal = Goal::Subscribe(request, from);
+                if !missing || self.make(topic, goal).is_some() {
+                    self.out.answer(request, Err(error));
+                }
+                return;
+            }
         };
         let now = self.now;
-        let Some(local) = self.topics.enter(topic, &self.config) else {
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
             let limit = self.config.topics_max;
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
@@ -157,7 +183,7 @@ impl Peer {
             return self.out.answer(request, Ok(Answer::Topic(info)));
         }
         local.subscribed_at = Some(now);
-        local.horizon = if from == From::All { Instant::ZERO } else { now };
+        local.horizon = horizon(now, from).min(local.missed_since.unwrap_or(now));
         let total = found.total as usize;
         local.others = Some(total.max(found.subscribers.len()));
         local.offer(&found.subscribers, &self.node);
@@ -180,14 +206,6 @@ impl Peer {
             self.put(topic, Goal::Unsubscribed, record);
         }
         self.out.answer(request, Ok(Answer::Done));
-    }
-
-    fn retained(&mut self, request: RequestId, topic: &Topic) {
-        let batches = self.topics.get(topic).map_or_else(Vec::new, |local| {
-            let kept = local.retention.iter().map(|kept| &kept.batch);
-            kept.filter(|batch| local.streams.is_settled(batch)).cloned().collect()
-        });
-        self.out.answer(request, Ok(Answer::Batches(batches)));
     }
 
     fn list(&mut self, request: RequestId, kind: Kind, filter: String, offset: u32, limit: u32) {
@@ -272,7 +290,7 @@ impl Peer {
     /// is linked, or there is nobody to wait for.
     fn attach(&mut self, topic: &Topic) -> bool {
         let until = self.now + PUBLISHING_FOR;
-        let Some(local) = self.topics.enter(topic, &self.config) else { return true };
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else { return true };
         let before = local.mode();
         local.publishing_until = Some(until);
         let mode = local.mode();
@@ -292,6 +310,9 @@ impl Peer {
     fn go_on_publishing(&mut self, topic: &Topic, quorum: bool) {
         self.topics.directory.asked(self.now, topic);
         if self.topics.directory.live(topic).is_none() {
+            if quorum && self.make(topic, Goal::Publish).is_none() {
+                return;
+            }
             let error =
                 if quorum { CommandError::TopicNotFound(topic.clone()) } else { self.no_quorum() };
             for publication in self.publisher.release(topic) {

@@ -1,14 +1,16 @@
 //! What crosses the border between a peer's protocol and its application: commands in, events
 //! out.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::{Batch, Message};
-use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
+use crate::wire::frame::{Hosting, PeerEntry, PeerItem, Reason, TopicItem};
 use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
@@ -89,14 +91,49 @@ pub enum Command {
         /// Headers and body, within the limits of [`crate::wire::batch`].
         message: Message,
     },
-    /// All batches of a topic that this peer retains and that wait for no earlier one of their
-    /// stream, in order of arrival: what was delivered, and no more. Answers
-    /// [`Answer::Batches`].
-    Retained {
+    /// What was published to a subscribed topic before, from this peer's retention and that of a
+    /// few neighbours. What is not in the answer and not missing from it is delivered after it,
+    /// so the two together have neither a hole nor a duplicate. Answers [`Answer::History`].
+    History {
         /// Echoed.
         request: RequestId,
         /// The topic.
         topic: Topic,
+        /// Where to begin.
+        from: From,
+    },
+    /// What this peer kept of a topic over a restart. To be given before the topic is subscribed
+    /// to. Answers [`Answer::Done`].
+    Restore {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+        /// The next number of each stream: what precedes it was delivered in a former life.
+        positions: Vec<(Origin, u64)>,
+        /// Batches to retain and to serve to others, oldest first, each with its age in
+        /// milliseconds.
+        batches: Vec<(Arc<Batch>, u32)>,
+        /// What was published at most so long ago is delivered too, as far as it is not known by
+        /// its position: the former life missed it.
+        missed: Duration,
+    },
+    /// Tell the application of topics that a filter selects: of those that there are by the
+    /// answer, [`Answer::Matching`], of those that appear later by [`Event::TopicAppeared`].
+    /// Where too few seeds answer, these are the topics that this peer knows; it is told of
+    /// others when the seeds are there.
+    WatchFilter {
+        /// Echoed.
+        request: RequestId,
+        /// The filter.
+        filter: TopicFilter,
+    },
+    /// Tell of a filter's topics no more. Answers [`Answer::Done`].
+    UnwatchFilter {
+        /// Echoed.
+        request: RequestId,
+        /// The filter.
+        filter: TopicFilter,
     },
     /// Tell seeds and neighbours that this peer leaves. Answers [`Answer::Done`]; then nothing
     /// more happens.
@@ -114,6 +151,40 @@ pub enum From {
     New,
     /// With everything that this peer and its neighbours retain.
     All,
+    /// With the last so many messages, by time of publication.
+    Last(u64),
+    /// With what was published at most so long ago.
+    Since(Duration),
+    /// With what one publisher published from a number on.
+    Stream {
+        /// The publisher.
+        origin: NodeId,
+        /// Its life; the newest that anybody retains when `None`.
+        incarnation: Option<Incarnation>,
+        /// The first number that is wanted.
+        seq: u64,
+    },
+}
+
+/// A part of the history of a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Passage {
+    /// Messages of a batch from a number on.
+    Batch {
+        /// All of the batch.
+        batch: Arc<Batch>,
+        /// The first message that was asked for.
+        from_seq: u64,
+    },
+    /// Messages that nobody who was asked retains.
+    Gap {
+        /// The stream.
+        origin: Origin,
+        /// First missing sequence number.
+        from: u64,
+        /// Last missing sequence number.
+        to: u64,
+    },
 }
 
 /// What the application and the log are told.
@@ -145,6 +216,11 @@ pub enum Event {
         /// Last missing sequence number.
         to: u64,
     },
+    /// A topic is there that a watched filter selects: it was created, or has become known.
+    TopicAppeared {
+        /// The topic.
+        topic: Topic,
+    },
     /// A subscribed topic was deleted by its host; the subscription is over.
     TopicDeleted {
         /// The topic.
@@ -161,6 +237,8 @@ pub enum Answer {
     Done,
     /// A topic.
     Topic(TopicInfo),
+    /// The live topics that a filter selects, ordered by name.
+    Matching(Vec<Topic>),
     /// Topics.
     Topics {
         /// How many match.
@@ -184,8 +262,8 @@ pub enum Answer {
         /// On how many links it went out. 0 is a result: nobody listens yet.
         reached: u32,
     },
-    /// Retained batches.
-    Batches(Vec<Arc<Batch>>),
+    /// What was published before, in order of publication, each stream in its own order.
+    History(Vec<Passage>),
 }
 
 /// What is known of a topic.
@@ -198,6 +276,21 @@ pub struct TopicInfo {
     /// A majority of the seeds answered; otherwise this is what the peer itself knows, and may be
     /// out of date.
     pub confirmed: bool,
+    /// Where its host is, as far as the seeds know.
+    pub hosting: Hosting,
+    /// What this peer has of it, when it is subscribed.
+    pub local: Option<LocalInfo>,
+}
+
+/// What a subscribed peer has of a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalInfo {
+    /// Retained messages.
+    pub messages: u64,
+    /// Their encoded batches, in bytes.
+    pub bytes: u64,
+    /// Messages a second over the last ten, in thousandths.
+    pub rate_milli: u64,
 }
 
 /// Why a command was refused. Nothing was changed.

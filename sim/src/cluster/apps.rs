@@ -381,6 +381,7 @@ impl Apps {
                 self.topic_deleted(timers, node, &topic);
                 4
             }
+            Event::TopicAppeared { .. } => 5,
             Event::Notice(notice) => self.notice(now, node, &notice),
         }
     }
