@@ -36,6 +36,7 @@ mod dispatch;
 mod durable;
 mod error;
 mod fanout;
+mod filters;
 pub mod http;
 mod journal;
 mod notices;
@@ -54,6 +55,7 @@ mod window;
 
 pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
+pub use filters::FilterSubscription;
 pub use outgoing::Outgoing;
 pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
