@@ -3,16 +3,23 @@
 use crate::control::answer::{CommandView, HelpView};
 
 /// Name, fields, and what it does.
-const COMMANDS: [(&str, &str, &str); 14] = [
-    ("create_topic", "topic, exist_ok?", "host a new topic; exist_ok: fine if hosted here already"),
+const COMMANDS: [(&str, &str, &str); 18] = [
+    (
+        "create_topic",
+        "topic, exist_ok?, durable?, retention?",
+        "host a new topic; exist_ok: fine if hosted here already; durable: its log is kept on \
+         disk; retention: {\"bytes\":n,\"age_ms\":n}",
+    ),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
     ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
     (
         "subscribe",
-        "topic, stream?, from?",
-        "receive a topic, from \"new\" or \"all\"; stream: as events on this connection, \
-         otherwise kept for pull",
+        "topic | filter, stream?, from?, policy?, buffer?, durable?",
+        "receive a topic, or all that a filter matches; stream: as events on this connection, \
+         otherwise kept for pull; from: \"new\", \"all\", \"last:10\", {\"since\":\"10m\"} or a time, \
+         {\"origin\":id,\"seq\":n}; policy: \"block-retention\" or \"drop-oldest\" with buffer; \
+         durable: keep the log of a durable topic on disk",
     ),
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
@@ -32,6 +39,20 @@ const COMMANDS: [(&str, &str, &str); 14] = [
         "topic?, max?, wait_ms?",
         "take messages that were kept; wait_ms: wait as long for the first one",
     ),
+    (
+        "connect",
+        "name, received?",
+        "go on with the session of that name, or begin it; received: up to which pos each topic \
+         has arrived, as {\"Sports\":12}",
+    ),
+    (
+        "ack",
+        "topic, pos",
+        "everything of this connection's session up to there has arrived, and nothing else is \
+         taken for that",
+    ),
+    ("disconnect", "", "end the session of this connection, with what was not read"),
+    ("sessions", "offset?, limit?", "the sessions of this peer, its permanent one first"),
     ("peers", "filter?, offset?, limit?", "peers that the seeds know"),
     ("seeds", "", "the configured seeds and how many are joined"),
     ("status", "", "this peer: address, neighbours, topics, counters"),
