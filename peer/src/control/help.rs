@@ -7,14 +7,14 @@ const COMMANDS: [(&str, &str, &str); 14] = [
     ("create_topic", "topic, exist_ok?", "host a new topic; exist_ok: fine if hosted here already"),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
-    ("topic_info", "topic", "host, age and subscribers of a topic"),
+    ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
     (
         "subscribe",
         "topic, stream?, from?",
         "receive a topic, from \"new\" or \"all\"; stream: as events on this connection, \
          otherwise kept for pull",
     ),
-    ("unsubscribe", "topic", "receive a topic no more"),
+    ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
         "publish",
         "topic, message | message_base64, headers?, wait_ms?",

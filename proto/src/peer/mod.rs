@@ -62,7 +62,7 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
 use crate::time::Instant;
-use crate::wire::frame::{BatchName, Frame, PeerEntry};
+use crate::wire::frame::{BatchName, Cause, Frame, PeerEntry};
 use announced::Announced;
 use collect::Collections;
 use event::{Command, Durable, Event};
@@ -236,6 +236,9 @@ impl Peer {
             return;
         }
         match frame {
+            Frame::Batch(frame) if frame.cause == Cause::History => {
+                self.on_history_batch(id, &frame);
+            }
             Frame::Batch(frame) => self.on_batch(id, frame),
             Frame::Hello(hello) => self.on_hello(id, *hello),
             Frame::Goodbye(goodbye) => self.on_goodbye(id, goodbye),

@@ -1,6 +1,7 @@
 //! Requests: one JSON object a line, read field by field so that an error names the field.
 
 mod start;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use tidings_proto::wire::headers::Headers;
 use tidings_proto::wire::record::{RETENTION_AGE_MS_MAX, RETENTION_BYTES_MAX, TopicPolicy};
 
 pub use start::Start;
+use subscribe::Retention;
+pub use subscribe::{Keep, Subscribe, Unread};
 
 use crate::control::error::{Code, Problem};
 use crate::subscribe::Policy;
@@ -191,94 +194,6 @@ impl Default for List {
     }
 }
 
-/// What to receive, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Subscribe {
-    /// The topic.
-    pub topic: String,
-    /// As events.
-    pub stream: bool,
-    /// Where to begin.
-    pub from: Start,
-    /// What becomes of what is not read in time.
-    #[serde(flatten)]
-    pub policy: Unread,
-    /// Keep the log of a durable topic on disk.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub durable: bool,
-}
-
-/// What becomes of what is not read in time: in JSON `policy` and `buffer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Unread(pub Policy);
-
-/// How much of a topic is kept: in JSON `durable` and `retention`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Keep(pub TopicPolicy);
-
-impl Subscribe {
-    /// A topic from now on, kept for `pull`.
-    pub fn new(topic: impl Into<String>) -> Self {
-        Self {
-            topic: topic.into(),
-            stream: false,
-            from: Start::New,
-            policy: Unread::default(),
-            durable: false,
-        }
-    }
-
-    /// As events on the connection.
-    #[must_use]
-    pub fn streamed(mut self) -> Self {
-        self.stream = true;
-        self
-    }
-
-    /// From elsewhere on.
-    #[must_use]
-    pub fn starting(mut self, from: Start) -> Self {
-        self.from = from;
-        self
-    }
-}
-
-impl Serialize for Unread {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Policy::DropOldest { messages } = self.0 {
-            map.serialize_entry("policy", "drop-oldest")?;
-            map.serialize_entry("buffer", &messages)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Keep {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if self.0.durable {
-            map.serialize_entry("durable", &true)?;
-        }
-        let TopicPolicy { retention_bytes, retention_age_ms, .. } = self.0;
-        if retention_bytes.is_some() || retention_age_ms.is_some() {
-            let retention = Retention { bytes: retention_bytes, age_ms: retention_age_ms };
-            map.serialize_entry("retention", &retention)?;
-        }
-        map.end()
-    }
-}
-
-/// The field `retention`.
-#[derive(Clone, Copy, Debug, Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Retention {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age_ms: Option<u64>,
-}
-
 /// The bytes of a message. In JSON `message` when they are UTF-8, else `message_base64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(pub Bytes);
@@ -331,7 +246,7 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "list_topics" => Request::ListTopics(fields.list()?),
         "topic_info" => Request::TopicInfo { topic: fields.topic()? },
         "subscribe" => Request::Subscribe(fields.subscribe()?),
-        "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
+        "unsubscribe" => Request::Unsubscribe { topic: fields.topic_or_filter()? },
         "publish" => Request::Publish(fields.publish()?),
         "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
@@ -412,6 +327,21 @@ impl Fields<'_> {
         self.required("topic", "a string")
     }
 
+    /// The name of a topic, or a filter, which stands in either field.
+    fn optional_topic_or_filter(&self) -> Result<Option<String>, Problem> {
+        let topic: Option<String> = self.optional("topic", "a string")?;
+        let filter: Option<String> = self.optional("filter", "a string")?;
+        match (topic, filter) {
+            (Some(_), Some(_)) => Err(bad_request("give 'topic' or 'filter', not both")),
+            (topic, filter) => Ok(topic.or(filter)),
+        }
+    }
+
+    fn topic_or_filter(&self) -> Result<String, Problem> {
+        let missing = || bad_request("field 'topic' is missing: a string, or 'filter'");
+        self.optional_topic_or_filter()?.ok_or_else(missing)
+    }
+
     fn body(&self) -> Result<Body, Problem> {
         let text: Option<String> = self.optional("message", "a string")?;
         let encoded: Option<String> = self.optional("message_base64", "a string")?;
@@ -474,7 +404,7 @@ impl Fields<'_> {
             }
         };
         Ok(Subscribe {
-            topic: self.topic()?,
+            topic: self.topic_or_filter()?,
             stream: self.optional("stream", "true or false")?.unwrap_or(false),
             from: self.optional("from", start::ALLOWED)?.unwrap_or_default(),
             policy: Unread(policy),
@@ -491,7 +421,7 @@ impl Fields<'_> {
 
     fn pull(&self) -> Result<Pull, Problem> {
         Ok(Pull {
-            topic: self.optional("topic", "a string")?,
+            topic: self.optional_topic_or_filter()?,
             max: self.number_u32("max", 1, PULL_MAX)?.unwrap_or(PULL_DEFAULT),
             wait_ms: self.number("wait_ms", 0, PULL_WAIT_MS_MAX)?.unwrap_or(0),
         })
