@@ -1,12 +1,12 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::rig::{End, Mood, Rig, topic};
+use super::rig::{End, Mood, Rig, seed_node, topic};
 use crate::filter::TopicFilter;
-use crate::id::RequestId;
+use crate::id::{Incarnation, Origin, RequestId};
 use crate::seed::event::Notice;
 use crate::wire::frame::{
-    Found, Frame, Hosting, KnownTopic, Lookup, Outcome, Propose, SampleRequest, Watch,
+    Found, Frame, Head, Heads, Hosting, KnownTopic, Lookup, Outcome, Propose, SampleRequest, Watch,
 };
 use crate::wire::record::SignedRecord;
 
@@ -190,7 +190,7 @@ fn a_topic_whose_host_is_dead_for_long_is_taken_over_once() {
     assert_eq!(propose(&mut rig, 1, &heirs[0]), Outcome::Kept);
     assert_eq!(propose(&mut rig, 2, &heirs[1]), against(&heirs[0]), "it has a host again");
     rig.peers[0].mood = Mood::Well;
-    rig.peers[0].incarnation = crate::id::Incarnation(11);
+    rig.peers[0].incarnation = Incarnation(11);
     rig.join(0, 0);
     assert_eq!(propose(&mut rig, 0, &mine), against(&heirs[0]));
     assert!(matches!(found(&mut rig, 2, 2, "news").hosting, Hosting::Here(_)));
@@ -256,6 +256,32 @@ fn a_topic_outlives_its_host() {
     rig.run(4_000);
     assert_eq!(rig.seed(2).status().dead, 1);
     assert_eq!(found(&mut rig, 1, 1, "news").record, Some(record));
+}
+
+#[test]
+fn who_is_behind_in_a_stream_is_told_so() {
+    let mut rig = Rig::new(1, 2);
+    rig.join(0, 0);
+    rig.join(1, 0);
+    let origin = Origin { node: seed_node(0), incarnation: Incarnation(1) };
+    let heads = |high| {
+        let heads = vec![Head { origin, low: 1, high, age_ms: 0 }];
+        Frame::Heads(Heads { topic: topic("news"), heads, answer: false })
+    };
+    let answer = |rig: &mut Rig, n: usize| {
+        rig.run(5);
+        let told = rig.inbox(n).into_iter().find_map(|frame| match frame {
+            Frame::Heads(heads) => Some(heads.heads),
+            _ => None,
+        });
+        told.map(|heads| heads.iter().map(|head| head.high).collect::<Vec<_>>())
+    };
+    rig.send(0, 0, heads(7));
+    assert_eq!(answer(&mut rig, 0), None, "nobody is further");
+    rig.send(1, 0, heads(5));
+    assert_eq!(answer(&mut rig, 1), Some(vec![7]));
+    rig.send(1, 0, heads(7));
+    assert_eq!(answer(&mut rig, 1), None);
 }
 
 #[test]
