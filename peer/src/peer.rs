@@ -402,7 +402,7 @@ pub(crate) async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
 
 pub(crate) fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
     match answer {
-        Answer::Topic(info) => Ok(info),
+        Answer::Topic(info) => Ok(*info),
         other => unexpected(&other),
     }
 }

@@ -99,7 +99,7 @@ impl Peer {
     pub(super) fn pursue(&mut self, topic: &Topic, goal: Goal, found: &Findings, quorum: bool) {
         match goal {
             Goal::Info(request) => {
-                let answer = self.info(topic, found, quorum).map(Answer::Topic);
+                let answer = self.info(topic, found, quorum).map(Answer::topic);
                 self.out.answer(request, answer);
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
@@ -120,7 +120,7 @@ impl Peer {
             Goal::Watched(request, filter) => self.watched(request, &filter),
             Goal::Subscribed(request, others) => {
                 let found = Findings { total: others + 1, ..Findings::default() };
-                let answer = self.info(topic, &found, true).map(Answer::Topic);
+                let answer = self.info(topic, &found, true).map(Answer::topic);
                 self.out.answer(request, answer);
             }
             Goal::List(request) => {
@@ -180,7 +180,7 @@ impl Peer {
             return self.out.answer(request, Err(error));
         };
         if local.subscribed_at.is_some() {
-            return self.out.answer(request, Ok(Answer::Topic(info)));
+            return self.out.answer(request, Ok(Answer::topic(info)));
         }
         local.subscribed_at = Some(now);
         local.horizon = horizon(now, from).min(local.missed_since.unwrap_or(now));
@@ -196,7 +196,7 @@ impl Peer {
         }
         // Provisional: seeds are told when they are there, gossip goes on without them.
         self.put(topic, Goal::Refresh, record);
-        self.out.answer(request, Ok(Answer::Topic(info)));
+        self.out.answer(request, Ok(Answer::topic(info)));
     }
 
     fn unsubscribe(&mut self, request: RequestId, topic: &Topic) {

@@ -30,7 +30,7 @@ impl Peer {
             if !quorum && is_mine && exist_ok && self.topics.hosts(topic) {
                 // Nothing is created: without seeds the host goes on as it was.
                 let info = self.topic_info(record, found, false);
-                return self.out.answer(request, Ok(Answer::Topic(info)));
+                return self.out.answer(request, Ok(Answer::topic(info)));
             }
             if is_mine && (exist_ok || !self.topics.hosts(topic)) {
                 // A record of a former life of this host, or one that was only half stored.
@@ -121,7 +121,7 @@ impl Peer {
         }
         self.topics.host(topic, signed);
         let info = self.topic_info(&record, found, true);
-        self.out.answer(request, Ok(Answer::Topic(info)));
+        self.out.answer(request, Ok(Answer::topic(info)));
     }
 
     /// Why the seeds do not hold a record of this peer, if they do not.

@@ -11,6 +11,7 @@
 //! file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
+pub mod notice;
 pub mod status;
 
 mod announced;

@@ -31,7 +31,7 @@ pub(crate) enum Goal {
     /// Nobody waits: refresh what is known.
     Refresh,
     /// The topic is made for this one, which goes on when it is there.
-    Made(Box<Goal>, SignedRecord),
+    Made(Box<Self>, SignedRecord),
     /// The topics that a filter selects are known.
     Watched(RequestId, TopicFilter),
     /// The record of a created topic is stored.

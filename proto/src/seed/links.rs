@@ -18,8 +18,8 @@ use crate::wire::frame::{
 /// A link without a first frame is closed after this (design §7.29).
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(3);
 /// Links at once, each a socket and some kilobytes in the driver. Guess: with three seeds, and
-/// two sessions a peer, enough for 49,000 peers.
-pub(super) const LINKS_MAX: usize = 1 << 15;
+/// two sessions a peer, enough for 196,000 peers.
+pub(super) const LINKS_MAX: usize = 1 << 17;
 
 /// One connection.
 #[derive(Debug)]

@@ -39,7 +39,7 @@ mod tests {
 
     fn record(generation: u64, version: u64, host: u8, deleted: bool) -> TopicRecord {
         TopicRecord {
-            topic: Topic::new("t").unwrap(),
+            topic: Topic::new("t").expect("legal"),
             generation,
             version,
             host: NodeId([host; 32]),

@@ -41,13 +41,16 @@ pub(super) struct Proposal {
     pub(super) waiting: VecDeque<Purpose>,
 }
 
+/// Questions, with who asks on which link.
+type Questions = Vec<(LinkId, NodeId, Lookup)>;
+
 /// All agreements that this seed has begun.
 #[derive(Debug, Default)]
 pub(super) struct Proposals {
     open: BTreeMap<Topic, Proposal>,
     due: BTreeSet<(Instant, Topic)>,
     /// Questions, by the topic that has to be settled first; and when that is begun.
-    parked: BTreeMap<Topic, (Instant, Vec<(LinkId, NodeId, Lookup)>)>,
+    parked: BTreeMap<Topic, (Instant, Questions)>,
     parked_due: BTreeSet<(Instant, Topic)>,
     parked_count: usize,
 }

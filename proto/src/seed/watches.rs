@@ -141,13 +141,13 @@ mod tests {
     use super::*;
 
     fn topic(name: &str) -> Topic {
-        Topic::new(name).unwrap()
+        Topic::new(name).expect("legal")
     }
 
     #[test]
     fn watchers_are_found_by_topic_and_filter_until_their_session_ends() {
         let mut watches = Watches::default();
-        let filter = |text: &str| TopicFilter::new(text).unwrap();
+        let filter = |text: &str| TopicFilter::new(text).expect("legal");
         watches.watch(LinkId(1), &topic("a/b"), 9);
         watches.watch(LinkId(2), &topic("a/b"), 9);
         assert!(watches.watch_filter(LinkId(2), filter("a/#")));
@@ -169,10 +169,10 @@ mod tests {
         }
         assert!(watches.watchers(&topic("a")).is_empty() && watches.topics.len() == 2);
         for n in 0..FILTERS_MAX {
-            let filter = TopicFilter::new(&format!("{n}/#")).unwrap();
+            let filter = TopicFilter::new(&format!("{n}/#")).expect("legal");
             assert!(watches.watch_filter(LinkId(1), filter));
         }
-        assert!(!watches.watch_filter(LinkId(1), TopicFilter::new("#").unwrap()));
-        assert!(watches.watch_filter(LinkId(1), TopicFilter::new("1/#").unwrap()), "known");
+        assert!(!watches.watch_filter(LinkId(1), TopicFilter::new("#").expect("legal")));
+        assert!(watches.watch_filter(LinkId(1), TopicFilter::new("1/#").expect("legal")), "known");
     }
 }

@@ -119,7 +119,7 @@ impl World {
             return;
         }
         let Some(current) = proposer.promised(seed_id(seed), accepted) else { return };
-        let value = current.value.unwrap_or(u8::try_from(writer).unwrap());
+        let value = current.value.unwrap_or_else(|| u8::try_from(writer).expect("two writers"));
         if current.is_chosen && current.value.is_some() {
             state.told = current.value;
             state.proposer = None;
@@ -169,9 +169,8 @@ impl World {
                 world.take(*seed, message.clone());
             });
         }
-        for writer in 0..2 {
-            let state = &self.writers[writer];
-            let round = rounds[writer].get(state.attempts).filter(|_| state.told.is_none());
+        for (writer, (state, rounds)) in self.writers.iter().zip(rounds).enumerate() {
+            let round = rounds.get(state.attempts).filter(|_| state.told.is_none());
             if let Some(round) = round {
                 step(&mut |world| world.attempt(writer, *round));
             }
