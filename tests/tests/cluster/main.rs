@@ -1,6 +1,7 @@
 //! What a cluster of real processes does, one behaviour a file.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod a000;
 mod bad_bytes;
 mod bad_config;
 mod bad_requests;
@@ -8,6 +9,7 @@ mod cli;
 mod counters;
 mod coverage;
 mod death;
+mod foreign;
 mod forged;
 mod framing;
 mod gossip;
@@ -19,6 +21,7 @@ mod links;
 mod many;
 mod occupied;
 mod real_input;
+mod requests;
 mod restart;
 mod scripts;
 mod seeds_down;
