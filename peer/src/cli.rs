@@ -19,6 +19,7 @@ Examples:
   peer request time ''
   peer shell
   peer status
+  peer top
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
 quorum of seeds, 27 timed out waiting for a message.";
@@ -44,6 +45,7 @@ enum Command {
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
+    Top(commands::top::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
 }
@@ -91,6 +93,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
+        Command::Top(args) => ask(commands::top::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
     }

@@ -5,19 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tidings_proto::peer::event::{Command, Durable, Event, Notice};
+use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Instant, Peer as Machine};
 use tidings_runtime::{Clock, DataDir, Host};
 use tokio::sync::watch;
 
+use crate::durable::DurableTopics;
 use crate::fanout::Fanout;
 use crate::notices;
 use crate::pending::Pending;
+use crate::store::Store;
 
 /// What the driver's task and the handles of a peer share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) pending: Arc<Pending>,
     pub(crate) fanout: Fanout,
+    pub(crate) durable: DurableTopics,
 }
 
 /// The machine's way to the application, the log and the disk.
@@ -30,13 +34,14 @@ pub(crate) struct Dispatch {
     pub(crate) address: SocketAddr,
     /// Whether a majority of the seeds holds the registration.
     pub(crate) joined: watch::Sender<bool>,
+    pub(crate) store: Store,
 }
 
 impl Host<Machine> for Dispatch {
     fn event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Answer { request, result } => self.shared.pending.answer(request, result),
-            Event::Deliver { batch, from_seq } => self.shared.fanout.deliver(&batch, from_seq),
+            Event::Deliver { batch, from_seq } => self.deliver(now, &batch, from_seq),
             Event::Gap { topic, origin, from, to } => {
                 let node = origin.node;
                 tracing::warn!(%topic, origin = ?node, from, to, reason = "unavailable", "gap");
@@ -45,6 +50,10 @@ impl Host<Machine> for Dispatch {
             Event::TopicDeleted { topic } => {
                 tracing::info!(%topic, "topic_deleted");
                 self.shared.fanout.topic_deleted(&topic);
+                if let Some(hold) = self.shared.durable.remove(&topic) {
+                    self.shared.fanout.release(hold);
+                    self.store.drop_log(topic);
+                }
             }
             Event::Notice(notice) => {
                 if let Notice::Quorum(joined) = notice {
@@ -75,6 +84,22 @@ impl Host<Machine> for Dispatch {
         match command {
             Command::Publish { message, .. } => message.encoded_len(),
             _ => 0,
+        }
+    }
+}
+
+impl Dispatch {
+    /// Only what some session or log keeps goes to the disk.
+    fn deliver(&self, now: Instant, batch: &Arc<Batch>, from_seq: u64) {
+        let Some(pushed) = self.shared.fanout.deliver(batch, from_seq) else { return };
+        if pushed.kept || pushed.logged {
+            let now_us = self.clock.wall_us(now);
+            if pushed.kept {
+                self.store.unread(pushed.ordinal, batch, from_seq, now_us);
+            }
+            if pushed.logged {
+                self.store.log(batch, now_us);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use tidings_proto::Topic;
 use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::CommandError;
 use tidings_proto::wire::headers::HeadersError;
@@ -38,12 +39,45 @@ pub enum Error {
     /// No answer in time; it may still be done.
     #[error("no answer after {} s", .0.as_secs())]
     Timeout(Duration),
+    /// The session, or the peer, does not receive the topic, or any.
+    #[error("{}", not_subscribed(.0.as_ref()))]
+    NotSubscribed(Option<Topic>),
+    /// Somebody is connected with that name.
+    #[error("session '{0}' is in use by another connection")]
+    NameTaken(String),
+    /// The name of a session has 1 to so many bytes.
+    #[error("the name of a session has 1 to {limit} bytes")]
+    BadSessionName {
+        /// The longest.
+        limit: usize,
+    },
+    /// A limit of this process is reached.
+    #[error("limit reached: {what} (at most {limit})")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The log of a topic can be kept on disk only if its creator made it durable.
+    #[error("Topic '{0}' is not durable: its creator says so with \"durable\":true")]
+    NotDurable(Topic),
+    /// The disk did not take it.
+    #[error("the disk does not take it: {0}")]
+    Disk(String),
     /// The peer has left or was stopped.
     #[error("the peer has stopped")]
     Stopped,
     /// The protocol broke its own contract: a bug.
     #[error("internal error: an answer does not fit its request")]
     Internal,
+}
+
+fn not_subscribed(topic: Option<&Topic>) -> String {
+    match topic {
+        Some(topic) => format!("not subscribed to '{topic}'"),
+        None => "not subscribed to any topic".to_owned(),
+    }
 }
 
 /// Why a peer did not start.
@@ -53,6 +87,12 @@ pub enum JoinError {
     /// Its data directory cannot be used, for instance because another process uses it.
     #[error(transparent)]
     Data(#[from] tidings_runtime::DataError),
+    /// What it kept in its data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// What it kept cannot be taken up again.
+    #[error("what the peer kept cannot be taken up: {0}")]
+    Restore(Error),
     /// Its address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] tidings_runtime::listen::BindError),

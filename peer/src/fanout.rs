@@ -1,4 +1,4 @@
-//! Which subscriptions get what: topic to queues.
+//! Which journal gets what: topics to journals.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,34 +8,40 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Origin, Topic};
 
 use crate::error::Error;
-use crate::queue::{Queue, QueueLimits};
+use crate::journal::{Hold, Journal, Pushed, QueueLimits, Reader};
 
-/// Subscriptions of one peer, all topics together. Ten sessions at their limit (design §9).
-const SUBSCRIPTIONS_MAX: usize = 100_000;
+/// Subscriptions of one peer, all topics together. A hundred sessions at their limit (design §9).
+const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 
-/// The queues of all subscriptions of a peer. A batch is handed on whole, and its queues are
-/// filled outside of the lock.
-#[derive(Debug, Default)]
+/// The journals of all topics that somebody in this process reads.
+#[derive(Debug)]
 pub(crate) struct Fanout {
     inner: Mutex<Inner>,
+    limits: QueueLimits,
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    topics: HashMap<Topic, Arc<[Arc<Queue>]>>,
+    topics: HashMap<Topic, Arc<Journal>>,
     subscriptions: usize,
     stopped: bool,
 }
 
 impl Fanout {
-    /// Makes and adds a queue, see [`Queue::new`].
-    pub(crate) fn add(
+    /// Nobody reads anything yet; each journal keeps as much as `limits` say.
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self { inner: Mutex::default(), limits, dropped: Arc::default() }
+    }
+
+    /// Reads `topic` from now on. The messages of a journal that begins with this are numbered
+    /// from `ordinal` on.
+    pub(crate) fn read(
         &self,
-        topic: Topic,
-        limits: QueueLimits,
-        holding: bool,
-    ) -> Result<Arc<Queue>, Error> {
+        topic: &Topic,
+        limits: Option<QueueLimits>,
+        ordinal: u64,
+    ) -> Result<Reader, Error> {
         let mut inner = self.lock();
         if inner.stopped {
             return Err(Error::Stopped);
@@ -44,23 +50,34 @@ impl Fanout {
             return Err(Error::Busy("subscriptions"));
         }
         inner.subscriptions += 1;
-        let dropped = Arc::clone(&self.dropped);
-        let queue = Arc::new(Queue::new(topic.clone(), limits, holding, dropped));
-        let queues = inner.topics.entry(topic).or_insert_with(|| Arc::new([]));
-        *queues = queues.iter().chain([&queue]).cloned().collect();
-        Ok(queue)
+        let make = || {
+            let dropped = Arc::clone(&self.dropped);
+            Arc::new(Journal::new(topic.clone(), self.limits, ordinal, dropped))
+        };
+        let journal = inner.topics.entry(topic.clone()).or_insert_with(make);
+        Ok(Reader::at_end(journal, limits))
     }
 
-    /// Removes a queue, if it is still there.
-    pub(crate) fn remove(&self, queue: &Arc<Queue>) {
+    /// Receives `topic` without reading it; see [`Self::read`].
+    pub(crate) fn hold(&self, topic: &Topic, ordinal: u64) -> Result<Hold, Error> {
+        let reader = self.read(topic, None, ordinal)?;
+        Ok(Hold::new(reader.journal()))
+    }
+
+    /// Receives a topic no more.
+    pub(crate) fn release(&self, hold: Hold) {
+        let journal = Arc::clone(hold.journal());
+        drop(hold);
+        self.forget(&journal);
+    }
+
+    /// One subscription less, whose reader is gone already.
+    pub(crate) fn forget(&self, journal: &Arc<Journal>) {
         let mut inner = self.lock();
-        let Some(queues) = inner.topics.get_mut(queue.topic()) else { return };
-        let before = queues.len();
-        *queues = queues.iter().filter(|other| !Arc::ptr_eq(other, queue)).cloned().collect();
-        let (after, removed) = (queues.len(), before - queues.len());
-        inner.subscriptions -= removed;
-        if after == 0 {
-            inner.topics.remove(queue.topic());
+        inner.subscriptions = inner.subscriptions.saturating_sub(1);
+        let current = inner.topics.get(journal.topic());
+        if current.is_some_and(|current| Arc::ptr_eq(current, journal)) && !journal.has_readers() {
+            inner.topics.remove(journal.topic());
         }
     }
 
@@ -74,40 +91,38 @@ impl Fanout {
         self.lock().topics.contains_key(topic)
     }
 
-    /// Hands the messages of `batch` from `from_seq` on to all that want its topic.
-    pub(crate) fn deliver(&self, batch: &Arc<Batch>, from_seq: u64) {
-        self.each(&batch.header().topic, |queue| queue.push(batch, from_seq));
+    /// Hands the messages of `batch` from `from_seq` on to all that want its topic. Returns where
+    /// they are kept, if somebody does.
+    pub(crate) fn deliver(&self, batch: &Arc<Batch>, from_seq: u64) -> Option<Pushed> {
+        Some(self.journal(&batch.header().topic)?.push(batch, from_seq))
     }
 
     /// Tells all that want `topic` of a hole.
     pub(crate) fn gap(&self, topic: &Topic, origin: Origin, from: u64, to: u64) {
-        self.each(topic, |queue| queue.push_gap(origin, from, to));
+        if let Some(journal) = self.journal(topic) {
+            journal.push_gap(origin, from, to);
+        }
     }
 
     /// Ends all subscriptions of `topic`.
     pub(crate) fn topic_deleted(&self, topic: &Topic) {
-        let mut inner = self.lock();
-        let queues = inner.topics.remove(topic).unwrap_or_else(|| Arc::new([]));
-        inner.subscriptions -= queues.len();
-        drop(inner);
-        queues.iter().for_each(|queue| queue.topic_deleted());
+        let journal = self.lock().topics.remove(topic);
+        if let Some(journal) = journal {
+            journal.topic_deleted();
+        }
     }
 
     /// Ends all subscriptions: the peer has stopped.
     pub(crate) fn stop(&self) {
         let mut inner = self.lock();
         inner.stopped = true;
-        inner.subscriptions = 0;
         let topics = std::mem::take(&mut inner.topics);
         drop(inner);
-        topics.into_values().for_each(|queues| queues.iter().for_each(|queue| queue.close()));
+        topics.into_values().for_each(|journal| journal.close());
     }
 
-    fn each(&self, topic: &Topic, action: impl Fn(&Queue)) {
-        let queues = self.lock().topics.get(topic).cloned();
-        for queue in queues.iter().flat_map(|queues| queues.iter()) {
-            action(queue);
-        }
+    fn journal(&self, topic: &Topic) -> Option<Arc<Journal>> {
+        self.lock().topics.get(topic).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

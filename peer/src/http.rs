@@ -6,6 +6,7 @@
 //! | `/readyz` | 200 when a majority of the seeds is joined, else 503 |
 //! | `/metrics` | counters and gauges for Prometheus |
 //! | `/v1/status` | this peer, as `status` on the control port |
+//! | `/v1/sessions` | the sessions of this peer, the permanent one first |
 //! | `/v1/peers`, `/v1/topics`, `/v1/seeds` | `{"total":n,"items":[…]}` |
 //!
 //! The lists take `limit`, `offset` and `filter`.
@@ -35,6 +36,7 @@ pub fn router(peer: Peer, control: Option<SocketAddr>, http: Option<SocketAddr>)
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
         .route("/v1/topics", get(topics))
+        .route("/v1/sessions", get(sessions))
         .route("/v1/seeds", get(seeds))
         .fallback(async || refuse(StatusCode::NOT_FOUND, "not_found", "no such path"))
         .with_state(Views { peer, control, http })
@@ -118,6 +120,21 @@ async fn topics(
     Ok(Json(Items { total: found.total, items: found.topics }))
 }
 
+async fn sessions(
+    State(views): State<Views>,
+    Query(page): Query<Page>,
+) -> Answer<Items<control::SessionView>> {
+    let list = page.list()?;
+    let all = views.peer.list_sessions().into_iter().map(control::SessionView::from);
+    let matching = |session: &control::SessionView| {
+        session.name.as_deref().unwrap_or_default().contains(&list.filter)
+    };
+    let items: Vec<_> = all.filter(matching).collect();
+    let total = items.len();
+    let page = items.into_iter().skip(list.offset as usize).take(list.limit as usize);
+    Ok(Json(Items { total, items: page.collect() }))
+}
+
 async fn seeds(
     State(views): State<Views>,
     Query(page): Query<Page>,
@@ -143,12 +160,21 @@ impl Page {
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
+    let status = views.peer.status().await?;
     let Status { uptime, peer, subscriptions, dropped, network, streams, streams_total, .. } =
-        views.peer.status().await?;
+        &status;
     let mut page = Exposition::new();
     page.counters("tidings_peer", &peer.stats.list());
     let help = "Messages that subscriptions dropped because they were not read in time";
-    page.counter("tidings_peer_dropped_unread_total", help, dropped);
+    page.counter("tidings_peer_dropped_unread_total", help, *dropped);
+    let kept = [
+        ("commits", "Transactions that wrote what survives a restart", status.store_commits),
+        ("shed", "Batches not kept for a restart: the disk was too slow", status.store_shed),
+        ("failed", "Transactions that failed", status.store_failed),
+    ];
+    for (name, help, value) in kept {
+        page.counter(&format!("tidings_peer_store_{name}_total"), help, value);
+    }
     let retained: usize = peer.topics.iter().map(|topic| topic.retained_bytes).sum();
     let gauges = [
         ("tidings_peer_seeds_joined", "Seeds that hold the registration", peer.joined),
@@ -156,16 +182,17 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Refusal> {
         ("tidings_peer_neighbors", "Links to peers", peer.neighbors.len()),
         ("tidings_peer_passive", "Known peers without a link", peer.passive),
         ("tidings_peer_topics", "Topics at this peer", peer.topics.len()),
-        ("tidings_peer_subscriptions", "Subscriptions of applications", subscriptions),
+        ("tidings_peer_subscriptions", "Subscriptions of applications", *subscriptions),
+        ("tidings_peer_sessions", "Sessions, the permanent one included", status.sessions),
         ("tidings_peer_retained_bytes", "Bytes of retained batches", retained),
         ("tidings_peer_links", "Connections to peers and seeds", network.links.len()),
-        ("tidings_peer_streams", "Publishers of topics that are received", streams_total),
+        ("tidings_peer_streams", "Publishers of topics that are received", *streams_total),
     ];
     for (name, help, value) in gauges {
         page.gauge(name, help, value as f64);
     }
-    page.network("tidings_peer", &network);
-    expose_streams(&mut page, &streams);
+    page.network("tidings_peer", network);
+    expose_streams(&mut page, streams);
     page.gauge("tidings_peer_uptime_seconds", "Time since the start", uptime.as_secs_f64());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response())
 }

@@ -33,16 +33,22 @@
 pub mod control;
 mod delivery;
 mod dispatch;
+mod durable;
 mod error;
 mod fanout;
 pub mod http;
+mod journal;
 mod notices;
 mod outgoing;
 mod peer;
 mod pending;
 mod publish;
-mod queue;
 mod request;
+mod restore;
+mod session;
+mod start;
+mod store;
+mod subscribe;
 mod subscription;
 mod window;
 
@@ -51,8 +57,12 @@ pub use error::{Error, JoinError};
 pub use outgoing::Outgoing;
 pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
-pub use queue::QueueLimits;
 pub use request::{CORRELATION_ID, REPLY_TO, Replies};
+pub use session::{
+    Numbered, Pulled, SESSION_NAME_BYTES_MAX, Session, SessionInfo, SubscriptionInfo,
+};
+pub use store::StoreError;
+pub use subscribe::{Policy, SubscribeOptions};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{

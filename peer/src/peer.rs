@@ -3,29 +3,26 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidings_proto::id::TopicError;
-use tidings_proto::peer::event::{Answer, Command, From, TopicInfo};
+use tidings_proto::peer::event::{Answer, Command, TopicInfo};
 use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
-use tidings_runtime::listen::{BindError, bind};
-use tidings_runtime::{
-    Clock, Config, DataDir, Handle, LinkView, Network, Node, NodeOptions, advertised, identity,
-};
-use tokio::net::TcpListener;
+use tidings_runtime::{Clock, Handle, LinkView, Network, Node};
 use tokio::sync::{Mutex, watch};
 
-use crate::dispatch::{Dispatch, Shared};
-use crate::error::{Error, JoinError};
+use crate::dispatch::Shared;
+use crate::error::Error;
 use crate::outgoing::Outgoing;
 use crate::pending::{Extra, Ticket};
 use crate::publish::{Published, Publisher, Receipt};
-use crate::queue::QueueLimits;
 use crate::request::Requests;
-use crate::subscription::Subscription;
+use crate::session::Sessions;
+use crate::store::Store;
 
 /// A request without an answer fails after this. The machine gives up on its own after trying
 /// each seed, 1 s each; this is for what nobody thought of.
@@ -42,7 +39,8 @@ pub const STREAMS_SHOWN_MAX: usize = 256;
 /// or may not be done then.
 #[derive(Clone)]
 pub struct Peer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 impl fmt::Debug for Peer {
@@ -55,16 +53,18 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: Handle<Machine>,
     pub(crate) runtime: tokio::runtime::Handle,
-    publisher: Publisher,
+    pub(crate) publisher: Publisher,
     pub(crate) requests: Requests,
     /// Held while it is decided and told to the machine whether the peer is in a topic, so that
     /// an ending subscription cannot take the topic away from a beginning one.
-    membership: Mutex<()>,
-    running: Mutex<Option<Node<Machine>>>,
-    joined: watch::Receiver<bool>,
-    about: About,
-    limits: QueueLimits,
-    clock: Clock,
+    pub(crate) membership: Mutex<()>,
+    pub(crate) running: Mutex<Option<Node<Machine>>>,
+    pub(crate) joined: watch::Receiver<bool>,
+    pub(crate) about: About,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    /// What this peer retains of any topic.
+    pub(crate) retention_bytes_max: usize,
 }
 
 /// What never changes of a peer.
@@ -94,6 +94,14 @@ pub struct Status {
     pub subscriptions: usize,
     /// Messages that subscriptions have dropped because they were not read in time.
     pub dropped: u64,
+    /// Sessions, the permanent one included.
+    pub sessions: usize,
+    /// Transactions that wrote what survives a restart.
+    pub store_commits: u64,
+    /// Batches that do not survive a restart because the disk was too slow.
+    pub store_shed: u64,
+    /// Transactions that failed.
+    pub store_failed: u64,
     /// Its links, and what they carried and shed.
     pub network: Network,
     /// Streams that it receives: those with holes first, then those with the greatest lag, at
@@ -113,62 +121,16 @@ pub struct Page<T> {
 }
 
 impl Peer {
-    /// Starts a peer in the current tokio runtime; it joins a majority of the seeds on its own,
-    /// see [`Self::wait_joined`].
-    ///
-    /// # Errors
-    /// Its data directory or its address cannot be used.
-    pub async fn join(config: Config) -> Result<Self, JoinError> {
-        let listener = bind(config.peer.listen)?;
-        Self::join_on(listener, config).await
-    }
-
-    /// [`Self::join`] on a socket that listens already, whatever `config.peer.listen` says.
-    ///
-    /// # Errors
-    /// Its data directory cannot be used, or the socket has no address.
-    pub async fn join_on(listener: TcpListener, config: Config) -> Result<Self, JoinError> {
-        let listen = listener
-            .local_addr()
-            .map_err(|source| BindError::Io { address: config.peer.listen, source })?;
-        let data = DataDir::open(&config.peer.data)?;
-        let clock = Clock::start();
-        let key = Arc::clone(data.key());
-        let address = advertised(listen, config.peer.advertise)?;
-        let (cluster, name) = (&config.cluster.name, &config.peer.name);
-        let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
-        let mut machine_config = config.peer_config(identity);
-        machine_config.known_peers = data.known_peers();
-        machine_config.known_topics = data.known_topics();
-        let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
-        let machine = Machine::new(machine_config, key.signer(), clock.now());
-        let shared = Arc::new(Shared::default());
-        let host = Dispatch { shared: Arc::clone(&shared), data, clock, address, joined };
-        let node = key.node_id();
-        let options = NodeOptions { key, listener, clock, limits: config.limits.links };
-        let running = tidings_runtime::node::spawn(machine, host, options);
-        let handle = running.handle.clone();
-        let inner = Inner {
-            publisher: Publisher::new(Arc::clone(&shared.pending), handle.clone()),
-            requests: Requests::default(),
-            shared,
-            handle,
-            runtime: tokio::runtime::Handle::current(),
-            membership: Mutex::new(()),
-            running: Mutex::new(Some(running)),
-            joined: joined_seen,
-            about: About { node, name: config.peer.name.clone(), listen, address },
-            limits: QueueLimits {
-                messages_max: config.limits.unread_messages,
-                bytes_max: config.limits.unread_bytes,
-            },
-            clock,
-        };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
     }
 
     /// What never changes of this peer.
@@ -211,7 +173,7 @@ impl Peer {
     /// # Errors
     /// A bad name, a topic that exists, or no majority of seeds.
     pub async fn create_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
-        self.create(topic, false).await
+        self.create_topic_with(topic, TopicPolicy::default(), false).await
     }
 
     /// Makes this peer the host of a topic, unless it is that already.
@@ -219,17 +181,33 @@ impl Peer {
     /// # Errors
     /// A bad name, a topic that another peer hosts, or no majority of seeds.
     pub async fn ensure_topic(&self, topic: &str) -> Result<TopicInfo, Error> {
-        self.create(topic, true).await
+        self.create_topic_with(topic, TopicPolicy::default(), true).await
     }
 
-    async fn create(&self, topic: &str, exist_ok: bool) -> Result<TopicInfo, Error> {
+    /// Makes this peer the host of a topic with a policy of its own. With `exist_ok` a topic that
+    /// it hosts already is fine, and keeps its policy. The log of a durable topic is kept on this
+    /// peer's disk from now on, and on that of every subscriber that asks for it.
+    ///
+    /// # Errors
+    /// A bad name, a topic that exists, no majority of seeds, or a disk that does not take it.
+    pub async fn create_topic_with(
+        &self,
+        topic: &str,
+        policy: TopicPolicy,
+        exist_ok: bool,
+    ) -> Result<TopicInfo, Error> {
         let topic = Topic::new(topic)?;
         if topic.requester().is_some_and(|node| node != self.inner.about.node) {
             return Err(TopicError::Reserved.into());
         }
-        let policy = TopicPolicy::default();
         let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
-        expect_topic(self.inner.ask(command).await?)
+        let info = expect_topic(self.inner.ask(command).await?)?;
+        if info.record.policy.durable && info.record.host == self.inner.about.node {
+            let keeping = Arc::clone(&self.inner).keep_log(info.clone());
+            // In a task of its own, so that it is done even when this future is dropped.
+            self.inner.runtime.spawn(keeping).await.unwrap_or(Err(Error::Stopped))?;
+        }
+        Ok(info)
     }
 
     /// Ends a topic that this peer hosts, for all its subscribers.
@@ -323,56 +301,37 @@ impl Peer {
         self.inner.publisher.try_enqueue(topic, message.into())
     }
 
-    /// Receives a topic from now on.
-    ///
-    /// # Errors
-    /// There is no such topic, or no majority of seeds says so.
-    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
-        self.subscribe_from(topic, From::New).await
-    }
-
-    /// Receives a topic, with what this peer and its neighbours retain when `from` says so. A
-    /// further subscription of a topic gets what this peer retains.
-    ///
-    /// # Errors
-    /// There is no such topic, or no majority of seeds says so.
-    pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
-        self.subscribe_with(topic, from, self.inner.limits).await
-    }
-
-    /// [`Self::subscribe_from`] with a queue of another size.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn subscribe_with(
-        &self,
-        topic: &str,
-        from: From,
-        limits: QueueLimits,
-    ) -> Result<Subscription, Error> {
-        let topic = Topic::new(topic)?;
-        // In a task of its own: when the caller goes away, the machine's answer must be awaited
-        // all the same before the topic is left again.
-        let subscribing = Arc::clone(&self.inner).subscribe(topic, from, limits);
-        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
-    }
-
     /// This peer, as of now.
     ///
     /// # Errors
     /// The peer has stopped.
     pub async fn status(&self) -> Result<Status, Error> {
-        let look = |machine: &Machine, now: tidings_proto::Instant| {
+        let look = |machine: &Machine, _| {
             let streams = machine.streams(STREAMS_SHOWN_MAX);
-            (machine.status(), streams, now.since(tidings_proto::Instant::ZERO))
+            (machine.status(), streams)
         };
         let handle = &self.inner.handle;
-        let (peer, streams, uptime) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
+        let (peer, streams) = handle.inspect(look).await.map_err(|_| Error::Stopped)?;
         let network = handle.network().await.map_err(|_| Error::Stopped)?;
         let (subscriptions, dropped) = self.inner.shared.fanout.count();
         let about = self.inner.about.clone();
         let (streams_total, streams) = streams;
-        Ok(Status { about, uptime, peer, subscriptions, dropped, network, streams, streams_total })
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = self.inner.store.counts();
+        Ok(Status {
+            about,
+            uptime: self.inner.clock.uptime(),
+            peer,
+            subscriptions,
+            dropped,
+            sessions: self.sessions.count(),
+            store_commits: count(&counts.commits),
+            store_shed: count(&counts.shed),
+            store_failed: count(&counts.failed),
+            network,
+            streams,
+            streams_total,
+        })
     }
 
     /// The connections of this peer, to peers and seeds.
@@ -400,36 +359,13 @@ impl Peer {
         // A machine that does not answer is left all the same.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, told).await;
         node.stop().await;
+        let store = self.inner.store.clone();
+        // Writes what waits; a thread that broke has nothing to write.
+        let _ = self.inner.runtime.spawn_blocking(move || store.close()).await;
     }
 }
 
 impl Inner {
-    async fn subscribe(
-        self: Arc<Self>,
-        topic: Topic,
-        from: From,
-        limits: QueueLimits,
-    ) -> Result<Subscription, Error> {
-        let gate = self.membership.lock().await;
-        let replay = from == From::All;
-        let queue = self.shared.fanout.add(topic.clone(), limits, replay)?;
-        // From here on dropping the subscription cleans up.
-        let subscription = Subscription::new(Arc::clone(&queue), Arc::clone(&self));
-        let ticket = self.shared.pending.ticket(Extra::None)?;
-        let retained = topic.clone();
-        self.send(Command::Subscribe { request: ticket.request, topic, from }).await?;
-        drop(gate);
-        wait(ticket).await?;
-        if replay {
-            // What this peer has already comes from its retention, the rest is live by now.
-            let ticket = self.shared.pending.ticket(Extra::ReplayTo(queue))?;
-            let request = ticket.request;
-            self.send(Command::Retained { request, topic: retained }).await?;
-            wait(ticket).await?;
-        }
-        Ok(subscription)
-    }
-
     /// Takes the peer out of `topic` unless a subscription wants it.
     pub(crate) async fn leave_topic(&self, topic: Topic) -> Result<(), Error> {
         let gate = self.membership.lock().await;
@@ -442,18 +378,21 @@ impl Inner {
         wait(ticket).await.map(drop)
     }
 
-    async fn ask(&self, command: impl FnOnce(RequestId) -> Command) -> Result<Answer, Error> {
+    pub(crate) async fn ask(
+        &self,
+        command: impl FnOnce(RequestId) -> Command,
+    ) -> Result<Answer, Error> {
         let ticket = self.shared.pending.ticket(Extra::None)?;
         self.send(command(ticket.request)).await?;
         wait(ticket).await
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Error> {
         self.handle.command(command).await.map_err(|_| Error::Stopped)
     }
 }
 
-async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
+pub(crate) async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
     match tokio::time::timeout(ANSWER_TIMEOUT, &mut ticket.answer).await {
         Ok(Ok(outcome)) => Ok(outcome?),
         Ok(Err(_)) => Err(Error::Stopped),
@@ -461,7 +400,7 @@ async fn wait(mut ticket: Ticket) -> Result<Answer, Error> {
     }
 }
 
-fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
+pub(crate) fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
     match answer {
         Answer::Topic(info) => Ok(info),
         other => unexpected(&other),

@@ -9,7 +9,7 @@ use tidings_proto::peer::event::{Answer, CommandError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
-use crate::queue::Queue;
+use crate::journal::{Journal, QueueLimits, Reader};
 
 /// Requests that wait at once; one more is refused as busy. Above what the publication window
 /// lets through, and about 10 MB.
@@ -37,13 +37,26 @@ struct Waiter {
     extra: Extra,
 }
 
+/// What becomes of a history.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    /// What goes on after it.
+    pub(crate) journal: Arc<Journal>,
+    /// Those of the reader.
+    pub(crate) limits: Option<QueueLimits>,
+    /// Whether what the reader has not read is kept on disk.
+    pub(crate) keep: bool,
+    /// Who gets the reader.
+    pub(crate) sender: oneshot::Sender<Reader>,
+}
+
 /// What else an answer brings about.
 #[derive(Debug)]
 pub(crate) enum Extra {
     /// Nothing.
     None,
-    /// Retained batches go into this queue, in the driver's task.
-    ReplayTo(Arc<Queue>),
+    /// A reader begins after the history of its topic, in the driver's task.
+    Handover(Handover),
     /// The publication gives its room back, whether or not somebody waits for the answer.
     Room(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
 }
@@ -88,9 +101,8 @@ impl Pending {
         let waiter = self.lock().requests.remove(&request);
         let Some(Waiter { sender, extra }) = waiter else { return };
         match (outcome, extra) {
-            (Ok(Answer::Batches(batches)), Extra::ReplayTo(queue)) => {
-                queue.replay(&batches);
-                let _ = sender.send(Ok(Answer::Done));
+            (outcome, Extra::Handover(handover)) => {
+                let _ = sender.send(handover.complete(outcome));
             }
             (outcome, _) => {
                 let _ = sender.send(outcome);

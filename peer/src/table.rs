@@ -34,13 +34,25 @@ impl<const N: usize> Table<N> {
         out.flush()
     }
 
-    fn write(&self, out: &mut impl Write, bold: bool) -> io::Result<()> {
+    /// The head and the rows, without colour.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let widths = self.widths();
+        let head = line(&self.head.map(str::to_owned), &widths);
+        [head].into_iter().chain(self.rows.iter().map(|row| line(row, &widths))).collect()
+    }
+
+    fn widths(&self) -> [usize; N] {
         let mut widths = self.head.map(|title| title.len());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        widths
+    }
+
+    fn write(&self, out: &mut impl Write, bold: bool) -> io::Result<()> {
+        let widths = self.widths();
         let head = line(&self.head.map(str::to_owned), &widths);
         match bold {
             true => writeln!(out, "\x1b[1m{head}\x1b[0m")?,

@@ -139,7 +139,7 @@ async fn a_reset_client_takes_no_messages() {
     one.done(SUBSCRIBE).await;
     one.send(format!("{PULL}\n")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    reset(one);
+    one.reset();
     tokio::time::sleep(Duration::from_millis(100)).await;
     two.done(PUBLISH).await;
     let pulled = two.done(PULL).await;
@@ -364,14 +364,16 @@ async fn too_many_connections_are_told_so() {
     let mut second = port.client().await;
     assert_eq!(second.line().await.expect("a reason")["code"], "limit");
     assert_eq!(second.line().await, None);
-    reset(first);
+    first.reset();
     tokio::time::sleep(Duration::from_millis(100)).await;
     port.client().await.done(r#"{"command":"ping"}"#).await;
 }
 
 #[tokio::test]
 async fn too_many_subscriptions_are_refused() {
-    let port = port_with(Options { subscriptions_max: 1, ..Options::default() }).await;
+    let lone = common::lone_peer_with(|config| config.limits.subscriptions = 1).await;
+    let options = Options { subscriptions_max: 1, ..Options::default() };
+    let port = common::port_of(lone, options).await;
     let mut client = port.client().await;
     for topic in ["a", "b"] {
         client.done(&format!(r#"{{"command":"create_topic","topic":"{topic}"}}"#)).await;
@@ -392,9 +394,4 @@ async fn stopping_closes_connections() {
     port.server.stop().await;
     assert_eq!(client.line().await, None);
     port.lone.peer.leave().await;
-}
-
-fn reset(client: Raw) {
-    let stream = client.reader.into_inner().reunite(client.writer).expect("halves of one");
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
 }

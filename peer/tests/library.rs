@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{PATIENCE, lone_peer, seedless_peer};
-use tidings::{CommandError, Delivery, Error, From, GapReason, Message, QueueLimits, Subscription};
+use tidings::{
+    CommandError, Delivery, Error, From, GapReason, Message, Policy, SubscribeOptions, Subscription,
+};
 
 async fn next(subscription: &mut Subscription) -> Option<Delivery> {
     tokio::time::timeout(PATIENCE, subscription.next()).await.expect("in time")
@@ -74,8 +76,9 @@ async fn from_all_has_what_was_published_before_anybody_subscribed() {
 async fn a_subscription_that_is_not_read_loses_the_oldest_and_says_so() {
     let lone = lone_peer().await;
     lone.peer.create_topic("t").await.expect("created");
-    let limits = QueueLimits { messages_max: 10, ..QueueLimits::default() };
-    let slow = lone.peer.subscribe_with("t", From::New, limits).await;
+    let policy = Policy::DropOldest { messages: 10 };
+    let options = SubscribeOptions { policy, ..SubscribeOptions::default() };
+    let slow = lone.peer.subscribe_with("t", options).await;
     let mut slow = slow.expect("subscribed");
     for i in 1..=25 {
         lone.peer.publish("t", format!("{i}")).await.expect("published");

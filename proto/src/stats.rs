@@ -69,6 +69,12 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Questions for history answered.
+        histories_answered,
+        /// Batches sent because a neighbour asked for history.
+        batches_replayed,
+        /// Batches of a history that were left out because it was too long.
+        history_shed,
         /// Batches that were asked for, by a graft or a pull, and supplied.
         repairs,
         /// Batches that were asked for, and came by themselves before they were supplied.

@@ -1,9 +1,13 @@
 //! The driver's time: a monotonic clock that began at the node's start, and the wall clock of
 //! that moment for what people read.
 
-use std::time::{Instant as StdInstant, SystemTime};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use tidings_proto::Instant;
+
+/// The time of a node begins with this instead of zero, so that the machine can say when something
+/// happened before the node's start. More than an age on the wire can be (49 days).
+const BEFORE_START: Duration = Duration::from_secs(100 * 86_400);
 
 /// A monotonic clock with an origin. Copies share the origin.
 #[derive(Clone, Copy, Debug)]
@@ -13,17 +17,23 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock whose origin is now.
+    /// A clock that starts now.
     pub fn start() -> Self {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let micros = since_1970.map_or(0, |since| since.as_micros());
-        Self { origin: StdInstant::now(), wall_origin_us: i64::try_from(micros).unwrap_or(0) }
+        let wall_us = i64::try_from(micros).unwrap_or(0);
+        let before_us = i64::try_from(BEFORE_START.as_micros()).unwrap_or(0);
+        Self { origin: StdInstant::now(), wall_origin_us: wall_us.saturating_sub(before_us) }
     }
 
     /// Now, in the machine's time.
     pub fn now(&self) -> Instant {
-        let micros = self.origin.elapsed().as_micros();
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        Instant::ZERO + BEFORE_START + self.uptime()
+    }
+
+    /// Time since the node's start.
+    pub fn uptime(&self) -> Duration {
+        self.origin.elapsed()
     }
 
     /// Microseconds from 1970 to the origin, for `Identity::wall_origin_us`.
@@ -39,13 +49,13 @@ impl Clock {
 
     /// `instant` as a time that tokio can sleep until.
     pub(crate) fn to_tokio(self, instant: Instant) -> tokio::time::Instant {
-        let after = instant.since(Instant::ZERO).min(FAR);
+        let after = instant.since(Instant::ZERO + BEFORE_START).min(FAR);
         tokio::time::Instant::from_std(self.origin + after)
     }
 }
 
 /// Sleeping longer than this makes no difference, and keeps the sum within the clock's range.
-const FAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3_600);
+const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 #[cfg(test)]
 mod tests {

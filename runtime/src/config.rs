@@ -86,6 +86,8 @@ pub struct PeerSection {
     pub data: PathBuf,
     /// A name for people.
     pub name: String,
+    /// A named session is kept so long after its connection was lost.
+    pub session_expiry: Duration,
     /// A request to a seed without an answer goes to another after this.
     pub request_timeout: Duration,
     /// The longest wait between two dials of a seed.
@@ -276,6 +278,7 @@ impl Default for Config {
                 data: "data/peer".into(),
                 name: String::new(),
                 request_timeout: peer.request_timeout,
+                session_expiry: Duration::from_secs(60),
                 seed_backoff_max: peer.seed_backoff_max,
             },
             seed: SeedSection {

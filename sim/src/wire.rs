@@ -4,7 +4,8 @@
 use bytes::BytesMut;
 use tidings_proto::wire::DecodeError;
 use tidings_proto::wire::codec::{self, Decoded, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
-use tidings_proto::wire::frame::{Cause, Frame};
+use tidings_proto::wire::frame::Frame;
+use tidings_proto::wire::kind::FrameKind;
 
 use crate::rng::Rng;
 
@@ -36,38 +37,15 @@ pub const KINDS: [&str; 8] =
 
 /// The kind of a frame.
 pub fn kind(frame: &Frame) -> Kind {
-    match frame {
-        Frame::Batch(batch) if batch.cause == Cause::Push => Kind::Push,
-        Frame::Batch(_) => Kind::Repair,
-        Frame::Ping(_) | Frame::Pong(_) => Kind::Liveness,
-        Frame::Hello(_)
-        | Frame::Goodbye(_)
-        | Frame::Accept
-        | Frame::Refuse(_)
-        | Frame::Interests(_)
-        | Frame::Shuffle(_)
-        | Frame::ShuffleReply(_) => Kind::Overlay,
-        Frame::Announce(_) | Frame::Prune(_) | Frame::Graft(_) | Frame::GraftAll(_) => Kind::Trees,
-        Frame::Digest(_) | Frame::Heads(_) | Frame::Pull(_) | Frame::PullDone(_) => Kind::Sync,
-        Frame::Register(_)
-        | Frame::Registered(_)
-        | Frame::RegisterRefused(_)
-        | Frame::Renew(_)
-        | Frame::Renewed(_)
-        | Frame::Put(_)
-        | Frame::PutDone(_)
-        | Frame::SampleRequest(_)
-        | Frame::Sample(_)
-        | Frame::Lookup(_)
-        | Frame::Found(_)
-        | Frame::List(_)
-        | Frame::PeerPage(_)
-        | Frame::TopicPage(_)
-        | Frame::Report(_)
-        | Frame::Dead(_) => Kind::Seeds,
-        Frame::Records(_) | Frame::Leases(_) | Frame::TableDigest(_) | Frame::RecordsRequest => {
-            Kind::Tables
-        }
+    match FrameKind::of(frame) {
+        FrameKind::Push => Kind::Push,
+        FrameKind::Repair => Kind::Repair,
+        FrameKind::Liveness => Kind::Liveness,
+        FrameKind::Overlay => Kind::Overlay,
+        FrameKind::Announce | FrameKind::Prune | FrameKind::Graft => Kind::Trees,
+        FrameKind::Digest | FrameKind::Heads | FrameKind::Pull => Kind::Sync,
+        FrameKind::Seeds => Kind::Seeds,
+        FrameKind::Tables => Kind::Tables,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde_json::Value;
-use tidings::control::{Client, ClientError, Publish, Pull, Request, Start};
+use tidings::control::{Client, ClientError, Keep, Publish, Pull, Request, Subscribe};
 
 use crate::api::cluster::histogram;
 
@@ -114,7 +114,8 @@ impl Work {
         let topic = format!("bench/{}", number % whole_rounds);
         match self.step {
             Step::CreateTopic => {
-                Request::CreateTopic { topic: format!("bench/{number}"), exist_ok: false }
+                let topic = format!("bench/{number}");
+                Request::CreateTopic { topic, exist_ok: false, policy: Keep::default() }
             }
             Step::DeleteTopic => Request::DeleteTopic { topic: format!("bench/{number}") },
             Step::Lookup => {
@@ -122,7 +123,7 @@ impl Work {
                 let other = number.wrapping_mul(7_919) % self.topics;
                 Request::TopicInfo { topic: format!("bench/{other}") }
             }
-            Step::Subscribe => Request::Subscribe { topic, stream: false, from: Start::New },
+            Step::Subscribe => Request::Subscribe(Subscribe::new(topic)),
             Step::Publish => {
                 let text = vec![b'a' + (self.peer % 26) as u8; self.payload];
                 Request::Publish(Publish::new(topic, text))

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidings::Config;
 use tidings::control::{
-    Client, EventView, Incoming, Publish, Receiver, Request, Sender, Start, StatusView, TopicView,
+    Client, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView, Subscribe,
+    TopicView,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -92,12 +93,12 @@ impl Processes {
             joined(&mut client).await?;
             if number == 0 {
                 let topic = TOPIC.to_owned();
-                let request = Request::CreateTopic { topic, exist_ok: true };
+                let request =
+                    Request::CreateTopic { topic, exist_ok: true, policy: Keep::default() };
                 client.call::<TopicView>(&request).await.context("the topic is not created")?;
             }
             let mut stream = Client::connect(&control).await?;
-            let (topic, from) = (TOPIC.to_owned(), Start::New);
-            let request = Request::Subscribe { topic, stream: true, from };
+            let request = Request::Subscribe(Subscribe::new(TOPIC).streamed());
             stream.call::<Value>(&request).await.context("a peer does not subscribe")?;
             this.tasks.spawn(receive(stream, sink));
             let (sender, answers) = Client::connect(&control).await?.split();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings::control::{Client, ClientError, Code, EventView, Request, Start};
+use tidings::control::{Client, ClientError, Code, EventView, Request, Start, Subscribe};
 
 use crate::cli::Control;
 use crate::failure::Failure;
@@ -158,7 +158,7 @@ fn is_lost(error: &ClientError) -> bool {
 async fn subscribe(control: &Control, topics: &[String], start: Start) -> Result<Client, Trouble> {
     let mut client = control.open().await.map_err(Trouble::Final)??;
     for topic in topics {
-        let request = Request::Subscribe { topic: topic.clone(), stream: true, from: start };
+        let request = Request::Subscribe(Subscribe::new(topic).streamed().starting(start));
         client.call::<Value>(&request).await?;
     }
     Ok(client)

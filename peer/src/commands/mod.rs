@@ -16,4 +16,5 @@ pub(crate) mod shell;
 mod source;
 pub(crate) mod status;
 pub(crate) mod subscribe;
+pub(crate) mod top;
 pub(crate) mod topic;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidings::control::{
-    Client, ClientError, Code, PULL_DEFAULT, PULL_MAX, Pull, PullView, Request, Start,
+    Client, ClientError, Code, PULL_DEFAULT, PULL_MAX, Pull, PullView, Request, Subscribe,
 };
 
 use crate::cli::Control;
@@ -75,7 +75,7 @@ async fn pull(client: &mut Client, args: &Args) -> Result<PullView, Failure> {
 async fn subscribe(client: &mut Client, topic: &str) -> Result<(), Failure> {
     let topic = topic.to_owned();
     let shown = table::printable(&topic);
-    let request = Request::Subscribe { topic, stream: false, from: Start::New };
+    let request = Request::Subscribe(Subscribe::new(topic));
     client.call::<Value>(&request).await?;
     eprintln!("subscribed to '{shown}': what is published from now on is kept for pull");
     Ok(())

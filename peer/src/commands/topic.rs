@@ -2,7 +2,9 @@
 
 use clap::Subcommand;
 use serde_json::Value;
-use tidings::control::{Client, Done, List, Request, Start, TopicView, TopicsView};
+use tidings::control::{
+    Client, Done, Keep, List, Request, Start, Subscribe, TopicView, TopicsView,
+};
 
 use crate::cli::Control;
 use crate::failure::Failure;
@@ -79,7 +81,7 @@ struct Common {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Create { topic, exist_ok, common } => {
-            let request = Request::CreateTopic { topic, exist_ok };
+            let request = Request::CreateTopic { topic, exist_ok, policy: Keep::default() };
             let created: TopicView = connect(&common).await?.call(&request).await?;
             show(&common, &created)
         }
@@ -96,7 +98,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Action::Subscribe { topic, all, common } => {
             let said = format!("keeping '{}' for pull", printable(&topic));
             let from = if all { Start::All } else { Start::New };
-            change(&common, &Request::Subscribe { topic, stream: false, from }, &said).await
+            change(&common, &Request::Subscribe(Subscribe::new(topic).starting(from)), &said).await
         }
         Action::Unsubscribe { topic, common } => {
             let said = format!("keeping '{}' no more", printable(&topic));

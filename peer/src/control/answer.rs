@@ -18,6 +18,10 @@ use crate::control::counters::StreamView;
 use crate::delivery::{Delivery, Gap, Message};
 use crate::publish::Published;
 
+pub use crate::control::sessions::{
+    ConnectedView, PullView, SessionView, SessionsView, SubscriptionView,
+};
+
 /// Done, and there is nothing to say about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
@@ -273,23 +277,6 @@ impl From<&TopicStatus> for LocalTopicView {
     }
 }
 
-/// Messages that were kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullView {
-    /// In order.
-    pub messages: Vec<MessageView>,
-    /// How many wait still.
-    pub remaining: usize,
-    /// How many were dropped since the last pull because nobody took them in time.
-    pub dropped: u64,
-    /// What is missing, exactly.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gaps: Vec<GapView>,
-    /// Topics that were deleted; their subscriptions are over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub topics_deleted: Vec<String>,
-}
-
 /// A message. Its body is in `message` when it is UTF-8, else in `message_base64`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageView {
@@ -309,6 +296,12 @@ pub struct MessageView {
     /// Texts beside the body.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
+    /// In a named session: its place among what the session got of the topic, for `ack`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pos: u64,
+    /// In a named session: it was sent before, and it is not known whether it arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redelivered: bool,
     /// The body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -340,6 +333,8 @@ impl From<&Message> for MessageView {
             incarnation: message.incarnation.0,
             published_at: time(message.published_at()),
             headers: message.headers.clone(),
+            pos: 0,
+            redelivered: false,
             message: text,
             message_base64: encoded,
         }
@@ -373,6 +368,9 @@ pub struct GapView {
     pub count: u64,
     /// `unavailable` or `slow_consumer`.
     pub reason: String,
+    /// As that of a message.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pos: u64,
 }
 
 impl From<&Gap> for GapView {
@@ -385,6 +383,7 @@ impl From<&Gap> for GapView {
             to: gap.to,
             count: gap.count(),
             reason: gap.reason.as_str().to_owned(),
+            pos: 0,
         }
     }
 }
@@ -430,6 +429,10 @@ pub struct CommandView {
     pub fields: String,
     /// What it does.
     pub does: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// RFC 3339, UTC, microseconds.

@@ -1,5 +1,6 @@
 //! One client: reads requests, does them in order, queues the answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +15,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::answer::Done;
 use crate::control::error::{Code, Problem};
-use crate::control::execute::{self, Addresses, Question, execute};
+use crate::control::execute::{Addresses, Question, execute};
 use crate::control::lines::{Line, Lines};
+use crate::control::named::NamedSession;
 use crate::control::output::{Closed, Items, Output, answer_line, output};
-use crate::control::request::{self, PUBLISH_WAIT_MS_MAX, Publish, Request, Start};
-use crate::control::session::{Session, not_subscribed};
+use crate::control::request::{self, PUBLISH_WAIT_MS_MAX, Publish, Request, Start, Subscribe};
 use crate::control::streams::Streams;
 use crate::error::Error;
 use crate::outgoing::Outgoing;
 use crate::peer::Peer;
+use crate::session::Session;
+use crate::subscribe::SubscribeOptions;
 
 /// After a line that is too long, as many bytes are read and forgotten at most, for as long, so
 /// that the client gets the error instead of a reset.
 const DISCARD_BYTES_MAX: usize = 16 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// A client that was killed resets the connection when it gets what it did not read; on the same
+/// host that is at once.
+const RESET_WITHIN: Duration = Duration::from_millis(30);
+
 /// What all connections of a control port share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) peer: Peer,
-    pub(crate) session: Session,
     pub(crate) addresses: Addresses,
     pub(crate) line_max: usize,
     pub(crate) subscriptions_max: usize,
@@ -63,13 +69,30 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: Socket
         shared,
         output,
         unsettled: false,
+        named: None,
     };
-    let reading = connection.run(Lines::new(reader, line_max), gone);
+    let mut lines = Lines::new(reader, line_max);
+    let reading = connection.run(&mut lines, gone);
     // One task for both: the writer goes on until everything that was asked is answered.
-    let ((), written) = tokio::join!(reading, writing);
-    if let Err(error) = written {
+    let (ended, written) = tokio::join!(reading, writing);
+    if let Err(error) = &written {
         tracing::info!(%remote, %error, "control_connection_lost");
     }
+    if let Some(session) = ended.session {
+        // Whoever reads what was written last resets nothing.
+        let broken = tokio::time::timeout(RESET_WITHIN, reset(lines.reader())).await.is_ok();
+        if ended.clean && written.is_ok() && !broken {
+            session.confirm_all();
+        }
+    }
+}
+
+/// How a connection ended.
+struct Ended {
+    /// The session that it had, which is lost when this is dropped.
+    session: Option<Arc<Session>>,
+    /// The client has ended its input in an orderly way.
+    clean: bool,
 }
 
 /// Resolves when the connection is broken, not when the client has merely ended its input.
@@ -88,25 +111,37 @@ struct Connection {
     stop: CancellationToken,
     /// Publications may be under way that later requests must not overtake.
     unsettled: bool,
+    named: Option<NamedSession>,
 }
 
 impl Connection {
     /// Ends when the client does, when nothing can be written any more, or when the port stops.
-    async fn run(mut self, mut lines: Lines<OwnedReadHalf>, gone: CancellationToken) {
+    async fn run(mut self, lines: &mut Lines<OwnedReadHalf>, gone: CancellationToken) -> Ended {
         let stop = self.stop.clone();
-        tokio::select! {
+        let clean = tokio::select! {
             biased;
-            () = stop.cancelled() => {}
-            () = gone.cancelled() => {}
+            () = stop.cancelled() => false,
+            () = gone.cancelled() => false,
             // A closed output shows in `gone` as well; the client has nothing left to be told.
-            _ = self.serve_lines(&mut lines) => {}
-        }
+            served = self.serve_lines(lines) => served.is_ok(),
+        };
+        let session = match self.named.take() {
+            Some(named) => Some(named.stop_all().await),
+            None => None,
+        };
+        Ended { session, clean }
     }
 
     async fn serve_lines(&mut self, lines: &mut Lines<OwnedReadHalf>) -> Result<(), Closed> {
         loop {
+            let ahead = lines.is_ahead();
             // A read error is a client that is gone: what it asked before is done all the same.
-            match lines.next().await.unwrap_or(Line::End) {
+            let line = lines.next().await.map_err(|_| Closed)?;
+            if !ahead && let Some(named) = &mut self.named {
+                // It asks, or ends, after what it pulled was sent.
+                named.confirm_pulled();
+            }
+            match line {
                 Line::End => return Ok(()),
                 Line::Complete(line) if line.trim_ascii().is_empty() => {}
                 Line::Complete(line) => tokio::select! {
@@ -135,23 +170,42 @@ impl Connection {
         let question = match parsed.request {
             Err(problem) => return self.answer::<Done>(id, Err(problem)).await,
             Ok(Request::Publish(publish)) => return self.publish(parsed.id, publish).await,
-            Ok(Request::Subscribe { topic, stream, from }) => {
+            Ok(Request::Subscribe(subscribe)) => {
                 self.settle().await?;
-                return self.subscribe(id, &topic, stream, from).await;
+                return self.subscribe(id, &subscribe).await;
+            }
+            Ok(Request::Connect { name, received }) => {
+                self.settle().await?;
+                return self.connect(id, &name, &received).await;
+            }
+            Ok(Request::Disconnect) => {
+                self.settle().await?;
+                let ended = self.disconnect().await;
+                return self.answer(id, ended).await;
+            }
+            Ok(Request::Ack { topic, pos }) => {
+                let confirmed = self.acknowledge(&topic, pos);
+                return self.answer(id, confirmed).await;
             }
             Ok(Request::Unsubscribe { topic }) => {
                 self.settle().await?;
                 let ended = self.unsubscribe(&topic).await;
                 return self.answer(id, ended).await;
             }
-            Ok(Request::CreateTopic { topic, exist_ok }) => {
-                Question::CreateTopic { topic, exist_ok }
+            Ok(Request::CreateTopic { topic, exist_ok, policy }) => {
+                Question::CreateTopic { topic, exist_ok, policy: policy.0 }
             }
+            Ok(Request::Sessions { offset, limit }) => Question::Sessions { offset, limit },
             Ok(Request::DeleteTopic { topic }) => Question::DeleteTopic { topic },
             Ok(Request::ListTopics(list)) => Question::ListTopics(list),
             Ok(Request::TopicInfo { topic }) => Question::TopicInfo { topic },
             Ok(Request::Request(ask)) => Question::Request(ask),
-            Ok(Request::Pull(pull)) => Question::Pull(pull),
+            Ok(Request::Pull(pull)) => {
+                if let Some(named) = &mut self.named {
+                    named.note_pull();
+                }
+                Question::Pull(pull)
+            }
             Ok(Request::Peers(list)) => Question::Peers(list),
             Ok(Request::Seeds) => Question::Seeds,
             Ok(Request::Status) => Question::Status,
@@ -159,8 +213,8 @@ impl Connection {
             Ok(Request::Help) => Question::Help,
         };
         self.settle().await?;
-        let Shared { peer, session, addresses, .. } = &*self.shared;
-        let answer = execute(peer, session, *addresses, question).await;
+        let Shared { peer, addresses, .. } = &*self.shared;
+        let answer = execute(peer, &self.session(), *addresses, question).await;
         self.answer(id, answer).await
     }
 
@@ -188,49 +242,108 @@ impl Connection {
         }
     }
 
+    /// The session of this connection: a named one, or that of the peer.
+    fn session(&self) -> Arc<Session> {
+        match &self.named {
+            Some(named) => Arc::clone(named.session()),
+            None => Arc::new(self.shared.peer.session()),
+        }
+    }
+
     async fn subscribe(
         &mut self,
         id: Option<&RawValue>,
-        topic: &str,
-        stream: bool,
-        start: Start,
+        subscribe: &Subscribe,
     ) -> Result<(), Closed> {
-        let subscribed = Subscribed { topic, stream, from: start };
-        if !stream {
-            let (peer, session) = (&self.shared.peer, &self.shared.session);
-            let kept = session.subscribe(peer, topic, execute::from(start)).await;
-            return self.answer(id, kept.map(|()| subscribed)).await;
-        }
-        if self.streams.has(topic) {
-            return self.answer(id, Ok(subscribed)).await;
-        }
-        match self.open_stream(topic, start).await {
-            Ok(subscription) => {
-                // The answer comes before the first event.
-                self.answer(id, Ok(subscribed)).await?;
-                self.streams.start(subscription, self.output.clone());
-                Ok(())
+        let Subscribe { topic, stream, from, policy, durable } = subscribe;
+        let subscribed = Subscribed { topic, stream: *stream, from: *from };
+        let from = from.from(self.shared.peer.wall_us());
+        let options = SubscribeOptions { from, policy: policy.0, durable: *durable };
+        if *stream && self.named.is_none() {
+            if self.streams.has(topic) {
+                return self.answer(id, Ok(subscribed)).await;
             }
-            Err(problem) => self.answer::<Done>(id, Err(problem)).await,
+            return match self.open_stream(topic, options).await {
+                Ok(subscription) => {
+                    // The answer comes before the first event.
+                    self.answer(id, Ok(subscribed)).await?;
+                    self.streams.start(subscription, self.output.clone());
+                    Ok(())
+                }
+                Err(problem) => self.answer::<Done>(id, Err(problem)).await,
+            };
         }
+        let done = self.session().subscribe_as(topic, options, *stream).await;
+        let streamed = done.is_ok().then(|| Topic::new(topic).ok()).flatten();
+        self.answer(id, done.map(|()| subscribed).map_err(Problem::from)).await?;
+        if let (Some(named), Some(topic)) = (&mut self.named, streamed) {
+            match stream {
+                true => named.start(topic, self.output.clone()),
+                false => named.stop(&topic).await,
+            }
+        }
+        Ok(())
     }
 
     async fn open_stream(
         &mut self,
         topic: &str,
-        start: Start,
+        options: SubscribeOptions,
     ) -> Result<crate::Subscription, Problem> {
         self.streams.check_room()?;
-        Ok(self.shared.peer.subscribe_from(topic, execute::from(start)).await?)
+        Ok(self.shared.peer.subscribe_with(topic, options).await?)
     }
 
     /// Ends this connection's stream of the topic; when it has none, the session's subscription.
     async fn unsubscribe(&mut self, topic: &str) -> Result<Done, Problem> {
         let name = Topic::new(topic).map_err(Error::from)?;
-        let streamed = self.streams.end(topic).await;
-        let ended = streamed.or_else(|| self.shared.session.remove(topic));
-        let Some(subscription) = ended else { return Err(not_subscribed(Some(&name))) };
-        subscription.unsubscribe().await?;
+        if let Some(subscription) = self.streams.end(topic).await {
+            subscription.unsubscribe().await?;
+            return Ok(Done {});
+        }
+        if let Some(named) = &mut self.named {
+            named.stop(&name).await;
+        }
+        self.session().unsubscribe(topic).await?;
+        Ok(Done {})
+    }
+
+    async fn connect(
+        &mut self,
+        id: Option<&RawValue>,
+        name: &str,
+        received: &BTreeMap<String, u64>,
+    ) -> Result<(), Closed> {
+        if let Some(named) = &self.named {
+            let connected = named.session().name().unwrap_or_default();
+            let message = format!("connected as '{connected}' already; disconnect first");
+            let problem = Problem::new(Code::NotConnected, message);
+            return self.answer::<Done>(id, Err(problem)).await;
+        }
+        match NamedSession::connect(&self.shared.peer, name, received).await {
+            Ok((named, view)) => {
+                // The answer comes before what was missed.
+                self.answer(id, Ok(view)).await?;
+                self.named.insert(named).start_streams(&self.output);
+                Ok(())
+            }
+            Err(error) => self.answer::<Done>(id, Err(error.into())).await,
+        }
+    }
+
+    async fn disconnect(&mut self) -> Result<Done, Problem> {
+        match self.named.take() {
+            Some(named) => {
+                named.disconnect().await;
+                Ok(Done {})
+            }
+            None => Err(not_connected()),
+        }
+    }
+
+    fn acknowledge(&self, topic: &str, pos: u64) -> Result<Done, Problem> {
+        let named = self.named.as_ref().ok_or_else(not_connected)?;
+        named.session().confirm_to(topic, pos)?;
         Ok(Done {})
     }
 
@@ -249,6 +362,11 @@ impl Connection {
     ) -> Result<(), Closed> {
         self.output.lines(answer_line(id, answer)).await
     }
+}
+
+fn not_connected() -> Problem {
+    let message = "this connection has no session of its own; 'connect' begins one";
+    Problem::new(Code::NotConnected, message)
 }
 
 /// The answer to `subscribe`.

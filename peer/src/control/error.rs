@@ -37,6 +37,12 @@ pub enum Code {
     NotHost,
     /// The session does not receive the topic.
     NotSubscribed,
+    /// Somebody is connected with the name of that session.
+    NameTaken,
+    /// The connection has no named session, or has one already.
+    NotConnected,
+    /// The disk does not take what must be kept.
+    Disk,
     /// Fewer than a majority of the seeds answered.
     NoQuorum,
     /// The message or the line is too large.
@@ -72,7 +78,14 @@ impl From<Error> for Problem {
             Error::Refused(refused) => code_of(refused),
             Error::Busy(_) => (Code::Busy, Some(10)),
             Error::Timeout(_) | Error::NoReply { .. } => (Code::Timeout, None),
-            Error::BadHeaders(_) | Error::NoReplyWanted => (Code::BadRequest, None),
+            Error::NotSubscribed(_) => (Code::NotSubscribed, None),
+            Error::NameTaken(_) => (Code::NameTaken, None),
+            Error::BadSessionName { .. }
+            | Error::NotDurable(_)
+            | Error::BadHeaders(_)
+            | Error::NoReplyWanted => (Code::BadRequest, None),
+            Error::Limit { .. } => (Code::Limit, None),
+            Error::Disk(_) => (Code::Disk, None),
             Error::Stopped => (Code::Leaving, None),
             Error::Internal => (Code::Internal, None),
         };

@@ -5,19 +5,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidings_proto::peer::event::From;
+use tidings_proto::wire::record::TopicPolicy;
 
 use crate::control::answer::{
-    Done, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView, SeedsView, StatusView,
-    TopicView, TopicsView,
+    Done, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView, SeedsView,
+    SessionsView, StatusView, TopicView, TopicsView,
 };
 use crate::control::error::Problem;
 use crate::control::help::help;
-use crate::control::request::{Ask, List, Pull, Start};
-use crate::control::session::Session;
+use crate::control::request::{Ask, List, Pull};
 use crate::error::Error;
 use crate::outgoing::Outgoing;
 use crate::peer::{Peer, Status};
+use crate::session::Session;
 use crate::{NodeId, PAGE_MAX};
 
 /// The body of an answer.
@@ -31,6 +31,7 @@ pub(crate) enum Body {
     Pulled(PullView),
     Replies(RepliesView),
     Seeds(SeedsView),
+    Sessions(SessionsView),
     Status(Box<StatusView>),
     Topic(TopicView),
     Topics(TopicsView),
@@ -45,12 +46,13 @@ pub(crate) struct Pong {
 /// What a connection may ask without owning anything.
 #[derive(Debug)]
 pub(crate) enum Question {
-    CreateTopic { topic: String, exist_ok: bool },
+    CreateTopic { topic: String, exist_ok: bool, policy: TopicPolicy },
     DeleteTopic { topic: String },
     ListTopics(List),
     TopicInfo { topic: String },
     Request(Ask),
     Pull(Pull),
+    Sessions { offset: u32, limit: u32 },
     Peers(List),
     Seeds,
     Status,
@@ -73,13 +75,10 @@ pub(crate) async fn execute(
     question: Question,
 ) -> Result<Body, Problem> {
     Ok(match question {
-        Question::CreateTopic { topic, exist_ok } => {
-            let created = match exist_ok {
-                true => peer.ensure_topic(&topic).await?,
-                false => peer.create_topic(&topic).await?,
-            };
-            Body::Topic(created.into())
+        Question::CreateTopic { topic, exist_ok, policy } => {
+            Body::Topic(peer.create_topic_with(&topic, policy, exist_ok).await?.into())
         }
+        Question::Sessions { offset, limit } => Body::Sessions(sessions(peer, offset, limit)),
         Question::DeleteTopic { topic } => {
             peer.delete_topic(&topic).await?;
             Body::Done(Done {})
@@ -89,7 +88,7 @@ pub(crate) async fn execute(
         Question::Request(ask) => Body::Replies(request(peer, ask).await?),
         Question::Pull(Pull { topic, max, wait_ms }) => {
             let wait = Duration::from_millis(wait_ms);
-            Body::Pulled(session.pull(topic.as_deref(), max as usize, wait).await?)
+            Body::Pulled(session.pull(topic.as_deref(), max as usize, wait).await?.into())
         }
         Question::Peers(list) => Body::Peers(peers(peer, &list).await?),
         Question::Seeds => Body::Seeds(seeds(&peer.status().await?)),
@@ -125,12 +124,12 @@ async fn request(peer: &Peer, ask: Ask) -> Result<RepliesView, Error> {
     }
 }
 
-/// Where a subscription begins, in the library's words.
-pub(crate) fn from(start: Start) -> From {
-    match start {
-        Start::New => From::New,
-        Start::All => From::All,
-    }
+/// The sessions of a peer.
+pub(crate) fn sessions(peer: &Peer, offset: u32, limit: u32) -> SessionsView {
+    let all = peer.list_sessions();
+    let total = all.len();
+    let page = all.into_iter().skip(offset as usize).take(limit as usize);
+    SessionsView { total, sessions: page.map(Into::into).collect() }
 }
 
 /// A list of topics, put together from the pages of a seed.
@@ -188,7 +187,13 @@ pub(crate) fn seeds(status: &Status) -> SeedsView {
 pub(crate) fn status(status: &Status, addresses: Addresses) -> StatusView {
     let (about, peer) = (&status.about, &status.peer);
     let listed = peer.stats.list().into_iter().map(|(name, _, value)| (name, value));
-    let all = listed.chain([("dropped_unread", status.dropped)]);
+    let all = listed.chain([
+        ("dropped_unread", status.dropped),
+        ("sessions", status.sessions as u64),
+        ("store_commits", status.store_commits),
+        ("store_failed", status.store_failed),
+        ("store_shed", status.store_shed),
+    ]);
     let counters: BTreeMap<String, u64> =
         all.map(|(name, value)| (name.to_owned(), value)).collect();
     StatusView {

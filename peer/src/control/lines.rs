@@ -66,6 +66,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Ok(())
     }
 
+    /// Whether the next line is here already, or a part of it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// The reader itself.
     pub(crate) fn reader(&self) -> &R {
         &self.reader

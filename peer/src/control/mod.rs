@@ -5,7 +5,8 @@
 //! and the connection lives; one that is too long gets an error and the connection ends.
 //!
 //! Reading order: `request` and `answer` are the protocol, `execute` maps it to the library,
-//! `session` keeps messages for `pull`, `connection` is one client, [`Server`] all of them, and
+//! `connection` is one client, `named` its session if it has one, `streams` what it gets without
+//! one, [`Server`] all of them, and
 //! [`Client`] is the other end.
 
 mod answer;
@@ -16,24 +17,25 @@ mod error;
 mod execute;
 mod help;
 mod lines;
+mod named;
 mod output;
 mod request;
 mod server;
-mod session;
+mod sessions;
 mod streams;
 
 pub use answer::{
-    CommandView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView, NeighborView,
-    PeerView, PeersView, PublishedView, PullView, RepliesView, SeedView, SeedsView, StatusView,
-    TopicView, TopicsView,
+    CommandView, ConnectedView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView,
+    NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView, SeedView, SeedsView,
+    SessionView, SessionsView, StatusView, SubscriptionView, TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;
 pub use error::{Code, Problem};
 pub use request::{
-    Ask, Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX,
-    PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Start, TIMEOUT_MS_DEFAULT,
-    TIMEOUT_MS_MAX,
+    Ask, BUFFER_DEFAULT, BUFFER_MAX, Body, Keep, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX,
+    PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Start,
+    Subscribe, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, Unread,
 };
 pub use server::{Options, Server};
 pub use tidings_runtime::network_view::{CountView, LinkItem, NetworkView, TrafficView};

@@ -16,7 +16,6 @@ use crate::control::connection::{Shared, serve};
 use crate::control::error::{Code, Problem};
 use crate::control::execute::Addresses;
 use crate::control::output::answer_line;
-use crate::control::session::Session;
 use crate::peer::Peer;
 
 /// After an error of `accept`, which means that the process is out of something.
@@ -35,7 +34,7 @@ pub struct Options {
     pub connections_max: usize,
     /// Bytes of a line. Default 1 MiB (design §9).
     pub line_max: usize,
-    /// Subscriptions of the session, and streams of a connection. Default 10,000 (design §9).
+    /// Streams of a connection without a session. Default 10,000 (design §9).
     pub subscriptions_max: usize,
     /// A client that takes nothing of what waits for it for so long is disconnected. Default
     /// 60 s: time for a person to read a page in a pager.
@@ -73,7 +72,6 @@ impl Server {
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             peer,
-            session: Session::new(options.subscriptions_max),
             addresses: Addresses { control: Some(address), http: options.http },
             line_max: options.line_max,
             subscriptions_max: options.subscriptions_max,

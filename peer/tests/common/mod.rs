@@ -34,12 +34,22 @@ pub(crate) async fn seedless_peer() -> Lone {
     start(vec![SeedEntry { addr, http: None }]).await
 }
 
+/// [`lone_peer`] with limits of its own.
+pub(crate) async fn lone_peer_with(adjust: impl FnOnce(&mut Config)) -> Lone {
+    start_with(Vec::new(), adjust).await
+}
+
 async fn start(seeds: Vec<SeedEntry>) -> Lone {
+    start_with(seeds, |_| {}).await
+}
+
+async fn start_with(seeds: Vec<SeedEntry>, adjust: impl FnOnce(&mut Config)) -> Lone {
     let data = tempfile::tempdir().expect("a directory");
     let mut config = Config { seeds, ..Config::default() };
     config.peer.listen = "127.0.0.1:0".parse().expect("an address");
     config.peer.data = data.path().join("peer");
     config.peer.name = "lone".to_owned();
+    adjust(&mut config);
     Lone { peer: Peer::join(config).await.expect("a peer"), data }
 }
 
@@ -53,7 +63,10 @@ pub(crate) async fn port() -> Port {
 }
 
 pub(crate) async fn port_with(options: Options) -> Port {
-    let lone = lone_peer().await;
+    port_of(lone_peer().await, options).await
+}
+
+pub(crate) async fn port_of(lone: Lone, options: Options) -> Port {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let server = Server::start(lone.peer.clone(), listener, options).expect("a server");
     Port { lone, server }
@@ -115,6 +128,21 @@ impl Raw {
         assert_eq!(answer["status"], "error", "{request} -> {answer}");
         assert!(answer["message"].as_str().is_some_and(|text| !text.is_empty()));
         answer["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Ends as a killed client does that had something to read left.
+    pub(crate) fn reset(self) {
+        let stream = self.reader.into_inner().reunite(self.writer).expect("halves of one");
+        let linger = Some(Duration::ZERO);
+        socket2::SockRef::from(&stream).set_linger(linger).expect("a socket");
+    }
+
+    /// Ends the input; all answers that come then.
+    pub(crate) async fn finish(mut self) -> Vec<Value> {
+        self.writer.shutdown().await.expect("open");
+        let rest = self.rest().await;
+        let lines = String::from_utf8(rest).expect("UTF-8");
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// Everything until the other end closes.

@@ -44,6 +44,8 @@ pub(crate) struct Due {
     pub(crate) topic: Topic,
     /// Whom to graft it from; `None` when nobody is left, and the batch is then forgotten here.
     pub(crate) announcer: Option<(LinkId, u8)>,
+    /// Another announcer was asked before, in vain.
+    pub(crate) again: bool,
 }
 
 /// All announced batches that have not come.
@@ -97,37 +99,27 @@ impl Announced {
         Some(wanted)
     }
 
-    /// The next batch whose time has come. Links without a round trip are gone. A batch that may
-    /// still come by itself is left alone until `patience` says, once.
+    /// The next batch whose time has come. Links without a round trip are gone.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
         round_trip: impl Fn(LinkId) -> Option<Duration>,
-        patience: impl Fn(&Key, &Wanted) -> Instant,
     ) -> Option<Due> {
-        let (key, wanted) = loop {
-            let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
-            self.due.remove(&(due, key));
-            let wanted = self.wanted.get_mut(&key)?;
-            let until = if wanted.asked { now } else { patience(&key, wanted) };
-            if until <= now {
-                break (key, wanted);
-            }
-            wanted.due = until;
-            self.due.insert((until, key));
-        };
-        wanted.asked = true;
+        let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
+        self.due.remove(&(due, key));
+        let wanted = self.wanted.get_mut(&key)?;
+        let again = core::mem::replace(&mut wanted.asked, true);
         let topic = wanted.topic.clone();
         while !wanted.announcers.is_empty() {
             let announcer = wanted.announcers.remove(0);
             if let Some(round_trip) = round_trip(announcer.0) {
                 wanted.due = now + round_trip * 2 + RETRY_EXTRA;
                 self.due.insert((wanted.due, key));
-                return Some(Due { key, topic, announcer: Some(announcer) });
+                return Some(Due { key, topic, announcer: Some(announcer), again });
             }
         }
         self.wanted.remove(&key);
-        Some(Due { key, topic, announcer: None })
+        Some(Due { key, topic, announcer: None, again })
     }
 
     /// When the next batch is to be grafted.
@@ -152,30 +144,18 @@ mod tests {
         }
         let round_trip = |link: LinkId| (link != LinkId(1)).then_some(Duration::from_millis(20));
         let early = Instant::from_millis(39);
-        assert!(announced.pop_due(early, round_trip, |_, _| early).is_none());
+        assert!(announced.pop_due(early, round_trip).is_none());
         let mut asked = Vec::new();
         while let Some(due) = announced.next_deadline() {
-            let link = announced.pop_due(due, round_trip, |_, _| due).expect("due").announcer;
-            asked.push((due, link.map(|(_, slot)| slot)));
+            let next = announced.pop_due(due, round_trip).expect("due");
+            asked.push((due, next.announcer.map(|(_, slot)| slot), next.again));
         }
         let at = Instant::from_millis;
-        assert_eq!(asked, [(at(40), Some(0)), (at(90), Some(2)), (at(140), None)]);
+        assert_eq!(
+            asked,
+            [(at(40), Some(0), false), (at(90), Some(2), true), (at(140), None, true)]
+        );
         assert!(announced.came(KEY).is_none());
-    }
-
-    #[test]
-    fn what_may_still_come_is_waited_for_once() {
-        let mut announced = Announced::default();
-        announced.note(Instant::ZERO, KEY, &Topic::overlay(), (LinkId(1), 1), Duration::ZERO);
-        let until = Instant::from_millis(150);
-        let round_trip = |_| Some(Duration::ZERO);
-        assert!(announced.pop_due(Instant::ZERO, round_trip, |_, _| until).is_none());
-        assert_eq!(announced.next_deadline(), Some(until));
-        let due = announced.pop_due(until, round_trip, |_, _| until).expect("due");
-        assert_eq!(due.announcer, Some((LinkId(1), 1)));
-        let again = announced.next_deadline().expect("the next announcer");
-        let due = announced.pop_due(again, round_trip, |_, _| Instant::FAR_FUTURE).expect("due");
-        assert_eq!(due.announcer, None);
     }
 
     #[test]

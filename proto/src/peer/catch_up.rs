@@ -7,6 +7,7 @@ use super::Peer;
 use super::event::Event;
 use super::links::Phase;
 use super::repair::Step;
+use super::trees::NO_TREE;
 use super::views::pick;
 use crate::id::{LinkId, Origin, Topic};
 use crate::machine::Class;
@@ -60,8 +61,13 @@ impl Peer {
         for (link, digest) in digests {
             self.out.control(link, Frame::Digest(digest));
         }
-        let (now, retention) = (self.now, self.config.retention);
-        self.topics.local_mut().for_each(|(_, local)| local.retention.trim(now, &retention));
+        let topics: Vec<Topic> = self.topics.local().map(|(topic, _)| topic.clone()).collect();
+        for topic in topics {
+            let (now, retention) = (self.now, self.retention_of(&topic));
+            if let Some(local) = self.topics.get_mut(&topic) {
+                local.retention.trim(now, &retention);
+            }
+        }
     }
 
     pub(super) fn on_digest(&mut self, id: LinkId, digest: Digest) {
@@ -247,7 +253,13 @@ impl Peer {
                 }
                 sent += kept.batch.bytes().len();
                 let batch = kept.batch.clone();
-                frames.push(BatchFrame { cause: Cause::Pull, hop: 0, tree: 0, age_ms, batch });
+                frames.push(BatchFrame {
+                    cause: Cause::Pull,
+                    hop: 0,
+                    tree: NO_TREE,
+                    age_ms,
+                    batch,
+                });
             }
         }
         self.stats.pulls_answered += 1;

@@ -23,6 +23,15 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 /// A refused publication may be tried again after this.
 const RETRY_MS: u32 = 50;
 
+/// What was published before this is not delivered live.
+fn horizon(now: Instant, from: From) -> Instant {
+    match from {
+        From::New | From::Stream { .. } => now,
+        From::All | From::Last(_) => Instant::ZERO,
+        From::Since(age) => now.minus_millis(u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
+    }
+}
+
 impl Peer {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
@@ -47,7 +56,10 @@ impl Peer {
             }
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
-            Command::Retained { request, topic } => self.retained(request, &topic),
+            Command::History { request, topic, from } => self.collect(request, &topic, from),
+            Command::Restore { request, topic, positions, batches, missed } => {
+                self.restore(request, &topic, &positions, batches, missed);
+            }
             Command::Leave { request } => self.leave(request),
         }
     }
@@ -62,7 +74,8 @@ impl Peer {
             | Command::Subscribe { request, .. }
             | Command::Unsubscribe { request, .. }
             | Command::Publish { request, .. }
-            | Command::Retained { request, .. }
+            | Command::History { request, .. }
+            | Command::Restore { request, .. }
             | Command::Leave { request } => *request,
         };
         self.out.answer(request, Err(CommandError::Leaving));
@@ -148,7 +161,7 @@ impl Peer {
             Err(error) => return self.out.answer(request, Err(error)),
         };
         let now = self.now;
-        let Some(local) = self.topics.enter(topic, &self.config) else {
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
             let limit = self.config.topics_max;
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
@@ -157,7 +170,7 @@ impl Peer {
             return self.out.answer(request, Ok(Answer::Topic(info)));
         }
         local.subscribed_at = Some(now);
-        local.horizon = if from == From::All { Instant::ZERO } else { now };
+        local.horizon = horizon(now, from).min(local.missed_since.unwrap_or(now));
         let total = found.total as usize;
         local.others = Some(total.max(found.subscribers.len()));
         local.offer(&found.subscribers, &self.node);
@@ -180,14 +193,6 @@ impl Peer {
             self.put(topic, Goal::Unsubscribed, record);
         }
         self.out.answer(request, Ok(Answer::Done));
-    }
-
-    fn retained(&mut self, request: RequestId, topic: &Topic) {
-        let batches = self.topics.get(topic).map_or_else(Vec::new, |local| {
-            let kept = local.retention.iter().map(|kept| &kept.batch);
-            kept.filter(|batch| local.streams.is_settled(batch)).cloned().collect()
-        });
-        self.out.answer(request, Ok(Answer::Batches(batches)));
     }
 
     fn list(&mut self, request: RequestId, kind: Kind, filter: String, offset: u32, limit: u32) {
@@ -272,7 +277,7 @@ impl Peer {
     /// is linked, or there is nobody to wait for.
     fn attach(&mut self, topic: &Topic) -> bool {
         let until = self.now + PUBLISHING_FOR;
-        let Some(local) = self.topics.enter(topic, &self.config) else { return true };
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else { return true };
         let before = local.mode();
         local.publishing_until = Some(until);
         let mode = local.mode();

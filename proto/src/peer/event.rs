@@ -1,6 +1,7 @@
 //! What crosses the border between a peer's protocol and its application: commands in, events
 //! out.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -89,14 +90,32 @@ pub enum Command {
         /// Headers and body, within the limits of [`crate::wire::batch`].
         message: Message,
     },
-    /// All batches of a topic that this peer retains and that wait for no earlier one of their
-    /// stream, in order of arrival: what was delivered, and no more. Answers
-    /// [`Answer::Batches`].
-    Retained {
+    /// What was published to a subscribed topic before, from this peer's retention and that of a
+    /// few neighbours. What is not in the answer and not missing from it is delivered after it,
+    /// so the two together have neither a hole nor a duplicate. Answers [`Answer::History`].
+    History {
         /// Echoed.
         request: RequestId,
         /// The topic.
         topic: Topic,
+        /// Where to begin.
+        from: From,
+    },
+    /// What this peer kept of a topic over a restart. To be given before the topic is subscribed
+    /// to. Answers [`Answer::Done`].
+    Restore {
+        /// Echoed.
+        request: RequestId,
+        /// The topic.
+        topic: Topic,
+        /// The next number of each stream: what precedes it was delivered in a former life.
+        positions: Vec<(Origin, u64)>,
+        /// Batches to retain and to serve to others, oldest first, each with its age in
+        /// milliseconds.
+        batches: Vec<(Arc<Batch>, u32)>,
+        /// What was published at most so long ago is delivered too, as far as it is not known by
+        /// its position: the former life missed it.
+        missed: Duration,
     },
     /// Tell seeds and neighbours that this peer leaves. Answers [`Answer::Done`]; then nothing
     /// more happens.
@@ -114,6 +133,40 @@ pub enum From {
     New,
     /// With everything that this peer and its neighbours retain.
     All,
+    /// With the last so many messages, by time of publication.
+    Last(u64),
+    /// With what was published at most so long ago.
+    Since(Duration),
+    /// With what one publisher published from a number on.
+    Stream {
+        /// The publisher.
+        origin: NodeId,
+        /// Its life; the newest that anybody retains when `None`.
+        incarnation: Option<Incarnation>,
+        /// The first number that is wanted.
+        seq: u64,
+    },
+}
+
+/// A part of the history of a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Passage {
+    /// Messages of a batch from a number on.
+    Batch {
+        /// All of the batch.
+        batch: Arc<Batch>,
+        /// The first message that was asked for.
+        from_seq: u64,
+    },
+    /// Messages that nobody who was asked retains.
+    Gap {
+        /// The stream.
+        origin: Origin,
+        /// First missing sequence number.
+        from: u64,
+        /// Last missing sequence number.
+        to: u64,
+    },
 }
 
 /// What the application and the log are told.
@@ -184,8 +237,8 @@ pub enum Answer {
         /// On how many links it went out. 0 is a result: nobody listens yet.
         reached: u32,
     },
-    /// Retained batches.
-    Batches(Vec<Arc<Batch>>),
+    /// What was published before, in order of publication, each stream in its own order.
+    History(Vec<Passage>),
 }
 
 /// What is known of a topic.

@@ -1,5 +1,6 @@
 //! Batches in and out.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::Peer;
@@ -8,7 +9,7 @@ use super::event::{Answer, Event, Notice};
 use super::links::Phase;
 use super::streams::{Ready, Reception, is_after};
 use super::topics::TopicLink;
-use super::trees;
+use super::trees::{self, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
 use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
@@ -32,8 +33,12 @@ impl Peer {
         let header = batch.header();
         let (topic, origin) = (header.topic.clone(), header.origin);
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
+        if cause == Cause::History {
+            return self.on_history_batch(id, &batch, age_ms);
+        }
+        let retention = self.retention_of(&topic);
         let void = self.topics.void_generation(&topic);
-        let oldest = self.oldest_credible_us();
+        let oldest = self.oldest_credible_us(retention.age_max);
         let Some(local) = self.topics.get_mut(&topic).filter(|l| l.subscribed_at.is_some()) else {
             self.stats.batches_unwanted += 1;
             return;
@@ -64,7 +69,7 @@ impl Peer {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
                 self.stats.headers_malformed += u64::from(batch.malformed_headers());
-                local.retention.insert(self.now, &batch, published, &self.config.retention);
+                local.retention.insert(self.now, &batch, published, &retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
                     self.out.notice(Notice::FirstReceipt { batch, from, hop });
@@ -74,7 +79,7 @@ impl Peer {
                     self.note_live(&batch, from, cause, wanted.as_ref());
                 }
                 if cause == Cause::Push || !history {
-                    let from = Some((id, cause));
+                    let from = Some((id, cause, tree));
                     self.forward(&batch, from, hop.saturating_add(1), published, wanted);
                 }
                 self.deliver(ready);
@@ -93,8 +98,8 @@ impl Peer {
     }
 
     /// Batches of unknown streams published before this are replays: nobody retains them.
-    fn oldest_credible_us(&self) -> i64 {
-        let kept = self.config.retention.age_max.as_micros();
+    fn oldest_credible_us(&self, retained: Duration) -> i64 {
+        let kept = retained.as_micros();
         let kept = i64::try_from(kept).unwrap_or(i64::MAX).saturating_add(CLOCK_SKEW_MAX_US);
         self.wall_us(self.now).saturating_sub(kept)
     }
@@ -104,7 +109,7 @@ impl Peer {
     fn forward(
         &mut self,
         batch: &Arc<Batch>,
-        from: Option<(LinkId, Cause)>,
+        from: Option<(LinkId, Cause, u8)>,
         hop: u8,
         published: Instant,
         wanted: Option<Wanted>,
@@ -112,12 +117,13 @@ impl Peer {
         let header = batch.header();
         let Some(local) = self.topics.get_mut(&header.topic) else { return 0 };
         let origin = trees::short(&header.origin);
-        let slot = from.and_then(|(link, _)| local.slot(link));
+        let slot = from.and_then(|(link, ..)| local.slot(link));
+        let wave = from.map(|(_, _, tree)| tree);
         // A link that was grafted is eager at its other end: it must be so here.
-        let grafted = slot.map_or(0, trees::slot_bit);
+        let grafted = slot.filter(|_| wave != Some(NO_TREE)).map_or(0, trees::slot_bit);
         let have = wanted.as_ref().map_or(0, |wanted| wanted.slots) & !grafted;
-        let parent = slot.filter(|_| from.is_some_and(|(_, cause)| cause == Cause::Push));
-        let mut route = local.trees.route(origin, parent, have);
+        let parent = slot.filter(|_| from.is_some_and(|(_, cause, _)| cause == Cause::Push));
+        let mut route = local.trees.route(origin, parent, have, wave);
         if self.config.dissemination == Dissemination::Flood {
             route.lazy = 0;
         }
@@ -132,18 +138,20 @@ impl Peer {
         for link in eager.iter().chain(&lazy) {
             let needless = have & trees::slot_bit(link.slot) != 0
                 || link.node == header.origin.node
-                || from.is_some_and(|(from, _)| from == link.link);
+                || from.is_some_and(|(from, ..)| from == link.link);
             if needless {
                 continue;
             }
             if route.lazy & trees::slot_bit(link.slot) == 0 || pushes_left > 0 {
                 pushes_left = pushes_left.saturating_sub(1);
                 pushed += 1;
+                let (mut tree, batch) = (route.tree, Arc::clone(batch));
                 if route.lazy & trees::slot_bit(link.slot) != 0 {
-                    // The other end takes this link for one of the tree: so it is from now on.
-                    local.trees.graft(origin, link.slot, route.tree);
+                    // The other end takes this link for one of the tree: so it is from now on,
+                    // but of the origin's own only.
+                    tree = ORIGIN_TREE;
+                    local.trees.graft(origin, link.slot, tree);
                 }
-                let (tree, batch) = (route.tree, Arc::clone(batch));
                 let frame = BatchFrame { cause: Cause::Push, hop, tree, age_ms, batch };
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
@@ -219,13 +227,15 @@ impl Peer {
         if !topic.is_internal() {
             self.out.notice(Notice::Published { batch: Arc::clone(&batch) });
         }
-        let now = self.now;
-        let Some(local) = self.topics.enter(topic, &self.config) else { return (first_seq, 0) };
+        let (now, retention) = (self.now, self.retention_of(topic));
+        let Some(local) = self.topics.enter(now, topic, &self.config) else {
+            return (first_seq, 0);
+        };
         let subscribed = local.subscribed_at.is_some();
         // The stream may begin later than 1: a topic that was left and entered again.
         local.streams.enter(origin, Some(first_seq));
         if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
-            local.retention.insert(now, &batch, now, &self.config.retention);
+            local.retention.insert(now, &batch, now, &retention);
             self.deliver(ready);
         }
         (first_seq, self.forward(&batch, None, 1, now, None))

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Peer;
 use super::announced::{Due, Key, Wanted};
 use super::links::Phase;
-use super::trees::{self, GRAFT_MAX, ORIGIN_TREE};
+use super::trees::{self, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
 use crate::id::{LinkId, Topic};
 use crate::machine::Class;
@@ -14,6 +14,10 @@ use crate::wire::batch::Batch;
 use crate::wire::frame::{
     Announce, BatchFrame, Cause, Frame, Graft, GraftItem, NAMES_MAX, Prune, Range,
 };
+
+/// A parent that was heard this recently may only be held up by a packet that is sent again: a
+/// retransmission takes 200 ms and a round trip (RFC 9293's minimum as Linux has it).
+const STALL_MAX: Duration = Duration::from_millis(300);
 
 impl Peer {
     /// The announcements of a batch that has come.
@@ -26,14 +30,16 @@ impl Peer {
     /// A batch was pushed here that had come before: this link is not needed for its tree.
     pub(super) fn on_duplicate(&mut self, id: LinkId, batch: &Batch, hop: u8, tree: u8) {
         let header = batch.header();
-        // An origin pushes its own on some links whatever the tree says.
-        let flooding = self.config.dissemination == Dissemination::Flood;
-        if flooding || hop <= 1 {
+        // An origin pushes its own on some links whatever its tree says.
+        let for_safety = hop <= 1 && tree == ORIGIN_TREE;
+        if for_safety || self.config.dissemination == Dissemination::Flood {
             return;
         }
         let Some(local) = self.topics.get_mut(&header.topic) else { return };
         let (origin, Some(slot)) = (trees::short(&header.origin), local.slot(id)) else { return };
-        let news = local.trees.duplicate(origin, slot, tree);
+        let Some((tree, news)) = local.trees.duplicate(origin, header.first_seq, slot, tree) else {
+            return;
+        };
         let Some(link) = self.links.get_mut(id) else { return };
         // The other end may have pushed before it heard of the last prune.
         if !news && self.now.since(link.pruned_at) < link.round_trip {
@@ -58,7 +64,9 @@ impl Peer {
         let Some(slot) = local.slot(id) else { return };
         self.stats.grafts_received += graft.items.len() as u64;
         for item in &graft.items {
-            local.trees.graft(item.origin, slot, item.tree);
+            if item.tree != NO_TREE {
+                local.trees.graft(item.origin, slot, item.tree);
+            }
             let Some(origin) = local.streams.named(item.origin).filter(|_| item.first_seq > 0)
             else {
                 continue;
@@ -106,34 +114,32 @@ impl Peer {
                 let fit = link.phase == Phase::Active && link.suspect_since.is_none();
                 fit.then_some(link.round_trip)
             };
-            let topics = &self.topics;
-            // A parent that was heard since the announcement lives, and waits for the batch as
-            // this node does: all below it would graft, and get it twice.
-            let patience = |(_, origin, _): &Key, wanted: &Wanted| {
-                let parent = topics
-                    .get(&wanted.topic)
-                    .and_then(|local| local.by_slot(local.trees.parent(*origin)?))
-                    .and_then(|link| links.get(link));
-                match parent {
-                    Some(link) if link.liveness.heard_at() > wanted.since => {
-                        wanted.since + GRAFT_MAX
-                    }
-                    _ => Instant::ZERO,
-                }
-            };
-            let due = self.announced.pop_due(self.now, round_trip, patience);
-            let Some(Due { key, topic, announcer }) = due else { return };
+            let due = self.announced.pop_due(self.now, round_trip);
+            let Some(Due { key, topic, announcer, again }) = due else { return };
             match announcer {
-                Some((link, slot)) => self.graft(key, &topic, link, slot),
+                Some(from) => self.graft(key, &topic, from, again),
                 None => self.pull_from_anybody(key, &topic),
             }
         }
     }
 
-    fn graft(&mut self, (_, origin, first_seq): Key, topic: &Topic, link: LinkId, slot: u8) {
+    fn graft(
+        &mut self,
+        (_, origin, first_seq): Key,
+        topic: &Topic,
+        (link, slot): (LinkId, u8),
+        again: bool,
+    ) {
         let Some(local) = self.topics.get_mut(topic) else { return };
-        // The first batch of an origin is missed on a shared tree: others shall profit too.
-        let tree = local.trees.tree_of(origin);
+        let parent = local.trees.parent(origin).and_then(|slot| local.by_slot(slot));
+        let heard = parent.and_then(|id| self.links.get(id)).map(|link| link.liveness.heard_at());
+        // A parent that announces does not push any more.
+        let only_late =
+            parent != Some(link) && heard.is_some_and(|heard| self.now.since(heard) < STALL_MAX);
+        let tree = match again {
+            false => local.trees.miss(origin, first_seq, only_late),
+            true => local.trees.missed_on(origin, first_seq),
+        };
         local.trees.graft_shared(slot, tree);
         let stream = local.streams.named(origin);
         self.tell_graft(topic, stream, first_seq, link);

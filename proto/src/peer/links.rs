@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// It missed too many replies: kept, but nothing is sent over it but pings.
     pub(crate) suspect_since: Option<Instant>,
+    /// The other end has said what it wants of topics.
+    pub(crate) told: bool,
     /// What the other end wants of topics.
     pub(crate) interests: BTreeMap<Topic, Mode>,
     /// Its place in sets of links, while it is active.
@@ -115,6 +117,7 @@ impl Links {
             peer: None,
             name: String::new(),
             suspect_since: None,
+            told: false,
             interests: BTreeMap::new(),
             slot: 0,
             round_trip: ROUND_TRIP_GUESS,
@@ -211,6 +214,16 @@ impl Links {
             !matches!(intent, Intent::Seed(_)) && now.since(*since) < DIAL_FRESH
         };
         self.dials.values().filter(fresh).count()
+    }
+
+    /// Neighbours that are about to be: no topic counts them yet.
+    pub(crate) fn coming(&self, now: Instant) -> usize {
+        let silent = |link: &&Link| match link.phase {
+            Phase::Deciding => true,
+            Phase::Active => !link.told,
+            Phase::Greeting | Phase::Session => false,
+        };
+        self.fresh_dials(now) + self.links.values().filter(silent).count()
     }
 
     /// Whether a dial to this node is under way, or became a link that is not claimed yet.

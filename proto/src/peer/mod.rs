@@ -1,25 +1,28 @@
 //! The role that carries messages.
 //!
-//! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`,
-//! `trees`, `announced`, `publish`, `repair`, `views`, `rendezvous`, `requests`,
+//! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
+//! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
 //! `topics`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in flows that
 //! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
 //! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
-//! `catch_up` (heads, digests, pulls), `slow` (full queues), `registration` (sessions with seeds
-//! and their answers), `hosting` (topics that this peer creates, and news of topics) and
-//! `commands` (what else the application asks). This file holds the parts together and dispatches;
-//! it decides nothing.
+//! `catch_up` (heads, digests, pulls), `history` (what was published before), `slow` (full queues),
+//! `registration` (sessions with seeds and their answers), `hosting` (topics that this peer
+//! creates, and news of topics) and `commands` (what else the application asks). This file holds
+//! the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod status;
 
 mod announced;
 mod catch_up;
+mod collect;
 mod commands;
+mod degree;
 mod directory;
 mod gossip;
 mod grafting;
 mod handshake;
+mod history;
 mod holes;
 mod hosting;
 mod lag;
@@ -58,6 +61,7 @@ use crate::stats::PeerStats;
 use crate::time::Instant;
 use crate::wire::frame::{BatchName, Frame, PeerEntry};
 use announced::Announced;
+use collect::Collections;
 use event::{Command, Durable, Event};
 use links::{Intent, Links};
 use neighbors::Suspect;
@@ -90,6 +94,7 @@ pub struct Peer {
     topics: Topics,
     publisher: Publisher,
     repair: Repair,
+    collections: Collections,
     announced: Announced,
     announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
     rendezvous: Rendezvous,
@@ -128,6 +133,7 @@ impl Peer {
             topics: Topics::default(),
             publisher: Publisher::default(),
             repair: Repair::default(),
+            collections: Collections::default(),
             announced: Announced::default(),
             announcements: BTreeMap::new(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
@@ -147,7 +153,7 @@ impl Peer {
             config,
             signer,
         };
-        let overlay = peer.topics.enter(&peer.overlay, &peer.config);
+        let overlay = peer.topics.enter(now, &peer.overlay, &peer.config);
         let overlay = overlay.expect("the first topic finds room");
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
@@ -236,6 +242,8 @@ impl Peer {
             Frame::Heads(heads) => self.on_heads(id, heads),
             Frame::Pull(pull) => self.on_pull(id, &pull),
             Frame::PullDone(done) => self.on_pull_done(id, &done),
+            Frame::History(history) => self.on_history(id, &history),
+            Frame::HistoryDone(done) => self.on_history_done(id, &done),
             Frame::Announce(announce) => self.on_announce(id, &announce),
             Frame::Prune(prune) => self.on_prune(id, &prune),
             Frame::Graft(graft) => self.on_graft(id, &graft),
@@ -269,6 +277,7 @@ impl Peer {
         self.expire_waiting();
         self.graft_due();
         self.repair_due();
+        self.collect_due();
     }
 }
 
@@ -326,6 +335,7 @@ impl Machine for Peer {
             self.requests.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),
+            self.collections.next_deadline(),
             self.announced.next_deadline(),
         ];
         fixed.into_iter().chain(moving.into_iter().flatten()).min()

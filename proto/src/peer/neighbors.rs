@@ -97,6 +97,7 @@ impl Peer {
             if link.phase != Phase::Active {
                 return self.violation(id, "interests out of turn");
             }
+            link.told = true;
             if mode == Mode::None {
                 link.interests.remove(&topic);
             } else if link.interests.len() < self.config.topics_max {
@@ -115,10 +116,12 @@ impl Peer {
         if !wants {
             return self.part(id, topic);
         }
-        let new = TopicLink { link: id, node: link.node, slot: link.slot };
+        let new =
+            TopicLink { link: id, node: link.node, slot: link.slot, outbound: link.dial.is_some() };
         let Some(local) = self.topics.get_mut(topic) else { return };
         let first = local.links.is_empty() && local.subscribed_at.is_some();
         if local.add_link(new) {
+            local.degree.has(local.links.len(), self.config.views.degree_target);
             self.send_heads(id, topic, true);
             self.release_waiting(topic);
             if first {
@@ -354,14 +357,15 @@ impl Peer {
             .topics
             .local()
             .filter(|(_, local)| {
-                let may_ask = self.now >= local.sample_at && local.links.len() < target;
-                local.lacks(target) > 0 || may_ask
+                // Whoever has none may not be known to be wanting.
+                let may_ask = self.now >= local.sample_at && local.links.is_empty();
+                local.lacks(self.now, target) > 0 || may_ask
             })
             .map(|(topic, local)| (local.links.len(), topic.clone()))
             .collect();
         lacking.sort_unstable();
         for (_, topic) in lacking {
-            let lacks = self.topics.get(&topic).map_or(0, |local| local.lacks(target));
+            let lacks = self.topics.get(&topic).map_or(0, |local| local.lacks(self.now, target));
             self.dial_candidates(&topic, lacks);
             self.ask_for_candidates(&topic);
         }
@@ -370,10 +374,12 @@ impl Peer {
     fn dial_candidates(&mut self, topic: &Topic, lacks: usize) {
         let under_way = self.links.neighbor_count() + self.links.dials();
         let dials_max = self.config.views.dials_max;
-        let room = (dials_max.saturating_sub(self.links.fresh_dials(self.now)))
+        let room = dials_max
+            .saturating_sub(self.links.fresh_dials(self.now))
             .min((dials_max * STALE_DIALS_FACTOR).saturating_sub(self.links.dials()))
             .min(self.config.views.links_max.saturating_sub(under_way))
-            .min(lacks);
+            // Most of what is under way will serve this topic too.
+            .min(lacks.saturating_sub(self.links.coming(self.now)));
         let mut dialed = 0;
         let mut passive = None;
         while dialed < room {
@@ -405,7 +411,7 @@ impl Peer {
         if self.now < local.sample_at || local.links.len() >= target {
             return;
         }
-        let every = match (local.links.len(), local.lacks(target)) {
+        let every = match (local.links.len(), local.lacks(self.now, target)) {
             (0, _) if local.others != Some(0) => SAMPLE_EVERY_ALONE,
             (_, 0) => SAMPLE_EVERY_COMPLETE,
             _ => SAMPLE_EVERY_LACKING,

@@ -100,9 +100,9 @@ impl Retention {
         Some(last.batch.header().last_seq().saturating_add(1))
     }
 
-    /// All batches in order of arrival.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Retained> {
-        self.order.iter().filter_map(|key| self.batches.get(key))
+    /// All batches with their keys, by stream and number.
+    pub(crate) fn by_stream(&self) -> impl Iterator<Item = (&(Origin, u64), &Retained)> {
+        self.batches.iter()
     }
 
     /// How many batches are kept.

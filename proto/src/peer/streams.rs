@@ -244,10 +244,12 @@ impl Streams {
         self.streams.get(origin).is_some_and(Stream::is_open)
     }
 
-    /// Whether everything up to the end of this batch was delivered or given up.
+    /// Whether nothing of this batch is delivered any more: it was, was given up, or is of a
+    /// stream that has not begun.
     pub(crate) fn is_settled(&self, batch: &Batch) -> bool {
         let stream = self.streams.get(&batch.header().origin);
-        stream.is_none_or(|stream| batch.header().last_seq() <= stream.high())
+        let next = stream.and_then(|stream| stream.next);
+        next.is_none_or(|next| batch.header().last_seq() < next)
     }
 
     /// All streams, by origin.
@@ -329,6 +331,15 @@ impl Streams {
         });
         stream.used = used;
         stream
+    }
+
+    /// Everything of a stream up to `end` was delivered in another way, and all that follows is
+    /// wanted. Returns what can be delivered by that. A stream that is further already stays.
+    pub(crate) fn continue_after(&mut self, origin: Origin, end: u64) -> Ready {
+        let next = end.saturating_add(1);
+        let stream = self.enter(origin, Some(next));
+        stream.delivering = true;
+        if stream.next.is_none_or(|known| known < next) { stream.open_at(next) } else { Vec::new() }
     }
 
     /// Forgets the stream whose last use is longest ago, when there are too many.

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::config::PeerConfig;
 use crate::id::{LinkId, NodeId, Topic};
+use crate::peer::degree::Degree;
 use crate::peer::directory::Directory;
 use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
@@ -27,6 +28,8 @@ pub(crate) struct LocalTopic {
     pub(crate) subscribed_at: Option<Instant>,
     /// Only what was published after this is delivered.
     pub(crate) horizon: Instant,
+    /// What was published since then was missed by a former life, and is delivered.
+    pub(crate) missed_since: Option<Instant>,
     /// The application publishes to it, at least until then.
     pub(crate) publishing_until: Option<Instant>,
     /// Neighbours that subscribe, in order of their links.
@@ -39,6 +42,8 @@ pub(crate) struct LocalTopic {
     pub(crate) sample_at: Instant,
     /// Nobody could be reached: publications do not wait for a neighbour until then.
     pub(crate) alone_until: Instant,
+    /// How many neighbours it looks for.
+    pub(crate) degree: Degree,
     /// Positions in its streams.
     pub(crate) streams: Streams,
     /// Which links carry its batches on.
@@ -56,20 +61,24 @@ pub(crate) struct TopicLink {
     pub(crate) node: NodeId,
     /// The link's place in sets of links.
     pub(crate) slot: u8,
+    /// This end dialled it.
+    pub(crate) outbound: bool,
 }
 
 impl LocalTopic {
-    fn new(topic: &Topic, config: &PeerConfig) -> Self {
+    fn new(now: Instant, topic: &Topic, config: &PeerConfig) -> Self {
         Self {
             hash: hash(topic),
             subscribed_at: None,
             horizon: Instant::ZERO,
+            missed_since: None,
             publishing_until: None,
             links: Vec::new(),
             candidates: Vec::new(),
             others: None,
             sample_at: Instant::ZERO,
             alone_until: Instant::ZERO,
+            degree: Degree::new(now),
             streams: Streams::new(config.streams_max),
             trees: Trees::new(config.streams_max),
             retention: Retention::default(),
@@ -85,16 +94,20 @@ impl LocalTopic {
         }
     }
 
-    /// How many more neighbours it wants, at most: fewer when fewer exist.
-    pub(crate) fn lacks(&self, degree_target: usize) -> usize {
+    /// How many more neighbours it dials, at most: fewer when fewer exist.
+    pub(crate) fn lacks(&self, now: Instant, degree_target: usize) -> usize {
+        let links = self.links.len();
         let wanted = match self.mode() {
-            Mode::Subscribes => degree_target,
+            Mode::Subscribes => {
+                let outbound = self.links.iter().filter(|link| link.outbound).count();
+                self.degree.lacks(now, links, outbound, degree_target)
+            }
             // An origin pushes its own on at least three links (design §4.10).
-            Mode::Publishes => degree_target.min(3),
+            Mode::Publishes => degree_target.min(3).saturating_sub(links),
             Mode::None => 0,
         };
-        let available = self.others.unwrap_or(wanted).max(self.candidates.len());
-        wanted.min(available).saturating_sub(self.links.len())
+        let available = self.others.map_or(wanted, |others| others.saturating_sub(links));
+        wanted.min(available.max(self.candidates.len()))
     }
 
     /// Keeps peers that a seed named as candidates.
@@ -126,6 +139,7 @@ impl LocalTopic {
             return Vec::new();
         };
         let slot = self.links.remove(at).slot;
+        self.degree.lost();
         let promoted = self.trees.link_down(slot);
         let with_link = |(origin, slot)| Some((origin, self.by_slot(slot)?));
         promoted.into_iter().filter_map(with_link).collect()
@@ -167,14 +181,19 @@ impl Topics {
     }
 
     /// The local topic, made if there is room.
-    pub(crate) fn enter(&mut self, topic: &Topic, config: &PeerConfig) -> Option<&mut LocalTopic> {
+    pub(crate) fn enter(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        config: &PeerConfig,
+    ) -> Option<&mut LocalTopic> {
         if !self.local.contains_key(topic) && self.local.len() >= config.topics_max {
             return None;
         }
         if !self.local.contains_key(topic) {
             self.directory.touch();
         }
-        let make = || LocalTopic::new(topic, config);
+        let make = || LocalTopic::new(now, topic, config);
         Some(self.local.entry(topic.clone()).or_insert_with(make))
     }
 

@@ -14,8 +14,9 @@ const ORIGINS_MAX: usize = 5;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A batch is new, from this link or published here; these links have it.
-    Route(u64, Option<u8>, BTreeSet<u8>),
+    /// A batch is new, from this link or published here; these links have it. It came on the
+    /// origin's own tree, or on its bucket's.
+    Route(u64, Option<u8>, BTreeSet<u8>, bool),
     Prune(u64, u8, bool),
     Graft(u64, u8, bool),
     GraftShared(u8, u64),
@@ -31,8 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
     let link = || 0..LINKS;
     let have = proptest::collection::btree_set(0..LINKS, 0..3);
     prop_oneof![
-        6 => (origin(), proptest::option::of(link()), have)
-            .prop_map(|(origin, from, have)| Step::Route(origin, from, have)),
+        6 => (origin(), proptest::option::of(link()), have, any::<bool>())
+            .prop_map(|(origin, from, have, own)| Step::Route(origin, from, have, own)),
         3 => (origin(), link(), any::<bool>()).prop_map(|(o, l, own)| Step::Prune(o, l, own)),
         3 => (origin(), link(), any::<bool>()).prop_map(|(o, l, own)| Step::Graft(o, l, own)),
         1 => (link(), origin()).prop_map(|(link, origin)| Step::GraftShared(link, origin)),
@@ -87,8 +88,14 @@ impl Model {
         self.buckets.iter_mut().chain(self.origins.iter_mut().map(|(_, tree)| tree))
     }
 
-    fn route(&mut self, origin: u64, from: Option<u8>, have: &BTreeSet<u8>) -> BTreeSet<u8> {
-        if self.known(origin).is_none() {
+    fn route(
+        &mut self,
+        origin: u64,
+        from: Option<u8>,
+        have: &BTreeSet<u8>,
+        wave: bool,
+    ) -> BTreeSet<u8> {
+        if self.known(origin).is_none() && !wave {
             self.buckets[bucket(origin)].take(from, have);
         }
         let own = self.own(origin);
@@ -157,10 +164,6 @@ fn mask(links: &BTreeSet<u8>) -> Slots {
     links.iter().map(|link| slot_bit(*link)).sum()
 }
 
-fn route(trees: &mut Trees, origin: u64, from: Option<u8>, have: Slots) -> Slots {
-    trees.route(origin, from, have).lazy
-}
-
 /// The number of the tree in a frame: the origin's own, or its bucket's.
 fn tree(origin: u64, own: bool) -> u8 {
     if own { ORIGIN_TREE } else { bucket_of(origin) }
@@ -175,9 +178,11 @@ proptest! {
         let mut model = Model::default();
         for step in steps {
             match step.clone() {
-                Step::Route(origin, from, have) => {
-                    let lazy = route(&mut trees, origin, from, mask(&have));
-                    prop_assert_eq!(lazy, mask(&model.route(origin, from, &have)), "{:?}", step);
+                Step::Route(origin, from, have, own) => {
+                    let wave = from.map(|_| tree(origin, own));
+                    let lazy = trees.route(origin, from, mask(&have), wave).lazy;
+                    let expected = model.route(origin, from, &have, own && from.is_some());
+                    prop_assert_eq!(lazy, mask(&expected), "{:?}", step);
                 }
                 Step::Prune(origin, link, own) => {
                     let changed = trees.prune(origin, link, tree(origin, own));

@@ -23,8 +23,8 @@ pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::GraftAll`].
-const CONTROL_KINDS: u8 = 37;
+/// One past the kind of the last control frame, [`Frame::HistoryDone`].
+const CONTROL_KINDS: u8 = 39;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]
@@ -58,6 +58,7 @@ pub fn encode(frame: &Frame) -> Encoded {
             head.put_u8(match frame.cause {
                 Cause::Push => 0,
                 Cause::Pull => 1,
+                Cause::History => 2,
             });
             head.put_u8(frame.hop);
             head.put_u8(frame.tree);
@@ -129,6 +130,7 @@ fn decode_batch(mut body: Bytes) -> Result<BatchFrame, DecodeError> {
     let cause = match body.get_u8() {
         0 => Cause::Push,
         1 => Cause::Pull,
+        2 => Cause::History,
         _ => return Err(DecodeError::Malformed("cause")),
     };
     let hop = body.get_u8();
@@ -165,6 +167,7 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::Interests(interests) => ("interests", interests.len(), frame::INTERESTS_MAX),
         Frame::Heads(heads) => ("heads", heads.heads.len(), frame::HEADS_MAX),
         Frame::Pull(pull) => ("ranges", pull.ranges.len(), frame::RANGES_MAX),
+        Frame::History(history) => ("ranges", history.have.len(), frame::RANGES_MAX),
         Frame::Registered(answer) => ("peers", answer.peers.len(), frame::SAMPLE_MAX),
         Frame::Renew(renew) => ("neighbors", renew.neighbors.len(), frame::SAMPLE_MAX),
         Frame::Renewed(answer) => ("peers", answer.targets.len(), frame::SAMPLE_MAX),

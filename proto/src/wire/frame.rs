@@ -128,6 +128,11 @@ pub enum Frame {
     /// Push everything of the topic on this link: the sender has just come.
     GraftAll(Topic),
 
+    /// Send what you retain of this selection, then [`Frame::HistoryDone`].
+    History(Box<History>),
+    /// A part of the selection, or the rest of it, has been sent.
+    HistoryDone(HistoryDone),
+
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
     Batch(BatchFrame),

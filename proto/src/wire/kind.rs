@@ -7,7 +7,7 @@ use crate::wire::frame::{Cause, Frame};
 pub enum FrameKind {
     /// A batch, sent because it is new.
     Push,
-    /// A batch, sent because it was pulled or grafted.
+    /// A batch, sent because it was pulled, grafted or asked for as history.
     Repair,
     /// Batches that can be had.
     Announce,
@@ -19,7 +19,7 @@ pub enum FrameKind {
     Digest,
     /// How far streams are.
     Heads,
-    /// A request for missing batches, or the end of its answer.
+    /// A request for missing or former batches, or the end of its answer.
     Pull,
     /// A ping or its answer.
     Liveness,
@@ -58,7 +58,9 @@ impl FrameKind {
             Frame::Graft(_) | Frame::GraftAll(_) => Self::Graft,
             Frame::Digest(_) => Self::Digest,
             Frame::Heads(_) => Self::Heads,
-            Frame::Pull(_) | Frame::PullDone(_) => Self::Pull,
+            Frame::Pull(_) | Frame::PullDone(_) | Frame::History(_) | Frame::HistoryDone(_) => {
+                Self::Pull
+            }
             Frame::Ping(_) | Frame::Pong(_) => Self::Liveness,
             Frame::Hello(_)
             | Frame::Goodbye(_)

@@ -3,11 +3,11 @@ use proptest::prelude::*;
 
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
-use super::frame::{BatchFrame, Cause, Frame, Goodbye, Hello, Purpose, Reason, Role};
+use super::frame::{BatchFrame, Cause, Frame, Goodbye, Hello, HistoryDone, Purpose, Reason, Role};
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
 use crate::crypto::{Scheme, Signer};
-use crate::id::{Incarnation, Origin, Topic};
+use crate::id::{Incarnation, Origin, RequestId, Topic};
 use crate::wire::DecodeError;
 
 fn signer() -> Signer {
@@ -107,6 +107,8 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
     let topic = Topic::new("a").expect("legal");
     assert_eq!(&bytes_of(&Frame::GraftAll(topic))[..], [0, 0, 0, 3, 36, 1, b'a']);
+    let done = HistoryDone { request: RequestId(5), next: None };
+    assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 3, 38, 5, 0]);
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "peer" "http" => peer.http: MaybeAddress;
     "peer" "data" => peer.data: File;
     "peer" "name" => peer.name: Text(0, 64);
+    "peer" "session_expiry" => peer.session_expiry: Span(10, 7 * 24 * HOUR);
     "peer" "request_timeout" => peer.request_timeout: Span(50, 60 * SECOND);
     "peer" "seed_backoff_max" => peer.seed_backoff_max: Span(100, HOUR);
 

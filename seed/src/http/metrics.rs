@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use tidings_proto::Instant;
 use tidings_runtime::metrics::{CONTENT_TYPE, Exposition};
 
 use super::{Pages, Refusal};
@@ -29,7 +28,7 @@ pub(super) async fn page(State(pages): State<Pages>) -> Result<Response, Refusal
         page.gauge(name, help, value as f64);
     }
     page.network("tidings_seed", &network);
-    let uptime = pages.clock.now().since(Instant::ZERO).as_secs_f64();
+    let uptime = pages.clock.uptime().as_secs_f64();
     page.gauge("tidings_seed_uptime_seconds", "Time since the start", uptime);
     page.counter("tidings_log_lines_total", "Lines logged", pages.log.lines());
     page.counter("tidings_log_dropped_total", "Lines lost", pages.log.dropped());

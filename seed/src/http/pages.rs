@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidings_proto::seed::status::{Death, SessionView};
-use tidings_proto::{Instant, NodeId, Seed};
+use tidings_proto::{NodeId, Seed};
 
 use super::views::{self, Items, ids, state, time};
 use super::{Pages, Refusal};
@@ -75,7 +75,7 @@ pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> 
     let counters = status.stats.list().into_iter().map(|(name, _, n)| (name.to_owned(), n));
     // A seed that stopped in between has no links.
     let network = pages.seed.network().await.unwrap_or_default();
-    let uptime = pages.clock.now().since(Instant::ZERO).as_millis();
+    let uptime = pages.clock.uptime().as_millis();
     Ok(Json(views::Status {
         node: status.node.to_string(),
         name: pages.about.name.clone(),

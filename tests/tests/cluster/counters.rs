@@ -122,3 +122,36 @@ fn prometheus_finds_the_same() {
     assert!(status["traffic"]["seeds"]["sent"]["bytes"].as_u64() > Some(100), "{status}");
     assert_eq!(status["shed"]["class_full"]["control"]["frames"], 0);
 }
+
+#[test]
+fn top_shows_rates_as_text_and_as_json() {
+    let cluster = Cluster::start(1, 2);
+    let mut controls = cluster.topic("Sports");
+    let publisher = &cluster.peers[0];
+    let looks = ["top", "--count", "3", "--interval", "200ms"];
+    let text = std::thread::scope(|scope| {
+        let top = scope.spawn(|| cli::peer(publisher, &looks).expect_code(0).text());
+        while !top.is_finished() {
+            controls[0].publish("Sports", "goal");
+            wait::pause(std::time::Duration::from_millis(5));
+        }
+        top.join().unwrap()
+    });
+    assert_eq!(text.matches("messages/s").count(), 3, "{text}");
+    for word in [&publisher.id()[..10], "joined: 1 of 1 seeds", "LINK", "STREAM", "push"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "no terminal, no escape sequences: {text:?}");
+    assert!(!text.contains("messages/s  0 published"), "something was: {text}");
+
+    let json = cli::peer(&cluster.peers[1], &[&looks[..], &["--json"]].concat()).expect_code(0);
+    let rates = json.json_lines();
+    assert_eq!(rates.len(), 3);
+    for look in &rates {
+        assert_eq!((&look["published_per_s"], &look["gaps"]), (&0.0.into(), &0.into()), "{look}");
+        assert!(look["interval_ms"].as_u64() >= Some(150), "{look}");
+        assert!(look["traffic"]["push"]["bytes_received_per_s"].is_f64(), "{look}");
+        assert_eq!(look["streams"][0]["origin"], publisher.id());
+    }
+    cli::peer(publisher, &["top", "--interval", "1ms"]).expect_code(2);
+}

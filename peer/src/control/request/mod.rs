@@ -1,5 +1,6 @@
 //! Requests: one JSON object a line, read field by field so that an error names the field.
 
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +14,12 @@ use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 use tidings_proto::wire::headers::Headers;
+use tidings_proto::wire::record::{RETENTION_AGE_MS_MAX, RETENTION_BYTES_MAX, TopicPolicy};
+
+pub use start::Start;
 
 use crate::control::error::{Code, Problem};
+use crate::subscribe::Policy;
 
 /// Messages that one `pull` answers at most.
 pub const PULL_MAX: u32 = 10_000;
@@ -30,6 +35,11 @@ pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
 pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
 /// The longest that one `publish` waits for room, in milliseconds; unless told otherwise it does.
 pub const PUBLISH_WAIT_MS_MAX: u64 = 30_000;
+/// Messages that wait with the policy `drop-oldest` unless told otherwise. As many as MQTT brokers
+/// keep for a slow client (mosquitto's `max_queued_messages`).
+pub const BUFFER_DEFAULT: u32 = 1_000;
+/// The most messages that may wait with the policy `drop-oldest`.
+pub const BUFFER_MAX: u32 = 1_000_000;
 /// Items that one list answers at most.
 pub const LIST_MAX: u32 = 10_000;
 /// Items that one list answers unless told otherwise.
@@ -45,6 +55,9 @@ pub enum Request {
         topic: String,
         /// A topic that this peer hosts already is fine.
         exist_ok: bool,
+        /// Whether its log is kept on disk, and how much is kept at all.
+        #[serde(flatten)]
+        policy: Keep,
     },
     /// End a topic that this peer hosts.
     DeleteTopic {
@@ -59,13 +72,30 @@ pub enum Request {
         topic: String,
     },
     /// Receive a topic: kept for `pull`, or as events on this connection.
-    Subscribe {
+    Subscribe(Subscribe),
+    /// Go on with a session of that name, or begin one.
+    Connect {
+        /// The name.
+        name: String,
+        /// Up to which place each topic has arrived; nothing up to there comes again.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        received: BTreeMap<String, u64>,
+    },
+    /// End the session of this connection.
+    Disconnect,
+    /// What of the session of this connection has arrived.
+    Ack {
         /// The topic.
         topic: String,
-        /// As events.
-        stream: bool,
-        /// Where to begin.
-        from: Start,
+        /// Everything up to this place.
+        pos: u64,
+    },
+    /// All sessions.
+    Sessions {
+        /// How many to leave out.
+        offset: u32,
+        /// How many at most, up to [`LIST_MAX`].
+        limit: u32,
     },
     /// Receive a topic no more.
     Unsubscribe {
@@ -161,15 +191,92 @@ impl Default for List {
     }
 }
 
-/// Where a subscription begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    /// With what is published after it.
-    #[default]
-    New,
-    /// With everything that is retained.
-    All,
+/// What to receive, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Subscribe {
+    /// The topic.
+    pub topic: String,
+    /// As events.
+    pub stream: bool,
+    /// Where to begin.
+    pub from: Start,
+    /// What becomes of what is not read in time.
+    #[serde(flatten)]
+    pub policy: Unread,
+    /// Keep the log of a durable topic on disk.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
+}
+
+/// What becomes of what is not read in time: in JSON `policy` and `buffer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Unread(pub Policy);
+
+/// How much of a topic is kept: in JSON `durable` and `retention`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Keep(pub TopicPolicy);
+
+impl Subscribe {
+    /// A topic from now on, kept for `pull`.
+    pub fn new(topic: impl Into<String>) -> Self {
+        Self {
+            topic: topic.into(),
+            stream: false,
+            from: Start::New,
+            policy: Unread::default(),
+            durable: false,
+        }
+    }
+
+    /// As events on the connection.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.stream = true;
+        self
+    }
+
+    /// From elsewhere on.
+    #[must_use]
+    pub fn starting(mut self, from: Start) -> Self {
+        self.from = from;
+        self
+    }
+}
+
+impl Serialize for Unread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Policy::DropOldest { messages } = self.0 {
+            map.serialize_entry("policy", "drop-oldest")?;
+            map.serialize_entry("buffer", &messages)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Keep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.0.durable {
+            map.serialize_entry("durable", &true)?;
+        }
+        let TopicPolicy { retention_bytes, retention_age_ms, .. } = self.0;
+        if retention_bytes.is_some() || retention_age_ms.is_some() {
+            let retention = Retention { bytes: retention_bytes, age_ms: retention_age_ms };
+            map.serialize_entry("retention", &retention)?;
+        }
+        map.end()
+    }
+}
+
+/// The field `retention`.
+#[derive(Clone, Copy, Debug, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retention {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<u64>,
 }
 
 /// The bytes of a message. In JSON `message` when they are UTF-8, else `message_base64`.
@@ -223,11 +330,7 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "delete_topic" => Request::DeleteTopic { topic: fields.topic()? },
         "list_topics" => Request::ListTopics(fields.list()?),
         "topic_info" => Request::TopicInfo { topic: fields.topic()? },
-        "subscribe" => Request::Subscribe {
-            topic: fields.topic()?,
-            stream: fields.optional("stream", "true or false")?.unwrap_or(false),
-            from: fields.optional("from", "\"new\" or \"all\"")?.unwrap_or_default(),
-        },
+        "subscribe" => Request::Subscribe(fields.subscribe()?),
         "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
         "publish" => Request::Publish(fields.publish()?),
         "request" => Request::Request(fields.ask()?),
@@ -237,10 +340,15 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "status" => Request::Status,
         "ping" => Request::Ping,
         "help" => Request::Help,
-        "connect" | "disconnect" => {
-            let message = "named sessions are not supported; every connection uses the session \
-                           of the peer";
-            return Err(Problem::new(Code::NotSupported, message));
+        "connect" => fields.connect()?,
+        "disconnect" => Request::Disconnect,
+        "ack" => Request::Ack {
+            topic: fields.topic()?,
+            pos: fields.required("pos", "the pos of a message")?,
+        },
+        "sessions" => {
+            let List { offset, limit, .. } = fields.list()?;
+            Request::Sessions { offset, limit }
         }
         _ => {
             // A command is echoed only as far as a person would read it.
@@ -251,15 +359,21 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
     })
 }
 
-/// What cannot be promised is refused rather than ignored.
 fn create_topic(fields: &Fields<'_>) -> Result<Request, Problem> {
     let durable = fields.optional("durable", "true or false")?.unwrap_or(false);
-    if durable || fields.0.contains_key("retention") {
-        let message = "'durable' and 'retention' of single topics are not supported";
-        return Err(Problem::new(Code::NotSupported, message));
+    let what = "an object with 'bytes' and 'age_ms', both whole numbers and optional";
+    let kept: Option<Retention> = fields.optional("retention", what)?;
+    let Retention { bytes, age_ms } = kept.unwrap_or(Retention { bytes: None, age_ms: None });
+    let policy = TopicPolicy { retention_bytes: bytes, retention_age_ms: age_ms, durable };
+    if !policy.is_legal() || bytes == Some(0) || age_ms == Some(0) {
+        let message = format!(
+            "field 'retention': bytes from 1 to {RETENTION_BYTES_MAX}, age_ms from 1 to \
+             {RETENTION_AGE_MS_MAX}"
+        );
+        return Err(bad_request(message));
     }
     let exist_ok = fields.optional("exist_ok", "true or false")?.unwrap_or(false);
-    Ok(Request::CreateTopic { topic: fields.topic()?, exist_ok })
+    Ok(Request::CreateTopic { topic: fields.topic()?, exist_ok, policy: Keep(policy) })
 }
 
 struct Fields<'a>(HashMap<String, &'a RawValue>);
@@ -340,6 +454,39 @@ impl Fields<'_> {
             timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
             replies: self.number_u32("replies", 1, REPLIES_MAX)?.unwrap_or(1),
         })
+    }
+
+    fn subscribe(&self) -> Result<Subscribe, Problem> {
+        let buffer = self.number_u32("buffer", 1, BUFFER_MAX)?;
+        let policy: Option<String> =
+            self.optional("policy", "\"block-retention\" or \"drop-oldest\"")?;
+        let policy = match (policy.as_deref(), buffer) {
+            (None | Some("block-retention"), None) => Policy::BlockRetention,
+            (Some("drop-oldest"), buffer) => {
+                Policy::DropOldest { messages: buffer.unwrap_or(BUFFER_DEFAULT) as usize }
+            }
+            (None | Some("block-retention"), Some(_)) => {
+                return Err(bad_request("field 'buffer' goes with \"policy\":\"drop-oldest\""));
+            }
+            (Some(_), _) => {
+                let what = "field 'policy' must be \"block-retention\" or \"drop-oldest\"";
+                return Err(bad_request(what));
+            }
+        };
+        Ok(Subscribe {
+            topic: self.topic()?,
+            stream: self.optional("stream", "true or false")?.unwrap_or(false),
+            from: self.optional("from", start::ALLOWED)?.unwrap_or_default(),
+            policy: Unread(policy),
+            durable: self.optional("durable", "true or false")?.unwrap_or(false),
+        })
+    }
+
+    fn connect(&self) -> Result<Request, Problem> {
+        let what = "an object of numbers, such as {\"Sports\":12}";
+        let received: Option<BTreeMap<String, u64>> = self.optional("received", what)?;
+        let name = self.required("name", "a string")?;
+        Ok(Request::Connect { name, received: received.unwrap_or_default() })
     }
 
     fn pull(&self) -> Result<Pull, Problem> {

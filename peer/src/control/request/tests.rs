@@ -18,11 +18,11 @@ fn every_command_is_read() {
     let cases = [
         (
             r#"{"command":"create_topic","topic":"a","exist_ok":true}"#,
-            Request::CreateTopic { topic: topic(), exist_ok: true },
+            Request::CreateTopic { topic: topic(), exist_ok: true, policy: Keep::default() },
         ),
         (
             r#"{"command":"Create_Topic","topic":"a","durable":false}"#,
-            Request::CreateTopic { topic: topic(), exist_ok: false },
+            Request::CreateTopic { topic: topic(), exist_ok: false, policy: Keep::default() },
         ),
         (r#"{"command":"delete_topic","topic":"a"}"#, Request::DeleteTopic { topic: topic() }),
         (
@@ -32,11 +32,11 @@ fn every_command_is_read() {
         (r#"{"command":"topic_info","topic":"a"}"#, Request::TopicInfo { topic: topic() }),
         (
             r#"{"command":"subscribe","topic":"a","stream":null}"#,
-            Request::Subscribe { topic: topic(), stream: false, from: Start::New },
+            Request::Subscribe(Subscribe::new(topic())),
         ),
         (
             r#"{"command":"SUBSCRIBE","topic":"a","stream":true,"from":"all"}"#,
-            Request::Subscribe { topic: topic(), stream: true, from: Start::All },
+            Request::Subscribe(Subscribe::new(topic()).streamed().starting(Start::All)),
         ),
         (r#"{"command":"unsubscribe","topic":"a"}"#, Request::Unsubscribe { topic: topic() }),
         (
@@ -129,10 +129,6 @@ fn errors_name_the_field() {
             r#"{"command":"subscribe","topic":"a","stream":"yes"}"#,
             "field 'stream' must be true or false",
         ),
-        (
-            r#"{"command":"subscribe","topic":"a","from":"old"}"#,
-            r#"field 'from' must be "new" or "all""#,
-        ),
     ];
     for (line, message) in cases {
         assert_eq!(problem(line), (Code::BadRequest, message.to_owned()), "{line}");
@@ -141,6 +137,9 @@ fn errors_name_the_field() {
         problem(r#"{"command":"publish","topic":"a","message_base64":"not base64"}"#);
     assert_eq!(code, Code::BadRequest);
     assert!(message.starts_with("field 'message_base64' is not base64"), "{message}");
+    let (code, message) = problem(r#"{"command":"subscribe","topic":"a","from":"old"}"#);
+    assert_eq!(code, Code::BadRequest);
+    assert!(message.starts_with(r#"field 'from' must be "new", "all", "last:N","#), "{message}");
 }
 
 #[test]
@@ -152,12 +151,15 @@ fn what_is_no_request_is_told_apart() {
         assert_eq!(problem(line).0, Code::BadRequest, "{line}");
     }
     assert_eq!(problem(r#"{"command":"fly"}"#).0, Code::UnknownCommand);
-    assert_eq!(problem(r#"{"command":"connect","name":"x"}"#).0, Code::NotSupported);
     let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(10_000));
     assert!(problem(&long).1.len() < 200);
-    for more in [r#""durable":true"#, r#""retention":"1h""#] {
+    for more in [r#""retention":"1h""#, r#""retention":{"bytes":0}"#, r#""retention":{"age":1}"#] {
         let line = format!(r#"{{"command":"create_topic","topic":"a",{more}}}"#);
-        assert_eq!(problem(&line).0, Code::NotSupported);
+        assert_eq!(problem(&line).0, Code::BadRequest, "{more}");
+    }
+    for more in [r#""policy":"block""#, r#""buffer":7"#, r#""from":"last""#, r#""durable":1"#] {
+        let line = format!(r#"{{"command":"subscribe","topic":"a",{more}}}"#);
+        assert_eq!(problem(&line).0, Code::BadRequest, "{more}");
     }
     assert_eq!(parse(b"{\"command\":\"\xff\"}").request.expect_err("bytes").code, Code::BadJson);
 }

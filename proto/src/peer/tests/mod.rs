@@ -1,3 +1,4 @@
+mod history;
 mod membership;
 mod messages;
 mod rig;

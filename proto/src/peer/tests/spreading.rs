@@ -56,7 +56,7 @@ fn told(rig: &mut Rig, n: usize, link: LinkId, frame: Frame) -> Vec<(LinkId, Fra
 /// The links that are lazy for an origin, at a peer.
 fn lazy(rig: &mut Rig, n: usize, origin: &Origin) -> Slots {
     let local = rig.peers[n].topics.get_mut(&topic()).expect("subscribed");
-    local.trees.route(trees::short(origin), None, 0).lazy
+    local.trees.route(trees::short(origin), None, 0, None).lazy
 }
 
 /// The first batch of a publisher that is no peer of the rig.

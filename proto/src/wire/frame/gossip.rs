@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Origin, RequestId, Topic};
+use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::Batch;
 
 /// What a node wants from a topic on a link.
@@ -98,6 +98,48 @@ pub struct PullDone {
     pub begin: Option<u64>,
 }
 
+/// What is wanted of a topic's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Select {
+    /// What was published at most so many milliseconds ago; all for the largest number.
+    AgeMs(u32),
+    /// The newest so many messages.
+    Last(u64),
+    /// What one publisher published from a number on.
+    Stream {
+        /// The publisher.
+        node: NodeId,
+        /// Its life, any when `None`.
+        incarnation: Option<Incarnation>,
+        /// The first number.
+        seq: u64,
+    },
+}
+
+/// A question for the history of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Echoed in [`HistoryDone`].
+    pub request: RequestId,
+    /// The topic.
+    pub topic: Topic,
+    /// What is wanted.
+    pub select: Select,
+    /// What the asker has already, at most [`super::RANGES_MAX`].
+    pub have: Vec<Range>,
+    /// Go on after the batch of this stream that begins with this number.
+    pub after: Option<(Origin, u64)>,
+}
+
+/// The end of a part of the answer to a question for history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryDone {
+    /// That of the question.
+    pub request: RequestId,
+    /// Ask again from here on; `None` when all was sent.
+    pub next: Option<(Origin, u64)>,
+}
+
 /// A batch by short names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchName {
@@ -154,6 +196,8 @@ pub enum Cause {
     Push,
     /// It was pulled.
     Pull,
+    /// It is part of the history that was asked for.
+    History,
 }
 
 /// A batch and the part of it that changes on its way.

@@ -1,0 +1,194 @@
+//! A connection's named session: its streams, and what is known to have arrived.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_proto::Topic;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::answer::{ConnectedView, EventView, SubscriptionView};
+use crate::control::output::{Output, event_line};
+use crate::delivery::Delivery;
+use crate::error::Error;
+use crate::peer::Peer;
+use crate::session::{Numbered, Session};
+
+/// Events that are ready together are queued together, up to about this many bytes.
+const PIECE_BYTES: usize = 64 << 10;
+/// A connection that ends is looked at for this long before its name is free, so who connects
+/// with the name in that moment waits a little longer.
+const ENDING: Duration = Duration::from_millis(500);
+const ENDING_LOOK: Duration = Duration::from_millis(5);
+
+/// A session and its streams on one connection. Dropping it loses the session, which is kept for
+/// its expiry.
+#[derive(Debug)]
+pub(crate) struct NamedSession {
+    session: Arc<Session>,
+    pumps: BTreeMap<Topic, Pump>,
+    /// Something was pulled, and the client has not shown that it arrived.
+    pulled: bool,
+}
+
+#[derive(Debug)]
+struct Pump {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl NamedSession {
+    /// Connects with a name; `received` says up to where each topic has arrived.
+    pub(crate) async fn connect(
+        peer: &Peer,
+        name: &str,
+        received: &BTreeMap<String, u64>,
+    ) -> Result<(Self, ConnectedView), Error> {
+        let deadline = tokio::time::Instant::now() + ENDING;
+        let (session, restored) = loop {
+            match peer.connect(name) {
+                Err(Error::NameTaken(_))
+                    if peer.sessions().is_ending(name)
+                        && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(ENDING_LOOK).await;
+                }
+                connected => break connected?,
+            }
+        };
+        for (topic, pos) in received {
+            // A topic that the session does not receive has nothing to be confirmed.
+            match session.confirm_to(topic, *pos) {
+                Ok(()) | Err(Error::NotSubscribed(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let subscriptions = session.subscriptions();
+        let view = ConnectedView {
+            name: name.to_owned(),
+            restored,
+            topics: subscriptions.iter().map(|one| one.topic.to_string()).collect(),
+            unread: subscriptions.iter().map(|one| one.unread).sum(),
+            expiry_ms: u64::try_from(peer.sessions().expiry().as_millis()).unwrap_or(u64::MAX),
+            subscriptions: subscriptions.iter().map(SubscriptionView::from).collect(),
+        };
+        let session = Arc::new(session);
+        Ok((Self { session, pumps: BTreeMap::new(), pulled: false }, view))
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// What the session streams comes as events on `output` from now on.
+    pub(crate) fn start_streams(&mut self, output: &Output) {
+        for subscription in self.session.subscriptions() {
+            if subscription.stream {
+                self.start(subscription.topic, output.clone());
+            }
+        }
+    }
+
+    /// A topic comes as events from now on.
+    pub(crate) fn start(&mut self, topic: Topic, output: Output) {
+        if self.pumps.get(&topic).is_some_and(|pump| !pump.task.is_finished()) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let session = Arc::clone(&self.session);
+        let task = tokio::spawn(pump(session, topic.clone(), output, stop.clone()));
+        self.pumps.insert(topic, Pump { stop, task });
+    }
+
+    /// A topic comes as events no more.
+    pub(crate) async fn stop(&mut self, topic: &Topic) {
+        if let Some(mut pump) = self.pumps.remove(topic) {
+            pump.stop.cancel();
+            // A pump does not panic; if it did, it has stopped.
+            let _ = (&mut pump.task).await;
+        }
+    }
+
+    /// Something was pulled.
+    pub(crate) fn note_pull(&mut self) {
+        self.pulled = true;
+    }
+
+    /// The client asks for something else after it could read the answer: what was pulled has
+    /// arrived.
+    pub(crate) fn confirm_pulled(&mut self) {
+        if std::mem::take(&mut self.pulled) {
+            self.session.confirm();
+        }
+    }
+
+    /// Ends the session.
+    pub(crate) async fn disconnect(self) {
+        let session = self.stop_all().await;
+        session.end();
+    }
+
+    /// Ends the streams. The session is as good as lost.
+    pub(crate) async fn stop_all(mut self) -> Arc<Session> {
+        self.session.set_ending();
+        for (_, mut pump) in std::mem::take(&mut self.pumps) {
+            pump.stop.cancel();
+            let _ = (&mut pump.task).await;
+        }
+        Arc::clone(&self.session)
+    }
+}
+
+/// Ends when it is stopped, when the topic has ended, or when nobody reads any more.
+async fn pump(session: Arc<Session>, topic: Topic, output: Output, stop: CancellationToken) {
+    let mut stopped = std::pin::pin!(stop.cancelled());
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            first = session.next_of(&topic) => first,
+        };
+        let Some(first) = first else {
+            session.forget_ended(&topic);
+            return;
+        };
+        let mut piece = event_line(&EventView::from(&first));
+        while piece.len() < PIECE_BYTES {
+            let Some(next) = session.try_next_of(&topic) else { break };
+            piece.extend_from_slice(&event_line(&EventView::from(&next)));
+        }
+        let written = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            written = output.lines(piece) => written,
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<&Numbered> for EventView {
+    fn from(numbered: &Numbered) -> Self {
+        let mut view = Self::from(&numbered.delivery);
+        match &mut view {
+            Self::Message(message) => {
+                message.pos = numbered.pos;
+                message.redelivered = numbered.redelivered;
+            }
+            Self::Gap(gap) => {
+                debug_assert!(matches!(numbered.delivery, Delivery::Gap(_)));
+                gap.pos = numbered.pos;
+            }
+            Self::TopicDeleted { .. } => {}
+        }
+        view
+    }
+}

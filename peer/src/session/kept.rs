@@ -1,0 +1,131 @@
+//! One subscription of a session: numbers what is handed out, and remembers it until it is known
+//! to have arrived.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use futures_core::Stream as _;
+
+use crate::delivery::Delivery;
+use crate::subscribe::SubscribeOptions;
+use crate::subscription::Subscription;
+
+/// Deliveries that are remembered until they are known to have arrived. As many as one pull
+/// answers; about what the buffers of a connection hold. A client that confirms by itself gets
+/// no more than this ahead of what it has confirmed.
+pub(crate) const UNCONFIRMED_MAX: usize = 10_000;
+
+/// A delivery of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// Its place among the deliveries of its topic to this session, from 1. `0` in a session
+    /// that confirms nothing.
+    pub pos: u64,
+    /// It was handed out before, and it is not known whether it arrived.
+    pub redelivered: bool,
+    /// What it is.
+    pub delivery: Delivery,
+}
+
+/// A subscription of a session.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) subscription: Subscription,
+    pub(crate) options: SubscribeOptions,
+    /// Comes as events on the session's connection.
+    pub(crate) stream: bool,
+    /// Whether deliveries are remembered until they are confirmed.
+    remembers: bool,
+    /// The client confirms by itself: nothing is taken for arrived without its word.
+    confirms: bool,
+    handed_out: u64,
+    unconfirmed: VecDeque<Numbered>,
+    again: VecDeque<Numbered>,
+}
+
+impl Kept {
+    pub(crate) fn new(
+        subscription: Subscription,
+        options: SubscribeOptions,
+        stream: bool,
+        remembers: bool,
+    ) -> Self {
+        Self {
+            subscription,
+            options,
+            stream,
+            remembers,
+            confirms: false,
+            handed_out: 0,
+            unconfirmed: VecDeque::new(),
+            again: VecDeque::new(),
+        }
+    }
+
+    /// The next delivery; `Ready(None)` after the last one.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered>> {
+        if let Some(again) = self.again.pop_front() {
+            self.unconfirmed.push_back(again.clone());
+            return Poll::Ready(Some(again));
+        }
+        if self.confirms && self.unconfirmed.len() >= UNCONFIRMED_MAX {
+            // Who confirms wakes who waits here.
+            return Poll::Pending;
+        }
+        let next = std::pin::Pin::new(&mut self.subscription).poll_next(cx);
+        next.map(|next| next.map(|delivery| self.number(delivery)))
+    }
+
+    fn number(&mut self, delivery: Delivery) -> Numbered {
+        if !self.remembers {
+            return Numbered { pos: 0, redelivered: false, delivery };
+        }
+        self.handed_out += 1;
+        let numbered = Numbered { pos: self.handed_out, redelivered: false, delivery };
+        if self.unconfirmed.len() >= UNCONFIRMED_MAX {
+            self.unconfirmed.pop_front();
+        }
+        self.unconfirmed.push_back(numbered.clone());
+        numbered
+    }
+
+    /// What waits to be handed out.
+    pub(crate) fn pending(&self) -> usize {
+        self.again.len() + self.subscription.pending()
+    }
+
+    /// Everything up to `pos` has arrived. From now on nothing else is taken for that.
+    pub(crate) fn confirm_to(&mut self, pos: u64) {
+        self.confirms = true;
+        for queue in [&mut self.unconfirmed, &mut self.again] {
+            while queue.front().is_some_and(|numbered| numbered.pos <= pos) {
+                queue.pop_front();
+            }
+        }
+    }
+
+    /// Everything that was handed out has arrived, unless the client confirms by itself.
+    pub(crate) fn confirm(&mut self) {
+        if !self.confirms {
+            self.unconfirmed.clear();
+        }
+    }
+
+    /// The connection is lost: what is not confirmed is handed out again.
+    pub(crate) fn rewind(&mut self) {
+        while let Some(mut numbered) = self.unconfirmed.pop_back() {
+            numbered.redelivered = true;
+            self.again.push_front(numbered);
+        }
+        // The next connection may be of a client that does not confirm.
+        self.confirms = false;
+    }
+
+    /// Goes on with a new subscription of a topic that was deleted and created again: what came
+    /// before that is handed out first.
+    pub(crate) fn renew(&mut self, mut subscription: Subscription, options: SubscribeOptions) {
+        subscription.inherit(&mut self.subscription);
+        self.subscription = subscription;
+        self.options = options;
+    }
+}

@@ -1,0 +1,473 @@
+//! Sessions: subscriptions that outlive a connection, and what of them was not read yet.
+//!
+//! A peer has one permanent session, which survives its restart, and any number of named ones.
+//! A named session has one user at a time. When that user goes away without
+//! [`Session::disconnect`], the session is kept for a while, and whoever connects with its name
+//! goes on where it stood.
+
+mod kept;
+mod permanent;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidings_proto::Topic;
+
+pub use kept::Numbered;
+#[cfg(test)]
+use kept::UNCONFIRMED_MAX;
+pub use state::Pulled;
+
+use crate::error::Error;
+use crate::peer::Peer;
+use crate::store::Store;
+use crate::subscribe::SubscribeOptions;
+use crate::subscription::Subscription;
+use kept::Kept;
+use state::State;
+
+/// The longest name of a session, in bytes.
+pub const SESSION_NAME_BYTES_MAX: usize = 128;
+
+/// The bounds of a peer's sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionLimits {
+    /// Named sessions, live or kept.
+    pub(crate) sessions: usize,
+    /// Subscriptions of each.
+    pub(crate) subscriptions: usize,
+    /// A session is kept so long after its user went away.
+    pub(crate) expiry: Duration,
+}
+
+/// All sessions of a peer.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    limits: SessionLimits,
+    named: Mutex<BTreeMap<String, Named>>,
+    permanent: Arc<State>,
+    store: Store,
+}
+
+#[derive(Debug)]
+struct Named {
+    state: Arc<State>,
+    live: bool,
+    /// Its user is about to be gone.
+    ending: bool,
+    /// Rises with each connect and each loss, so that only the last loss ends the session.
+    epoch: u64,
+}
+
+/// A session in use. Dropping it keeps the session for `session_expiry`; see
+/// [`Self::disconnect`].
+///
+/// Its methods can be dropped half-way, but for [`Self::pull`]: what it has taken by then counts
+/// as handed out, and comes again only in a named session that is lost before it is confirmed.
+pub struct Session {
+    peer: Peer,
+    state: Arc<State>,
+    /// `None` for the permanent session.
+    name: Option<String>,
+    /// It was disconnected.
+    ended: AtomicBool,
+}
+
+/// What a session is about, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Its name; `None` for the permanent one.
+    pub name: Option<String>,
+    /// Somebody is connected with it.
+    pub live: bool,
+    /// How many topics it receives.
+    pub topics: usize,
+    /// How many messages wait in it.
+    pub unread: usize,
+}
+
+/// A subscription of a session, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// The topic.
+    pub topic: Topic,
+    /// It comes as events, not on request.
+    pub stream: bool,
+    /// How it was asked for.
+    pub options: SubscribeOptions,
+    /// How many messages wait.
+    pub unread: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(limits: SessionLimits, store: Store) -> Self {
+        Self { limits, named: Mutex::default(), permanent: Arc::default(), store }
+    }
+
+    /// Connects with a name. Returns the session, and whether it was there before.
+    pub(crate) fn connect(&self, peer: &Peer, name: &str) -> Result<(Session, bool), Error> {
+        if name.is_empty() || name.len() > SESSION_NAME_BYTES_MAX {
+            return Err(Error::BadSessionName { limit: SESSION_NAME_BYTES_MAX });
+        }
+        let mut named = self.lock();
+        let full = named.len() >= self.limits.sessions;
+        let restored = match named.get_mut(name) {
+            Some(session) if session.live => return Err(Error::NameTaken(name.to_owned())),
+            Some(session) => {
+                session.live = true;
+                session.ending = false;
+                session.epoch += 1;
+                true
+            }
+            None if full => {
+                return Err(Error::Limit { what: "sessions", limit: self.limits.sessions });
+            }
+            None => {
+                let state = Arc::default();
+                named.insert(name.to_owned(), Named { state, live: true, ending: false, epoch: 0 });
+                false
+            }
+        };
+        let state = Arc::clone(&named[name].state);
+        let session = Session {
+            peer: peer.clone(),
+            state,
+            name: Some(name.to_owned()),
+            ended: AtomicBool::new(false),
+        };
+        Ok((session, restored))
+    }
+
+    /// The permanent session.
+    pub(crate) fn permanent(&self, peer: &Peer) -> Session {
+        Session {
+            peer: peer.clone(),
+            state: Arc::clone(&self.permanent),
+            name: None,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// A subscription of the permanent session goes on after a restart.
+    pub(crate) fn take_up(&self, subscription: Subscription, options: SubscribeOptions) {
+        let topic = subscription.topic().clone();
+        let kept = Kept::new(subscription, options, false, false);
+        self.permanent.lock().insert(topic, kept);
+    }
+
+    /// Whether the permanent session has a subscription.
+    pub(crate) fn keeps_something(&self) -> bool {
+        !self.permanent.lock().is_empty()
+    }
+
+    /// All sessions, the permanent one first.
+    pub(crate) fn list(&self) -> Vec<SessionInfo> {
+        let info = |name: Option<&String>, live, state: &State| {
+            let topics = state.lock();
+            let unread = topics.values().map(Kept::pending).sum();
+            SessionInfo { name: name.cloned(), live, topics: topics.len(), unread }
+        };
+        let mut list = vec![info(None, true, &self.permanent)];
+        let named = self.lock();
+        list.extend(named.iter().map(|(name, one)| info(Some(name), one.live, &one.state)));
+        list
+    }
+
+    /// Whether the user of a live session is about to be gone.
+    pub(crate) fn is_ending(&self, name: &str) -> bool {
+        self.lock().get(name).is_some_and(|session| session.live && session.ending)
+    }
+
+    /// How many sessions there are, the permanent one included.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len() + 1
+    }
+
+    /// How long a session is kept.
+    pub(crate) fn expiry(&self) -> Duration {
+        self.limits.expiry
+    }
+
+    /// The user of a named session is gone. Returns the epoch in which the session ends if
+    /// nobody comes.
+    fn lose(&self, name: &str) -> Option<u64> {
+        let mut named = self.lock();
+        let session = named.get_mut(name)?;
+        session.live = false;
+        session.epoch += 1;
+        session.state.lock().values_mut().for_each(Kept::rewind);
+        Some(session.epoch)
+    }
+
+    /// Ends a session that is still lost in that epoch.
+    fn expire(&self, name: &str, epoch: u64) {
+        let mut named = self.lock();
+        if named.get(name).is_some_and(|session| !session.live && session.epoch == epoch) {
+            let expired = named.remove(name);
+            drop(named);
+            tracing::info!(name, "session_expired");
+            drop(expired);
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        let removed = self.lock().remove(name);
+        // Its subscriptions end outside of the lock.
+        drop(removed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Named>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    /// Connects with the name of a session, 1 to [`crate::SESSION_NAME_BYTES_MAX`] bytes. Returns
+    /// the session, and whether it was there before: then it goes on where it stood, and what was
+    /// handed out without being confirmed comes again.
+    ///
+    /// # Errors
+    /// Somebody is connected with that name, or there are as many sessions as may be.
+    pub fn connect(&self, name: &str) -> Result<(Session, bool), Error> {
+        self.sessions.connect(self, name)
+    }
+
+    /// The permanent session of this peer, which all that ask for it share. It survives a restart
+    /// of the peer.
+    pub fn session(&self) -> Session {
+        self.sessions.permanent(self)
+    }
+
+    /// All sessions, the permanent one first.
+    pub fn list_sessions(&self) -> Vec<SessionInfo> {
+        self.sessions.list()
+    }
+}
+
+impl Session {
+    /// Its name; `None` for the permanent session.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What it receives.
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        let topics = self.state.lock();
+        let info = |(topic, kept): (&Topic, &Kept)| SubscriptionInfo {
+            topic: topic.clone(),
+            stream: kept.stream,
+            options: kept.options,
+            unread: kept.pending(),
+        };
+        topics.iter().map(info).collect()
+    }
+
+    /// Receives a topic, to be pulled. A topic that it receives already is fine, and goes on as
+    /// it was.
+    ///
+    /// # Errors
+    /// There is no such topic, the session has as many subscriptions as it may, or nobody can
+    /// be asked. For the permanent session also: the disk does not take it.
+    pub async fn subscribe(
+        &self,
+        topic: &str,
+        options: impl Into<SubscribeOptions>,
+    ) -> Result<(), Error> {
+        self.subscribe_as(topic, options.into(), false).await
+    }
+
+    /// [`Self::subscribe`]; with `stream` the topic is left out by a pull of all topics.
+    pub(crate) async fn subscribe_as(
+        &self,
+        topic: &str,
+        options: SubscribeOptions,
+        stream: bool,
+    ) -> Result<(), Error> {
+        let topic = Topic::new(topic)?;
+        {
+            let mut topics = self.state.lock();
+            if let Some(kept) = topics.get_mut(&topic).filter(|k| !k.subscription.has_ended()) {
+                kept.stream = stream;
+                return Ok(());
+            }
+            let limit = self.peer.sessions().limits.subscriptions;
+            if topics.len() >= limit && !topics.contains_key(&topic) {
+                return Err(Error::Limit { what: "subscriptions of a session", limit });
+            }
+        }
+        let keep = self.name.is_none();
+        let subscription = self.peer.subscribe_keeping(topic.clone(), options, keep).await?;
+        if keep {
+            let now_us = self.peer.wall_us();
+            permanent::begin(&self.peer.sessions().store, &subscription, options, now_us).await?;
+        }
+        let mut topics = self.state.lock();
+        // Another user of the session may have been faster; their subscription began earlier and
+        // stays.
+        match topics.get_mut(&topic) {
+            Some(kept) if !kept.subscription.has_ended() => {}
+            // What came before the topic was deleted can still be read.
+            Some(kept) => kept.renew(subscription, options),
+            None => {
+                let kept = Kept::new(subscription, options, stream, !keep);
+                topics.insert(topic, kept);
+            }
+        }
+        drop(topics);
+        self.state.changed();
+        Ok(())
+    }
+
+    /// Receives a topic no more; what waits of it is dropped.
+    ///
+    /// # Errors
+    /// It does not receive the topic, or the peer has stopped.
+    pub async fn unsubscribe(&self, topic: &str) -> Result<(), Error> {
+        let topic = Topic::new(topic)?;
+        let removed = self.state.lock().remove(&topic);
+        let Some(kept) = removed else { return Err(Error::NotSubscribed(Some(topic))) };
+        self.state.changed();
+        if self.name.is_none() {
+            permanent::end(&self.peer.sessions().store, &kept.subscription).await?;
+        }
+        kept.subscription.unsubscribe().await
+    }
+
+    /// Takes at most `max` messages of `topic`, or of all topics that are not streamed, and waits
+    /// for the first one for at most `wait`. What is taken counts as handed out: see
+    /// [`Self::confirm`]. What the permanent session hands out is handed out once, also if the
+    /// peer is killed right after.
+    ///
+    /// # Errors
+    /// The session does not receive the topic, or any.
+    pub async fn pull(
+        &self,
+        topic: Option<&str>,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Pulled, Error> {
+        let topic = topic.map(Topic::new).transpose()?;
+        let taken = self.state.take(topic.as_ref(), max, wait).await?;
+        if self.name.is_none() {
+            permanent::took(&self.peer.sessions().store, &taken).await;
+        }
+        Ok(taken.pulled)
+    }
+
+    /// The next delivery of one topic; `None` when the topic was deleted and everything was
+    /// read, or when it is not received. In a named session nothing is lost when the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The text is not a topic name.
+    pub async fn next(&self, topic: &str) -> Result<Option<Numbered>, Error> {
+        let topic = Topic::new(topic)?;
+        match self.name {
+            Some(_) => Ok(self.state.next_of(&topic).await),
+            None => {
+                let taken = self.state.take(Some(&topic), 1, Duration::MAX).await?;
+                permanent::took(&self.peer.sessions().store, &taken).await;
+                Ok(taken.pulled.deliveries.into_iter().next())
+            }
+        }
+    }
+
+    pub(crate) async fn next_of(&self, topic: &Topic) -> Option<Numbered> {
+        self.state.next_of(topic).await
+    }
+
+    pub(crate) fn try_next_of(&self, topic: &Topic) -> Option<Numbered> {
+        self.state.try_next_of(topic)
+    }
+
+    /// Everything that was pulled has arrived. What is not confirmed when the session is lost is
+    /// handed out again, marked as [`Numbered::redelivered`].
+    pub fn confirm(&self) {
+        self.state.confirm(false);
+    }
+
+    /// Everything that was handed out has arrived, streams included.
+    pub(crate) fn confirm_all(&self) {
+        self.state.confirm(true);
+    }
+
+    /// Everything of `topic` up to `pos` has arrived. From then on nothing of the topic is taken
+    /// for that without another word, and the topic gets no more than 10,000 deliveries ahead.
+    ///
+    /// # Errors
+    /// The session does not receive the topic.
+    pub fn confirm_to(&self, topic: &str, pos: u64) -> Result<(), Error> {
+        let topic = Topic::new(topic)?;
+        match self.state.lock().get_mut(&topic) {
+            Some(kept) => kept.confirm_to(pos),
+            None => return Err(Error::NotSubscribed(Some(topic))),
+        }
+        self.state.changed();
+        Ok(())
+    }
+
+    /// Ends the session: its subscriptions and what was not read are dropped. The permanent
+    /// session has no end; this only drops the handle.
+    pub fn disconnect(self) {
+        self.end();
+    }
+
+    /// [`Self::disconnect`] for a session that several hold.
+    pub(crate) fn end(&self) {
+        if let Some(name) = &self.name {
+            self.ended.store(true, Ordering::Relaxed);
+            self.peer.sessions().remove(name);
+        }
+    }
+
+    /// The user is about to be gone: who connects with the name waits for that.
+    pub(crate) fn set_ending(&self) {
+        if let Some(name) = &self.name
+            && let Some(session) = self.peer.sessions().lock().get_mut(name)
+        {
+            session.ending = true;
+        }
+    }
+
+    /// A topic was deleted and everything of it was handed out.
+    pub(crate) fn forget_ended(&self, topic: &Topic) {
+        let mut topics = self.state.lock();
+        if topics.get(topic).is_some_and(|kept| kept.subscription.is_finished()) {
+            let ended = topics.remove(topic);
+            drop(topics);
+            drop(ended);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({:?})", self.name)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(name) = self.name.take() else { return };
+        if self.ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(epoch) = self.peer.sessions().lose(&name) else { return };
+        let sessions = Arc::downgrade(self.peer.sessions());
+        let expiry = self.peer.sessions().limits.expiry;
+        self.peer.runtime().spawn(async move {
+            tokio::time::sleep(expiry).await;
+            if let Some(sessions) = sessions.upgrade() {
+                sessions.expire(&name, epoch);
+            }
+        });
+    }
+}

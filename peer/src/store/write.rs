@@ -1,0 +1,408 @@
+//! Changes of the file.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rusqlite::{Connection, Transaction, params};
+use tidings_proto::wire::batch::Batch;
+use tidings_proto::{Origin, Topic};
+
+use super::load::Saved;
+use super::sum::Sum;
+use super::{Begin, Done, Job, LogLimits};
+use crate::journal::{Entry, QueueLimits, Slot};
+use crate::subscribe::{Policy, SubscribeOptions};
+
+/// A row of the table `unread`, as far as its bounds matter.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    ordinal: u64,
+    origin: Origin,
+    from_seq: u64,
+    to_seq: u64,
+    bytes: u64,
+}
+
+/// What is unread of a topic.
+#[derive(Debug, Default)]
+struct Unread {
+    rows: VecDeque<Row>,
+    messages: u64,
+    bytes: u64,
+}
+
+/// A durable topic.
+#[derive(Debug)]
+struct Log {
+    limits: LogLimits,
+    bytes: u64,
+}
+
+/// The connection, and the sizes of what is in it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    limits: QueueLimits,
+    unread: BTreeMap<Topic, Unread>,
+    logs: BTreeMap<Topic, Log>,
+}
+
+impl Job {
+    /// Whether somebody waits until it is done.
+    pub(super) fn is_awaited(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_)
+        )
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Unread { batch, .. } | Self::Log { batch, .. } => batch.bytes().len(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn done(self) -> Option<Done> {
+        match self {
+            Self::Begin(_, done)
+            | Self::End(_, done)
+            | Self::Read(_, done)
+            | Self::KeepLog { done, .. } => Some(done),
+            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_) => None,
+        }
+    }
+}
+
+impl Row {
+    fn new(ordinal: u64, batch: &Batch, from_seq: u64) -> Self {
+        let header = batch.header();
+        let (origin, to_seq) = (header.origin, header.last_seq());
+        Self { ordinal, origin, from_seq, to_seq, bytes: batch.bytes().len() as u64 }
+    }
+
+    fn messages(&self) -> u64 {
+        (self.to_seq + 1).saturating_sub(self.from_seq)
+    }
+}
+
+impl Unread {
+    fn push(&mut self, row: Row) {
+        self.messages += row.messages();
+        self.bytes += row.bytes;
+        self.rows.push_back(row);
+    }
+
+    fn pop(&mut self) -> Option<Row> {
+        let row = self.rows.pop_front()?;
+        self.messages -= row.messages();
+        self.bytes -= row.bytes;
+        Some(row)
+    }
+
+    fn is_over(&self, limits: QueueLimits) -> bool {
+        let many = self.messages > limits.messages_max as u64;
+        self.rows.len() > 1 && (many || self.bytes > limits.bytes_max as u64)
+    }
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, limits: QueueLimits, saved: &Saved) -> Self {
+        let mut unread: BTreeMap<Topic, Unread> = BTreeMap::new();
+        for subscription in &saved.subscriptions {
+            let of = unread.entry(subscription.topic.clone()).or_default();
+            for slot in &subscription.unread {
+                if let Entry::Batch { batch, from_seq } = &slot.entry {
+                    of.push(Row::new(slot.ordinal, batch, *from_seq));
+                }
+            }
+        }
+        let log = |saved: &super::SavedLog| {
+            let bytes = saved.batches.iter().map(|(batch, _)| batch.bytes().len() as u64).sum();
+            (saved.topic.clone(), Log { limits: saved.limits, bytes })
+        };
+        let logs = saved.logs.iter().map(log).collect();
+        Self { connection, limits, unread, logs }
+    }
+
+    /// Does all of a group, or nothing of it.
+    pub(super) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
+        let Self { connection, limits, unread, logs } = self;
+        let transaction = connection.transaction()?;
+        let mut rows = Rows { db: &transaction, limits: *limits, unread, logs };
+        group.iter().try_for_each(|job| rows.write(job))?;
+        transaction.commit()
+    }
+
+    /// Makes what was committed safe against the loss of power.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+}
+
+struct Rows<'a> {
+    db: &'a Transaction<'a>,
+    limits: QueueLimits,
+    unread: &'a mut BTreeMap<Topic, Unread>,
+    logs: &'a mut BTreeMap<Topic, Log>,
+}
+
+impl Rows<'_> {
+    fn write(&mut self, job: &Job) -> rusqlite::Result<()> {
+        match job {
+            Job::Unread { ordinal, batch, from_seq, now_us } => {
+                self.append(*ordinal, batch, *from_seq)?;
+                self.position(batch, *now_us)?;
+                self.alive(*now_us)
+            }
+            Job::Log { batch, now_us } => {
+                self.log(batch, *now_us)?;
+                self.alive(*now_us)
+            }
+            Job::Begin(begin, _) => self.begin(begin),
+            Job::End(topic, _) => self.end(topic),
+            Job::Read(read_to, _) => {
+                read_to.iter().try_for_each(|(topic, next)| self.read(topic, *next))
+            }
+            Job::KeepLog { topic, hosted, limits, .. } => self.keep_log(topic, *hosted, *limits),
+            Job::DropLog(topic) => self.drop_log(topic),
+            Job::Alive { now_us } => self.alive(*now_us),
+        }
+    }
+
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn append(&mut self, ordinal: u64, batch: &Batch, from_seq: u64) -> rusqlite::Result<()> {
+        let topic = &batch.header().topic;
+        let name = topic.as_str();
+        let sum = unread_sum(name, signed(ordinal), signed(from_seq), batch.bytes());
+        self.run(
+            "INSERT OR REPLACE INTO unread VALUES (?, ?, ?, ?, ?)",
+            params![name, signed(ordinal), signed(from_seq), &batch.bytes()[..], sum],
+        )?;
+        let of = self.unread.entry(topic.clone()).or_default();
+        of.push(Row::new(ordinal, batch, from_seq));
+        let mut over = Vec::new();
+        while of.is_over(self.limits) {
+            over.extend(of.pop());
+        }
+        over.iter().try_for_each(|row| self.lose(name, row))
+    }
+
+    /// A row makes room; the range is told to whoever reads next, in whatever life.
+    fn lose(&self, name: &str, row: &Row) -> rusqlite::Result<()> {
+        let (node, life) = (&row.origin.node.0[..], signed(row.origin.incarnation.0));
+        self.run(
+            "DELETE FROM unread WHERE topic = ? AND ordinal = ?",
+            params![name, signed(row.ordinal)],
+        )?;
+        let first: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT first FROM lost WHERE topic = ? AND origin = ? AND incarnation = ?",
+            )?
+            .query_row(params![name, node, life], |row| row.get(0))
+            .map(Some)
+            .or_else(none)?;
+        let (first, last) = (first.unwrap_or_else(|| signed(row.from_seq)), signed(row.to_seq));
+        let sum = stream_sum("lost", name, node, life, first, last);
+        self.run(
+            "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?, ?, ?)",
+            params![name, node, life, first, last, sum],
+        )
+    }
+
+    fn position(&self, batch: &Batch, now_us: i64) -> rusqlite::Result<()> {
+        let header = batch.header();
+        let (name, node) = (header.topic.as_str(), &header.origin.node.0[..]);
+        let life = signed(header.origin.incarnation.0);
+        let next = signed(header.last_seq()).saturating_add(1);
+        let sum = stream_sum("position", name, node, life, next, now_us);
+        self.run(
+            "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?)",
+            params![name, node, life, next, now_us, sum],
+        )
+    }
+
+    fn alive(&self, now_us: i64) -> rusqlite::Result<()> {
+        self.run("INSERT OR REPLACE INTO alive VALUES (1, ?)", params![now_us])
+    }
+
+    fn begin(&mut self, begin: &Begin) -> rusqlite::Result<()> {
+        let name = begin.topic.as_str();
+        for Slot { entry, ordinal } in &begin.history {
+            if let Entry::Batch { batch, from_seq } = entry {
+                self.append(*ordinal, batch, *from_seq)?;
+                self.position(batch, begin.now_us)?;
+            }
+        }
+        // What was not read of a deleted topic of the same name comes first.
+        let known: Option<i64> = self
+            .db
+            .prepare_cached("SELECT next FROM subscription WHERE topic = ?")?
+            .query_row([name], |row| row.get(0))
+            .map(Some)
+            .or_else(none)?;
+        let next = known.unwrap_or_else(|| signed(begin.ordinal));
+        self.subscription(name, next, begin.options)?;
+        self.alive(begin.now_us)
+    }
+
+    fn subscription(
+        &self,
+        name: &str,
+        next: i64,
+        options: SubscribeOptions,
+    ) -> rusqlite::Result<()> {
+        let newest = match options.policy {
+            Policy::BlockRetention => 0,
+            Policy::DropOldest { messages } => i64::try_from(messages).unwrap_or(i64::MAX),
+        };
+        let durable = i64::from(options.durable);
+        let sum = subscription_sum(name, next, newest, durable);
+        self.run(
+            "INSERT OR REPLACE INTO subscription VALUES (?, ?, ?, ?, ?)",
+            params![name, next, newest, durable, sum],
+        )
+    }
+
+    fn end(&mut self, topic: &Topic) -> rusqlite::Result<()> {
+        self.unread.remove(topic);
+        for table in ["subscription", "unread", "lost", "position"] {
+            self.run(&format!("DELETE FROM {table} WHERE topic = ?"), [topic.as_str()])?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, topic: &Topic, next: u64) -> rusqlite::Result<()> {
+        let name = topic.as_str();
+        let known = self
+            .db
+            .prepare_cached("SELECT newest, durable FROM subscription WHERE topic = ?")?
+            .query_row([name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .map(Some)
+            .or_else(none)?;
+        // The subscription has ended meanwhile.
+        let Some((newest, durable)) = known else { return Ok(()) };
+        let sum = subscription_sum(name, signed(next), newest, durable);
+        self.run(
+            "UPDATE subscription SET next = ?, sum = ? WHERE topic = ?",
+            params![signed(next), sum, name],
+        )?;
+        self.run("DELETE FROM lost WHERE topic = ?", [name])?;
+        let Some(of) = self.unread.get_mut(topic) else { return Ok(()) };
+        let before = of.rows.len();
+        while of.rows.front().is_some_and(|row| row.ordinal + row.messages() <= next) {
+            of.pop();
+        }
+        if of.rows.len() == before {
+            return Ok(());
+        }
+        let end = of.rows.front().map_or(next, |row| row.ordinal);
+        self.run("DELETE FROM unread WHERE topic = ? AND ordinal < ?", params![name, signed(end)])
+    }
+
+    fn log(&mut self, batch: &Batch, now_us: i64) -> rusqlite::Result<()> {
+        let topic = &batch.header().topic;
+        let Some(log) = self.logs.get_mut(topic) else { return Ok(()) };
+        log.bytes += batch.bytes().len() as u64;
+        let (name, limits) = (topic.as_str(), log.limits);
+        let bytes = batch.bytes().len() as i64;
+        let sum = log_sum(name, now_us, batch.bytes());
+        self.run(
+            "INSERT INTO log (topic, came_us, bytes, batch, sum) VALUES (?, ?, ?, ?, ?)",
+            params![name, now_us, bytes, &batch.bytes()[..], sum],
+        )?;
+        self.trim(topic, limits, now_us)
+    }
+
+    /// Drops what is over the limits of a log.
+    fn trim(&mut self, topic: &Topic, limits: LogLimits, now_us: i64) -> rusqlite::Result<()> {
+        let Some(log) = self.logs.get_mut(topic) else { return Ok(()) };
+        let oldest = now_us.saturating_sub(limits.age_max_us);
+        loop {
+            let first = self
+                .db
+                .prepare_cached(
+                    "SELECT id, came_us, bytes FROM log WHERE topic = ? ORDER BY id LIMIT 1",
+                )?
+                .query_row([topic.as_str()], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                })
+                .map(Some)
+                .or_else(none)?;
+            let Some((id, came_us, bytes)) = first else { return Ok(()) };
+            if came_us >= oldest && log.bytes <= limits.bytes_max {
+                return Ok(());
+            }
+            log.bytes = log.bytes.saturating_sub(u64::try_from(bytes).unwrap_or(0));
+            self.db.prepare_cached("DELETE FROM log WHERE id = ?")?.execute([id])?;
+        }
+    }
+
+    fn keep_log(&mut self, topic: &Topic, hosted: bool, limits: LogLimits) -> rusqlite::Result<()> {
+        let name = topic.as_str();
+        let (hosted, age) = (i64::from(hosted), limits.age_max_us);
+        let bytes_max = signed(limits.bytes_max);
+        let sum = durable_sum(name, hosted, bytes_max, age);
+        self.run(
+            "INSERT OR REPLACE INTO durable VALUES (?, ?, ?, ?, ?)",
+            params![name, hosted, bytes_max, age, sum],
+        )?;
+        let log = self.logs.entry(topic.clone()).or_insert(Log { limits, bytes: 0 });
+        log.limits = limits;
+        Ok(())
+    }
+
+    fn drop_log(&mut self, topic: &Topic) -> rusqlite::Result<()> {
+        self.logs.remove(topic);
+        self.run("DELETE FROM durable WHERE topic = ?", [topic.as_str()])?;
+        self.run("DELETE FROM log WHERE topic = ?", [topic.as_str()])
+    }
+}
+
+/// No row is no error.
+fn none<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
+    match error {
+        rusqlite::Error::QueryReturnedNoRows => Ok(None),
+        error => Err(error),
+    }
+}
+
+/// Numbers fit: they begin with a time in microseconds or with 1.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unread_sum(topic: &str, ordinal: i64, from_seq: i64, batch: &[u8]) -> [u8; 8] {
+    let sum = Sum::of("unread").bytes(topic.as_bytes()).number(ordinal).number(from_seq);
+    sum.bytes(batch).end()
+}
+
+pub(super) fn stream_sum(
+    table: &str,
+    topic: &str,
+    node: &[u8],
+    life: i64,
+    one: i64,
+    two: i64,
+) -> [u8; 8] {
+    let sum = Sum::of(table).bytes(topic.as_bytes()).bytes(node);
+    sum.number(life).number(one).number(two).end()
+}
+
+pub(super) fn subscription_sum(topic: &str, next: i64, newest: i64, durable: i64) -> [u8; 8] {
+    let sum = Sum::of("subscription").bytes(topic.as_bytes());
+    sum.number(next).number(newest).number(durable).end()
+}
+
+pub(super) fn durable_sum(topic: &str, hosted: i64, bytes_max: i64, age_max: i64) -> [u8; 8] {
+    let sum = Sum::of("durable").bytes(topic.as_bytes());
+    sum.number(hosted).number(bytes_max).number(age_max).end()
+}
+
+pub(super) fn log_sum(topic: &str, came_us: i64, batch: &[u8]) -> [u8; 8] {
+    Sum::of("log").bytes(topic.as_bytes()).number(came_us).bytes(batch).end()
+}

@@ -1,0 +1,196 @@
+//! Subscribing: the reader, the machine's command, and what was published before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_proto::Topic;
+use tidings_proto::peer::event::{Answer, Command, CommandError, From, Passage};
+use tokio::sync::oneshot;
+
+use crate::delivery::GapReason;
+use crate::error::Error;
+use crate::journal::{Entry, QueueLimits, Reader};
+use crate::peer::{Inner, Peer, expect_topic, wait};
+use crate::pending::{Extra, Handover};
+use crate::subscription::Subscription;
+
+/// A subscription that begins in the past is live from this much before now: what was under way
+/// when it was asked for is delivered or part of the history, whichever is first.
+const OVERLAP: Duration = Duration::from_secs(5);
+
+/// What becomes of messages that an application does not read in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// They wait until the topic's limit of unread messages is reached (`unread_messages`,
+    /// `unread_bytes` in the config); then the oldest are lost, and a gap says which. The default.
+    #[default]
+    BlockRetention,
+    /// Only so many of the newest wait; older ones are lost, and a gap says which.
+    DropOldest {
+        /// Messages that wait at most, from 1.
+        messages: usize,
+    },
+}
+
+/// How to receive a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SubscribeOptions {
+    /// Where to begin. Default: with what is published after it.
+    pub from: From,
+    /// What becomes of what is not read in time.
+    pub policy: Policy,
+    /// Keep the topic's log on disk, if the topic is durable, and serve it to others after a
+    /// restart. The topic's host does so anyway.
+    pub durable: bool,
+}
+
+impl std::convert::From<From> for SubscribeOptions {
+    fn from(from: From) -> Self {
+        Self { from, ..Self::default() }
+    }
+}
+
+impl Policy {
+    pub(crate) fn limits(self) -> Option<QueueLimits> {
+        match self {
+            Self::BlockRetention => None,
+            Self::DropOldest { messages } => {
+                Some(QueueLimits { messages_max: messages.max(1), bytes_max: usize::MAX })
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Receives a topic from now on.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, Error> {
+        self.subscribe_with(topic, SubscribeOptions::default()).await
+    }
+
+    /// Receives a topic, after what this peer and its neighbours retain of it as far as `from`
+    /// says so: without a hole and without a duplicate.
+    ///
+    /// # Errors
+    /// There is no such topic, or no majority of seeds says so.
+    pub async fn subscribe_from(&self, topic: &str, from: From) -> Result<Subscription, Error> {
+        self.subscribe_with(topic, from).await
+    }
+
+    /// Receives a topic in a way of one's own.
+    ///
+    /// # Errors
+    /// There is no such topic, it is not durable though its log shall be kept, or no majority of
+    /// seeds says so.
+    pub async fn subscribe_with(
+        &self,
+        topic: &str,
+        options: impl Into<SubscribeOptions>,
+    ) -> Result<Subscription, Error> {
+        self.subscribe_keeping(Topic::new(topic)?, options.into(), false).await
+    }
+
+    /// With `keep`, what is not read is kept on disk.
+    pub(crate) async fn subscribe_keeping(
+        &self,
+        topic: Topic,
+        options: SubscribeOptions,
+        keep: bool,
+    ) -> Result<Subscription, Error> {
+        // In a task of its own: when the caller goes away, the machine's answer must be awaited
+        // all the same before the topic is left again.
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, keep);
+        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
+    }
+}
+
+impl Inner {
+    /// Subscribes. With `keep`, what the subscription has not read is kept on disk.
+    pub(crate) async fn subscribe(
+        self: Arc<Self>,
+        topic: Topic,
+        options: SubscribeOptions,
+        keep: bool,
+    ) -> Result<Subscription, Error> {
+        let (from, limits) = (options.from, options.policy.limits());
+        let gate = self.membership.lock().await;
+        let reader = self.shared.fanout.read(&topic, limits, self.first_ordinal())?;
+        let history = from != From::New;
+        if keep && !history {
+            reader.keep();
+        }
+        // From here on dropping the subscription cleans up.
+        let mut subscription = Subscription::new(reader, Arc::clone(&self));
+        let live = if history { From::Since(OVERLAP) } else { From::New };
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        let (request, name) = (ticket.request, topic.clone());
+        self.send(Command::Subscribe { request, topic: name, from: live }).await?;
+        drop(gate);
+        let answer = wait(ticket).await?;
+        if options.durable {
+            Arc::clone(&self).keep_log(expect_topic(answer)?).await?;
+        }
+        if history {
+            let begun = self.begin_in_the_past(&topic, from, &subscription, limits, keep).await?;
+            subscription.replace_reader(begun);
+        }
+        Ok(subscription)
+    }
+
+    /// A reader with the history of the topic before what is live.
+    async fn begin_in_the_past(
+        &self,
+        topic: &Topic,
+        from: From,
+        subscription: &Subscription,
+        limits: Option<QueueLimits>,
+        keep: bool,
+    ) -> Result<Reader, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let journal = Arc::clone(subscription.reader().journal());
+        let handover = Handover { journal, limits, keep, sender };
+        let ticket = self.shared.pending.ticket(Extra::Handover(handover))?;
+        let (request, topic) = (ticket.request, topic.clone());
+        self.send(Command::History { request, topic, from }).await?;
+        wait(ticket).await?;
+        receiver.await.map_err(|_| Error::Stopped)
+    }
+
+    /// The number of the first message of a journal that begins now: above those of all journals
+    /// that began earlier, also in a former life, as a topic has fewer than a million messages a
+    /// second.
+    pub(crate) fn first_ordinal(&self) -> u64 {
+        u64::try_from(self.clock.wall_us(self.clock.now())).unwrap_or(1 << 40).max(1 << 40)
+    }
+}
+
+impl Handover {
+    /// In the driver's task: what is delivered from here on is live, what was before is history.
+    pub(crate) fn complete(
+        self,
+        answer: Result<Answer, CommandError>,
+    ) -> Result<Answer, CommandError> {
+        let Answer::History(passages) = answer? else { return Ok(Answer::Done) };
+        let mut reader = Reader::at_end(&self.journal, self.limits);
+        reader.prepend(passages.into_iter().map(Entry::from).collect());
+        if self.keep {
+            reader.keep();
+        }
+        // Whoever asked may be gone.
+        let _ = self.sender.send(reader);
+        Ok(Answer::Done)
+    }
+}
+
+impl std::convert::From<Passage> for Entry {
+    fn from(passage: Passage) -> Self {
+        match passage {
+            Passage::Batch { batch, from_seq } => Self::Batch { batch, from_seq },
+            Passage::Gap { origin, from, to } => {
+                Self::Gap { origin, from, to, reason: GapReason::Unavailable }
+            }
+        }
+    }
+}

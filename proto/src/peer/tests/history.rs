@@ -1,0 +1,179 @@
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::rig::{Rig, topic};
+use crate::id::{Incarnation, NodeId, Origin};
+use crate::peer::event::{Answer, Command, Event, From, Passage};
+use crate::wire::batch::Batch;
+
+/// Asks for history; what it says, as `publisher:number` for each message and `?` for gaps.
+fn history(rig: &mut Rig, n: usize, from: From) -> Vec<String> {
+    let command = |request| Command::History { request, topic: topic(), from };
+    let Answer::History(passages) = rig.ask(n, command).expect("collected") else {
+        panic!("another answer");
+    };
+    passages.iter().flat_map(show).collect()
+}
+
+fn show(passage: &Passage) -> Vec<String> {
+    match passage {
+        Passage::Batch { batch, from_seq } => {
+            let node = batch.header().origin.node.0[0];
+            (*from_seq..=batch.header().last_seq()).map(|seq| format!("{node}:{seq}")).collect()
+        }
+        Passage::Gap { .. } => vec!["?".to_owned()],
+    }
+}
+
+fn recent() -> From {
+    From::Since(Duration::from_secs(5))
+}
+
+/// What is delivered live, as `publisher:number`.
+fn live(rig: &Rig, n: usize) -> Vec<String> {
+    rig.delivered[n].iter().map(|(_, node, seq, _)| format!("{}:{seq}", node.0[0])).collect()
+}
+
+fn rig() -> Rig {
+    let mut rig = Rig::new(4, |_| {});
+    rig.create(0).expect("created");
+    rig.run(100);
+    rig.subscribe(0, From::New);
+    rig.subscribe(1, From::New);
+    for n in 0..5 {
+        rig.publish(n % 2, &format!("old {n}")).expect("published");
+        rig.run(1_000);
+    }
+    rig
+}
+
+#[test]
+fn a_newcomer_gets_what_neighbours_retain_in_order_of_publication() {
+    let mut rig = rig();
+    rig.subscribe(2, recent());
+    assert_eq!(history(&mut rig, 2, From::All), ["1:1", "2:1", "1:2", "2:2", "1:3"]);
+    assert_eq!(history(&mut rig, 2, From::Last(2)), ["2:2", "1:3"]);
+    let since = From::Since(Duration::from_millis(2_500));
+    assert!(history(&mut rig, 2, since).len() <= 3);
+    let origin = NodeId([1; 32]);
+    let stream = From::Stream { origin, incarnation: None, seq: 2 };
+    assert_eq!(history(&mut rig, 2, stream), ["1:2", "1:3"]);
+    assert_eq!(rig.peers[2].stats().batches_stale, 0);
+}
+
+#[test]
+fn a_second_application_gets_what_precedes_the_first_ones_subscription() {
+    let mut rig = rig();
+    rig.subscribe(2, From::New);
+    rig.publish(0, "new").expect("published");
+    rig.run(200);
+    assert_eq!(live(&rig, 2), ["1:4"]);
+    assert_eq!(history(&mut rig, 2, From::All), ["1:1", "2:1", "1:2", "2:2", "1:3", "1:4"]);
+    rig.publish(1, "newer").expect("published");
+    rig.run(200);
+    assert_eq!(live(&rig, 2), ["1:4", "2:3"]);
+}
+
+#[test]
+fn history_hands_over_to_live_without_hole_or_duplicate() {
+    for delay in (0..400).step_by(40) {
+        let mut rig = rig();
+        rig.subscribe(2, recent());
+        let before = rig.delivered[2].len();
+        let command = |request| Command::History { request, topic: topic(), from: From::All };
+        for n in 0..10 {
+            rig.publish(n % 2, &format!("during {n}")).expect("published");
+        }
+        rig.run(delay);
+        let answer = rig.ask(2, command).expect("collected");
+        // What was delivered before the answer is in the answer.
+        let Answer::History(passages) = answer else { panic!("another answer") };
+        let mut all: Vec<_> = passages.iter().flat_map(show).collect();
+        let known = all.len();
+        for n in 10..20 {
+            rig.publish(n % 2, &format!("after {n}")).expect("published");
+        }
+        rig.run(1_000);
+        let live = live(&rig, 2);
+        let unseen = live[before..].iter().filter(|message| !all[..known].contains(message));
+        all.extend(unseen.cloned().collect::<Vec<_>>());
+        assert_eq!(all.len(), 25, "after {delay} ms: {all:?}");
+        for publisher in 1..=2 {
+            let prefix = format!("{publisher}:");
+            let stream: Vec<_> = all.iter().filter(|m| m.starts_with(&prefix)).collect();
+            let expected: Vec<_> = (1..=stream.len()).map(|n| format!("{prefix}{n}")).collect();
+            assert_eq!(stream, expected.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn nobody_to_ask_is_an_answer_too() {
+    let mut rig = Rig::new(1, |_| {});
+    rig.create(0).expect("created");
+    rig.publish(0, "before").expect("published");
+    rig.subscribe(0, recent());
+    assert_eq!(history(&mut rig, 0, From::All), ["1:1"]);
+    assert_eq!(history(&mut rig, 0, From::Last(0)), [""; 0]);
+}
+
+#[test]
+fn a_silent_neighbour_is_passed_over() {
+    let mut rig = rig();
+    rig.subscribe(2, recent());
+    rig.run(500);
+    rig.stopped.insert(0);
+    let before = rig.now;
+    assert_eq!(history(&mut rig, 2, From::All).len(), 5, "the other one has it all");
+    assert!(rig.now.since(before) < Duration::from_secs(4));
+}
+
+#[test]
+fn what_was_delivered_before_a_restart_is_not_delivered_again() {
+    let mut rig = rig();
+    let origin = Origin { node: NodeId([1; 32]), incarnation: Incarnation(1) };
+    let (positions, missed) = (vec![(origin, 3)], Duration::from_millis(3_500));
+    let command = |request| Command::Restore {
+        request,
+        topic: topic(),
+        positions,
+        batches: Vec::new(),
+        missed,
+    };
+    rig.ask(2, command).expect("restored");
+    rig.subscribe(2, From::New);
+    rig.run(3_000);
+    let mut missed = live(&rig, 2);
+    missed.sort_unstable();
+    assert_eq!(missed[..2], ["1:3", "2:2"], "what was missed meanwhile, and nothing known");
+}
+
+#[test]
+fn restored_batches_are_served_to_others() {
+    let mut rig = rig();
+    let batches = |rig: &mut Rig| -> Vec<(Arc<Batch>, u32)> {
+        let command = |request| Command::History { request, topic: topic(), from: From::All };
+        let Ok(Answer::History(passages)) = rig.ask(0, command) else { panic!("no history") };
+        let batch = |passage| match passage {
+            Passage::Batch { batch, .. } => Some((batch, 1_000)),
+            Passage::Gap { .. } => None,
+        };
+        passages.into_iter().filter_map(batch).collect()
+    };
+    let batches = batches(&mut rig);
+    let (positions, missed) = (Vec::new(), Duration::ZERO);
+    let mut fresh = Rig::new(2, |_| {});
+    fresh.create(0).expect("created");
+    fresh.run(100);
+    let command =
+        |request| Command::Restore { request, topic: topic(), positions, batches, missed };
+    fresh.ask(0, command).expect("restored");
+    fresh.subscribe(0, From::New);
+    fresh.subscribe(1, recent());
+    let all = ["1:1", "1:2", "1:3", "2:1", "2:2"];
+    let mut found = history(&mut fresh, 1, From::All);
+    found.sort_unstable();
+    assert_eq!(found, all);
+    assert_eq!(live(&fresh, 0), [""; 0], "they were delivered in a former life");
+    assert!(fresh.events[1].iter().all(|event| !matches!(event, Event::Gap { .. })));
+}
