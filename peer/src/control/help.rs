@@ -3,16 +3,22 @@
 use crate::control::answer::{CommandView, HelpView};
 
 /// Name, fields, and what it does.
-const COMMANDS: [(&str, &str, &str); 14] = [
-    ("create_topic", "topic, exist_ok?", "host a new topic; exist_ok: fine if hosted here already"),
+const COMMANDS: [(&str, &str, &str); 18] = [
+    (
+        "create_topic",
+        "topic, exist_ok?, durable?, retention?",
+        "host a new topic; exist_ok: fine if hosted here already; durable: its log is kept on \
+         disk; retention: {bytes, age} that are kept",
+    ),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
     ("topic_info", "topic", "host, age and subscribers of a topic"),
     (
         "subscribe",
-        "topic, stream?, from?",
-        "receive a topic, from \"new\" or \"all\"; stream: as events on this connection, \
-         otherwise kept for pull",
+        "topic, stream?, from?, policy?, durable?",
+        "receive a topic, from \"new\", \"all\", \"last:N\", {since} or {origin, seq}; stream: as \
+         events on this connection, otherwise kept for pull; policy: block-retention or \
+         drop-oldest; durable: keep the log of a durable topic",
     ),
     ("unsubscribe", "topic", "receive a topic no more"),
     (
@@ -32,6 +38,14 @@ const COMMANDS: [(&str, &str, &str); 14] = [
         "topic?, max?, wait_ms?",
         "take messages that were kept; wait_ms: wait as long for the first one",
     ),
+    (
+        "connect",
+        "name, received?",
+        "begin a session of that name, or go on with it; received: {topic: pos} that arrived",
+    ),
+    ("disconnect", "", "end the session of this connection, with its subscriptions"),
+    ("ack", "topic, pos", "everything of a session's topic up to that place has arrived"),
+    ("sessions", "offset?, limit?", "all sessions, with their topics and unread messages"),
     ("peers", "filter?, offset?, limit?", "peers that the seeds know"),
     ("seeds", "", "the configured seeds and how many are joined"),
     ("status", "", "this peer: address, neighbours, topics, counters"),

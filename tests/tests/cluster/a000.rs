@@ -195,6 +195,31 @@ fn a000_9_a_topic_outlives_its_host_and_lookups_outlive_the_seeds() {
     }
 }
 
+#[test]
+fn a000_10_of_two_peers_that_create_a_topic_at_once_one_has_it() {
+    let cluster = Cluster::start(3, 3);
+    for round in 0..10 {
+        let topic = format!("round/{round}");
+        let create = |peer: usize| {
+            let mut control = cluster.peers[peer].control();
+            let request = command("create_topic", &topic);
+            thread::spawn(move || control.ask(&request))
+        };
+        let answers = [create(0), create(1)].map(|asked| asked.join().unwrap());
+        let won: Vec<_> = (0..2).filter(|&i| answers[i]["status"] == "ok").collect();
+        assert_eq!(won.len(), 1, "{answers:?}");
+        let (winner, loser) = (won[0], 1 - won[0]);
+        assert_eq!(answers[loser]["code"], "topic_exists");
+        for mut control in cluster.controls() {
+            let info = control.ok(&command("topic_info", &topic));
+            assert_eq!(info["host"], cluster.peers[winner].id());
+        }
+        let mut refused = cluster.peers[loser].control();
+        assert_eq!(refused.refused(&command("delete_topic", &topic)).0, "not_host");
+        cluster.peers[winner].control().ok(&command("topic_info", &topic));
+    }
+}
+
 /// Publishes numbers from `first` on, one after the other, with pauses. Returns how long each
 /// answer took.
 fn publish_all(

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod a000;
+mod a003;
 mod bad_bytes;
 mod bad_config;
 mod bad_requests;
