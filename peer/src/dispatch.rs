@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::durable::DurableTopics;
 use crate::fanout::Fanout;
+use crate::filters::Filters;
 use crate::notices;
 use crate::pending::Pending;
 use crate::store::Store;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) pending: Arc<Pending>,
     pub(crate) fanout: Fanout,
     pub(crate) durable: DurableTopics,
+    pub(crate) filters: Filters,
 }
 
 /// The machine's way to the application, the log and the disk.
@@ -46,6 +48,10 @@ impl Host<Machine> for Dispatch {
                 let node = origin.node;
                 tracing::warn!(%topic, origin = ?node, from, to, reason = "unavailable", "gap");
                 self.shared.fanout.gap(&topic, origin, from, to);
+            }
+            Event::TopicAppeared { topic } => {
+                tracing::info!(%topic, "topic_appeared");
+                self.shared.filters.appeared(&topic);
             }
             Event::TopicDeleted { topic } => {
                 tracing::info!(%topic, "topic_deleted");
@@ -109,5 +115,6 @@ impl Drop for Dispatch {
     fn drop(&mut self) {
         self.shared.pending.stop();
         self.shared.fanout.stop();
+        self.shared.filters.stop();
     }
 }

@@ -36,6 +36,7 @@ mod dispatch;
 mod durable;
 mod error;
 mod fanout;
+mod filters;
 pub mod http;
 mod journal;
 mod notices;

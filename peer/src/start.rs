@@ -13,6 +13,7 @@ use crate::dispatch::{Dispatch, Shared};
 use crate::durable::DurableTopics;
 use crate::error::JoinError;
 use crate::fanout::Fanout;
+use crate::filters::Filters;
 use crate::journal::QueueLimits;
 use crate::peer::{About, Inner, Peer};
 use crate::publish::Publisher;
@@ -64,6 +65,7 @@ impl Peer {
             pending: Arc::default(),
             fanout: Fanout::new(unread),
             durable: DurableTopics::default(),
+            filters: Filters::default(),
         });
         let host = Dispatch {
             shared: Arc::clone(&shared),

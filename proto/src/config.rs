@@ -158,6 +158,9 @@ pub struct PeerConfig {
     pub streams_max: usize,
     /// A request to a seed without an answer goes to another after this. Default 1 s.
     pub request_timeout: Duration,
+    /// Subscribing and publishing to a topic that does not exist makes this peer its host. Default
+    /// false: a mistyped name is an error.
+    pub auto_create: bool,
     /// The longest wait between two dials of a seed. Default 5 s, so that a peer is back soon
     /// after the seeds are.
     pub seed_backoff_max: Duration,
@@ -179,6 +182,7 @@ impl PeerConfig {
             topics_max: 10_000,
             streams_max: 65_536,
             request_timeout: Duration::from_secs(1),
+            auto_create: false,
             seed_backoff_max: Duration::from_secs(5),
         }
     }
@@ -209,6 +213,9 @@ pub struct SeedConfig {
     /// The dead stay listed this long. Default 10 min: longer than any
     /// report of a death travels.
     pub dead_kept: Duration,
+    /// A topic whose host is dead or has left for this long may be taken over by another peer.
+    /// Default 10 min (design §6.24).
+    pub topic_orphan_after: Duration,
 }
 
 impl SeedConfig {
@@ -225,6 +232,7 @@ impl SeedConfig {
             probe_timeout: Duration::from_secs(2),
             sync_interval: Duration::from_secs(5),
             dead_kept: Duration::from_secs(600),
+            topic_orphan_after: Duration::from_secs(600),
         }
     }
 }

@@ -127,6 +127,10 @@ counters! {
         samples,
         /// Topic lookups answered.
         lookups,
+        /// Agreements of the seeds on a topic's record that this one brought about.
+        agreements,
+        /// Attempts at agreements that this seed began.
+        agreement_attempts,
         /// Dead-node reports received.
         reports,
         /// Dead-node reports dropped because too many peers are accused.

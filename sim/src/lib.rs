@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod fault;
+pub mod fuzz;
 pub mod grid;
 pub mod latency;
 pub mod ledger;

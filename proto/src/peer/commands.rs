@@ -60,6 +60,8 @@ impl Peer {
             Command::Restore { request, topic, positions, batches, missed } => {
                 self.restore(request, &topic, &positions, batches, missed);
             }
+            Command::WatchFilter { request, filter } => self.watch_filter(request, filter),
+            Command::UnwatchFilter { request, filter } => self.unwatch_filter(request, &filter),
             Command::Leave { request } => self.leave(request),
         }
     }
@@ -76,6 +78,8 @@ impl Peer {
             | Command::Publish { request, .. }
             | Command::History { request, .. }
             | Command::Restore { request, .. }
+            | Command::WatchFilter { request, .. }
+            | Command::UnwatchFilter { request, .. }
             | Command::Leave { request } => *request,
         };
         self.out.answer(request, Err(CommandError::Leaving));
@@ -100,14 +104,20 @@ impl Peer {
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
             Goal::Create { request, exist_ok, policy } => {
-                self.create(request, topic, (exist_ok, policy), quorum);
+                self.create(request, topic, (exist_ok, policy), found, quorum);
             }
             Goal::Delete(request) => self.delete(request, topic, quorum),
             Goal::Publish => self.go_on_publishing(topic, quorum),
             Goal::Created { request, record } => {
                 self.created(request, topic, record, found, quorum)
             }
-            Goal::Deleted { request, record } => self.deleted(request, &record, quorum),
+            Goal::Deleted { request, record } => {
+                self.deleted(request, topic, &record, found, quorum);
+            }
+            Goal::Made(goal, record) => {
+                self.made(topic, *goal, &record, quorum && found.refusals == 0);
+            }
+            Goal::Watched(request, filter) => self.watched(request, &filter),
             Goal::Subscribed(request, others) => {
                 let found = Findings { total: others + 1, ..Findings::default() };
                 let answer = self.info(topic, &found, true).map(Answer::Topic);
@@ -130,11 +140,7 @@ impl Peer {
         quorum: bool,
     ) -> Result<TopicInfo, CommandError> {
         match self.topics.directory.live(topic) {
-            Some((record, _)) => Ok(TopicInfo {
-                record: record.clone(),
-                subscribers: found.total,
-                confirmed: quorum,
-            }),
+            Some((record, _)) => Ok(self.topic_info(record, found, quorum)),
             // Without a majority, one that is known to be deleted may have been created again.
             None if quorum => Err(CommandError::TopicNotFound(topic.clone())),
             None => Err(self.no_quorum()),
@@ -158,7 +164,14 @@ impl Peer {
     ) {
         let info = match self.info(topic, found, quorum) {
             Ok(info) => info,
-            Err(error) => return self.out.answer(request, Err(error)),
+            Err(error) => {
+                let missing = matches!(error, CommandError::TopicNotFound(_));
+                let goal = Goal::Subscribe(request, from);
+                if !missing || self.make(topic, goal).is_some() {
+                    self.out.answer(request, Err(error));
+                }
+                return;
+            }
         };
         let now = self.now;
         let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
@@ -297,6 +310,9 @@ impl Peer {
     fn go_on_publishing(&mut self, topic: &Topic, quorum: bool) {
         self.topics.directory.asked(self.now, topic);
         if self.topics.directory.live(topic).is_none() {
+            if quorum && self.make(topic, Goal::Publish).is_none() {
+                return;
+            }
             let error =
                 if quorum { CommandError::TopicNotFound(topic.clone()) } else { self.no_quorum() };
             for publication in self.publisher.release(topic) {

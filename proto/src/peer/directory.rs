@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::crypto::Signature;
+use crate::filter::TopicFilter;
 use crate::id::Topic;
 use crate::time::Instant;
 use crate::wire::record::{Record, SignedRecord, TopicRecord};
@@ -41,6 +42,15 @@ impl Directory {
     pub(crate) fn live(&self, topic: &Topic) -> Option<(&TopicRecord, Option<Instant>)> {
         let known = self.known.get(topic)?;
         (!known.record.deleted).then_some((&known.record, known.asked_at))
+    }
+
+    /// Live topics that a filter selects, ordered by name.
+    pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Topic> {
+        let selected = self
+            .known
+            .iter()
+            .filter(|(topic, known)| !known.record.deleted && filter.matches(topic));
+        selected.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Takes in a topic's record whose signature was checked; `asked_at` when the seeds said so.

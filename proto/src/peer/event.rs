@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::batch::{Batch, Message};
-use crate::wire::frame::{PeerEntry, PeerItem, Reason, TopicItem};
+use crate::wire::frame::{Hosting, PeerEntry, PeerItem, Reason, TopicItem};
 use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
@@ -117,6 +118,23 @@ pub enum Command {
         /// its position: the former life missed it.
         missed: Duration,
     },
+    /// Tell the application of topics that a filter selects: of those that there are by the
+    /// answer, [`Answer::Matching`], of those that appear later by [`Event::TopicAppeared`].
+    /// Where too few seeds answer, these are the topics that this peer knows; it is told of
+    /// others when the seeds are there.
+    WatchFilter {
+        /// Echoed.
+        request: RequestId,
+        /// The filter.
+        filter: TopicFilter,
+    },
+    /// Tell of a filter's topics no more. Answers [`Answer::Done`].
+    UnwatchFilter {
+        /// Echoed.
+        request: RequestId,
+        /// The filter.
+        filter: TopicFilter,
+    },
     /// Tell seeds and neighbours that this peer leaves. Answers [`Answer::Done`]; then nothing
     /// more happens.
     Leave {
@@ -198,6 +216,11 @@ pub enum Event {
         /// Last missing sequence number.
         to: u64,
     },
+    /// A topic is there that a watched filter selects: it was created, or has become known.
+    TopicAppeared {
+        /// The topic.
+        topic: Topic,
+    },
     /// A subscribed topic was deleted by its host; the subscription is over.
     TopicDeleted {
         /// The topic.
@@ -214,6 +237,8 @@ pub enum Answer {
     Done,
     /// A topic.
     Topic(TopicInfo),
+    /// The live topics that a filter selects, ordered by name.
+    Matching(Vec<Topic>),
     /// Topics.
     Topics {
         /// How many match.
@@ -251,6 +276,21 @@ pub struct TopicInfo {
     /// A majority of the seeds answered; otherwise this is what the peer itself knows, and may be
     /// out of date.
     pub confirmed: bool,
+    /// Where its host is, as far as the seeds know.
+    pub hosting: Hosting,
+    /// What this peer has of it, when it is subscribed.
+    pub local: Option<LocalInfo>,
+}
+
+/// What a subscribed peer has of a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalInfo {
+    /// Retained messages.
+    pub messages: u64,
+    /// Their encoded batches, in bytes.
+    pub bytes: u64,
+    /// Messages a second over the last ten, in thousandths.
+    pub rate_milli: u64,
 }
 
 /// Why a command was refused. Nothing was changed.

@@ -3,14 +3,17 @@
 use core::time::Duration;
 
 use super::Peer;
-use super::event::{Answer, CommandError, Durable, Event, TopicInfo};
+use super::event::{Answer, CommandError, Durable, Event, LocalInfo, TopicInfo};
 use super::requests::{Findings, Goal};
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
+use crate::wire::frame::Hosting;
 use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
 /// Records of own topics are written at most this often: each time it is all of them.
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
+/// The rate of a topic is that of so many last seconds.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 impl Peer {
     pub(super) fn create(
@@ -18,24 +21,28 @@ impl Peer {
         request: RequestId,
         topic: &Topic,
         (exist_ok, policy): (bool, TopicPolicy),
+        found: &Findings,
         quorum: bool,
     ) {
-        if let Some((record, _)) = self.topics.directory.live(topic) {
-            let record = record.clone();
-            if !quorum && exist_ok && self.topics.hosts(topic) {
+        let live = self.topics.directory.live(topic).map(|(record, _)| record.clone());
+        if let Some(record) = &live {
+            let is_mine = record.host == self.node;
+            if !quorum && is_mine && exist_ok && self.topics.hosts(topic) {
                 // Nothing is created: without seeds the host goes on as it was.
-                let info = TopicInfo { record, subscribers: 0, confirmed: false };
+                let info = self.topic_info(record, found, false);
                 return self.out.answer(request, Ok(Answer::Topic(info)));
             }
-            if record.host == self.node && (exist_ok || !self.topics.hosts(topic)) {
+            if is_mine && (exist_ok || !self.topics.hosts(topic)) {
                 // A record of a former life of this host, or one that was only half stored.
-                let signed = SignedRecord::sign(Record::Topic(record), &self.signer);
+                let signed = SignedRecord::sign(Record::Topic(record.clone()), &self.signer);
                 let goal = Goal::Created { request, record: signed.clone() };
-                return self.put(topic, goal, signed);
+                return self.propose(topic, goal, signed);
             }
-            let host = record.host;
-            let error = CommandError::TopicExists { topic: topic.clone(), host };
-            return self.out.answer(request, Err(error));
+            if is_mine || !matches!(found.hosting, Hosting::Orphaned(_)) {
+                let host = record.host;
+                let error = CommandError::TopicExists { topic: topic.clone(), host };
+                return self.out.answer(request, Err(error));
+            }
         }
         if !quorum {
             let error = self.no_quorum();
@@ -46,18 +53,52 @@ impl Peer {
             let error = CommandError::Limit { what: "hosted topics", limit };
             return self.out.answer(request, Err(error));
         }
-        let record = TopicRecord {
+        let record = self.new_record(topic, policy);
+        self.propose(topic, Goal::Created { request, record: record.clone() }, record);
+    }
+
+    /// A record by which this peer becomes the topic's host: of a new generation, or, when the
+    /// topic has lost its host, the next one of the same.
+    fn new_record(&self, topic: &Topic, policy: TopicPolicy) -> SignedRecord {
+        let known = self.topics.directory.record(topic);
+        let new = TopicRecord {
             topic: topic.clone(),
-            generation: self.topics.directory.record(topic).map_or(0, |record| record.generation)
-                + 1,
+            generation: known.map_or(0, |known| known.generation) + 1,
             version: 1,
             host: self.node,
             created_at_us: self.wall_us(self.now),
             policy,
             deleted: false,
         };
-        let record = SignedRecord::sign(Record::Topic(record), &self.signer);
-        self.put(topic, Goal::Created { request, record: record.clone() }, record);
+        let record = match known.filter(|known| !known.deleted) {
+            None => new,
+            Some(orphan) => {
+                TopicRecord { host: self.node, version: orphan.version + 1, ..orphan.clone() }
+            }
+        };
+        SignedRecord::sign(Record::Topic(record), &self.signer)
+    }
+
+    /// Makes a topic that is not there, for who wants to use it. Returns what is wanted when it
+    /// may not be made.
+    pub(super) fn make(&mut self, topic: &Topic, goal: Goal) -> Option<Goal> {
+        let room = self.topics.hosted_count() < self.config.topics_max;
+        if !self.config.auto_create || !room || topic.is_internal() {
+            return Some(goal);
+        }
+        let record = self.new_record(topic, TopicPolicy::default());
+        self.propose(topic, Goal::Made(Box::new(goal), record.clone()), record);
+        None
+    }
+
+    /// The topic was made, here or by somebody else at the same time: what it was made for goes
+    /// on.
+    pub(super) fn made(&mut self, topic: &Topic, goal: Goal, record: &SignedRecord, ended: bool) {
+        if ended && self.topics.directory.live(topic).is_none() {
+            self.on_topic_record(record, Some(self.now));
+            self.topics.host(topic, record.clone());
+        }
+        self.look_up(topic, goal);
     }
 
     pub(super) fn created(
@@ -68,12 +109,7 @@ impl Peer {
         found: &Findings,
         quorum: bool,
     ) {
-        if let Some(other) = found.topic_record().filter(|record| record.host != self.node) {
-            let error = CommandError::TopicExists { topic: topic.clone(), host: other.host };
-            return self.out.answer(request, Err(error));
-        }
-        if !quorum || found.refusals > 0 {
-            let error = self.no_quorum();
+        if let Some(error) = self.not_kept(topic, found, quorum) {
             return self.out.answer(request, Err(error));
         }
         let Record::Topic(record) = &signed.record else { return };
@@ -84,8 +120,25 @@ impl Peer {
             self.spread_news(&signed);
         }
         self.topics.host(topic, signed);
-        let info = TopicInfo { record, subscribers: found.total, confirmed: true };
+        let info = self.topic_info(&record, found, true);
         self.out.answer(request, Ok(Answer::Topic(info)));
+    }
+
+    /// Why the seeds do not hold a record of this peer, if they do not.
+    fn not_kept(&self, topic: &Topic, found: &Findings, quorum: bool) -> Option<CommandError> {
+        if let Some(limit) = found.full {
+            return Some(CommandError::Limit {
+                what: "topics at the seeds",
+                limit: limit as usize,
+            });
+        }
+        match found.topic_record().filter(|_| found.refusals > 0) {
+            Some(other) if other.host != self.node && !other.deleted => {
+                Some(CommandError::TopicExists { topic: topic.clone(), host: other.host })
+            }
+            _ if !quorum || found.refusals > 0 => Some(self.no_quorum()),
+            _ => None,
+        }
     }
 
     pub(super) fn delete(&mut self, request: RequestId, topic: &Topic, quorum: bool) {
@@ -103,7 +156,7 @@ impl Peer {
                 let version = record.version + 1;
                 let record = Record::Topic(TopicRecord { version, deleted: true, ..record });
                 let record = SignedRecord::sign(record, &self.signer);
-                self.put(topic, Goal::Deleted { request, record: record.clone() }, record);
+                self.propose(topic, Goal::Deleted { request, record: record.clone() }, record);
             }
             (error, _) => {
                 let error = error.unwrap_or_else(|| CommandError::TopicNotFound(topic.clone()));
@@ -112,14 +165,50 @@ impl Peer {
         }
     }
 
-    pub(super) fn deleted(&mut self, request: RequestId, signed: &SignedRecord, quorum: bool) {
+    pub(super) fn deleted(
+        &mut self,
+        request: RequestId,
+        topic: &Topic,
+        signed: &SignedRecord,
+        found: &Findings,
+        quorum: bool,
+    ) {
         if !quorum {
             let error = self.no_quorum();
             return self.out.answer(request, Err(error));
         }
+        if found.refusals > 0 {
+            // The seeds know a newer record: of this host, or of one that took the topic over.
+            return self.delete(request, topic, quorum);
+        }
         self.spread_news(signed);
         self.on_topic_record(signed, Some(self.now));
         self.out.answer(request, Ok(Answer::Done));
+    }
+
+    /// What is shown of a topic.
+    pub(super) fn topic_info(
+        &self,
+        record: &TopicRecord,
+        found: &Findings,
+        confirmed: bool,
+    ) -> TopicInfo {
+        let hosting = match found.hosting {
+            Hosting::None if record.host == self.node => Hosting::Here(self.entry()),
+            hosting => hosting,
+        };
+        let local = self.topics.get(&record.topic).filter(|local| local.subscribed_at.is_some());
+        let local = local.map(|local| {
+            let (messages, recent) = local.retention.count(self.now, RATE_WINDOW);
+            let window_ms = u64::try_from(RATE_WINDOW.as_millis()).unwrap_or(u64::MAX);
+            LocalInfo {
+                messages,
+                bytes: local.retention.bytes() as u64,
+                rate_milli: recent.saturating_mul(1_000_000) / window_ms,
+            }
+        });
+        let record = record.clone();
+        TopicInfo { record, subscribers: found.total, confirmed, hosting, local }
     }
 
     /// Takes in what is known from a former life. Others may have changed it since: seeds are
@@ -173,6 +262,9 @@ impl Peer {
             if lost {
                 self.topics.unhost(&record.topic);
             }
+        }
+        if news && !record.deleted {
+            self.tell_match(&record.topic);
         }
         if !news || !record.deleted {
             return;

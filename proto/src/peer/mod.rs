@@ -6,9 +6,9 @@
 //! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
 //! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
 //! `catch_up` (heads, digests, pulls), `history` (what was published before), `slow` (full queues),
-//! `registration` (sessions with seeds and their answers), `hosting` (topics that this peer
-//! creates, and news of topics) and `commands` (what else the application asks). This file holds
-//! the parts together and dispatches; it decides nothing.
+//! `registration` (sessions with seeds and their answers), `hosting` and `filters` (topics that
+//! this peer creates, and news of topics) and `commands` (what else the application asks). This
+//! file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod status;
@@ -19,6 +19,7 @@ mod collect;
 mod commands;
 mod degree;
 mod directory;
+mod filters;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -48,13 +49,14 @@ mod views;
 mod tests;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::PeerConfig;
 use crate::crypto::Signer;
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
@@ -100,6 +102,8 @@ pub struct Peer {
     rendezvous: Rendezvous,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
+    /// Filters of the application.
+    filters: BTreeSet<TopicFilter>,
     overlay: Topic,
     had_quorum: bool,
     record_version: u64,
@@ -139,6 +143,7 @@ impl Peer {
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
+            filters: BTreeSet::new(),
             overlay: Topic::overlay(),
             had_quorum: false,
             record_version: 0,

@@ -8,8 +8,8 @@ use super::links::{Intent, Phase};
 use super::requests::{Goal, Pending};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
 use crate::wire::frame::{
-    Dead, Found, Frame, Lookup, PeerEntry, PeerItem, PeerState, Put, PutDone, RECORDS_MAX, Reason,
-    Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
+    Dead, Found, Frame, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose, Proposed, Put,
+    PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 
@@ -74,8 +74,12 @@ impl Peer {
     pub(super) fn session_ended(&mut self, id: LinkId, cause: &str) {
         let Some((seed, _)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
         self.tell_seed_lost(seed, cause);
-        for pending in self.requests.lost(id) {
+        let (hopeless, again) = self.requests.lost(id);
+        for pending in hopeless {
             self.conclude(pending, false);
+        }
+        for request in again {
+            self.propose_to_next(request);
         }
         self.tend_sessions();
     }
@@ -105,6 +109,9 @@ impl Peer {
             Frame::PutDone(done) => self.on_put_done(id, done),
             Frame::Sample(sample) => self.on_sample(id, &sample),
             Frame::Found(found) => self.on_found(id, *found),
+            Frame::Proposed(proposed) => self.on_proposed(id, proposed),
+            Frame::TopicNews(records) => self.on_seed_news(id, &records),
+            Frame::Watched(request) => self.on_watched(id, request),
             Frame::PeerPage(page) => {
                 let answer = Answer::Peers { total: page.total, items: page.items };
                 self.on_page(id, page.request, answer);
@@ -163,7 +170,12 @@ impl Peer {
 
     /// Tells a seed everything that this peer owns.
     fn repeat_records(&mut self, id: LinkId) {
-        let mut records: Vec<_> = self.topics.hosted().cloned().collect();
+        for record in self.topics.hosted() {
+            let propose = Propose { request: self.requests.next_id(), record: record.clone() };
+            self.out.control(id, Frame::Propose(Box::new(propose)));
+        }
+        self.watch_on(id);
+        let mut records = Vec::new();
         let subscribed: Vec<_> = self
             .topics
             .local()
@@ -248,7 +260,7 @@ impl Peer {
         self.ask(request, topic, goal, frame);
     }
 
-    fn ask(&mut self, request: RequestId, topic: &Topic, goal: Goal, frame: Frame) {
+    pub(super) fn ask(&mut self, request: RequestId, topic: &Topic, goal: Goal, frame: Frame) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
         for id in &sessions {
             self.out.control(*id, frame.clone());
@@ -270,6 +282,7 @@ impl Peer {
         let findings = &mut pending.findings;
         findings.answers += 1;
         findings.total = findings.total.max(found.total);
+        findings.offer_hosting(found.hosting);
         for peer in found.subscribers {
             let known = findings.subscribers.iter().any(|p| p.node == peer.node);
             if !known && findings.subscribers.len() < SAMPLE_MAX {
@@ -296,6 +309,58 @@ impl Peer {
             Some(_) => return self.violation(id, "forged record"),
         }
         self.finish(done.request);
+    }
+
+    /// Has the seeds agree on a topic's record: one of them proposes it to all.
+    pub(super) fn propose(&mut self, topic: &Topic, goal: Goal, record: SignedRecord) {
+        let request = self.requests.next_id();
+        let frame = Frame::Propose(Box::new(Propose { request, record }));
+        let deadline = self.now + self.config.request_timeout * 3;
+        self.requests.open_alone(request, topic.clone(), goal, frame, deadline);
+        if self.rendezvous.total() > 0 {
+            self.propose_to_next(request);
+        } else if let Some(pending) = self.requests.end(request) {
+            self.conclude(pending, true);
+        }
+    }
+
+    fn propose_to_next(&mut self, request: RequestId) {
+        let sessions: Vec<_> = self.rendezvous.sessions().collect();
+        let sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
+        if let Some((link, frame)) = self.requests.next_seed(request, &sessions) {
+            self.out.control(link, frame);
+        }
+    }
+
+    fn on_proposed(&mut self, id: LinkId, proposed: Proposed) {
+        let Proposed { request, outcome } = proposed;
+        if let Outcome::Against(record) = &outcome {
+            if !record.verify(self.config.identity.scheme) {
+                return self.violation(id, "forged record");
+            }
+            self.on_topic_record(record, Some(self.now));
+        }
+        let Some(pending) = self.requests.answered(request, id) else { return };
+        match outcome {
+            Outcome::Kept => pending.findings.answers += 1,
+            Outcome::Against(record) => {
+                pending.findings.refusals += 1;
+                pending.findings.offer(*record);
+            }
+            Outcome::Full(limit) => {
+                pending.findings.refusals += 1;
+                pending.findings.full = Some(limit);
+            }
+            // Another one may reach more seeds; without one the question waits for its deadline.
+            Outcome::NoQuorum => return self.propose_to_next(request),
+        }
+        self.finish(request);
+    }
+
+    fn on_watched(&mut self, id: LinkId, request: RequestId) {
+        let Some(pending) = self.requests.answered(request, id) else { return };
+        pending.findings.answers += 1;
+        self.finish(request);
     }
 
     fn finish(&mut self, request: RequestId) {

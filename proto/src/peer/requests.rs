@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::filter::TopicFilter;
 use crate::id::{LinkId, RequestId, Topic};
 use crate::peer::event::From;
 use crate::time::Instant;
-use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::frame::{Frame, Hosting, PeerEntry};
 use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
 /// The most questions open at once.
@@ -29,6 +30,10 @@ pub(crate) enum Goal {
     Publish,
     /// Nobody waits: refresh what is known.
     Refresh,
+    /// The topic is made for this one, which goes on when it is there.
+    Made(Box<Goal>, SignedRecord),
+    /// The topics that a filter selects are known.
+    Watched(RequestId, TopicFilter),
     /// The record of a created topic is stored.
     Created { request: RequestId, record: SignedRecord },
     /// The record of a deleted topic is stored.
@@ -56,6 +61,10 @@ pub(crate) struct Findings {
     pub(crate) answers: usize,
     /// How many seeds refused the records that were put.
     pub(crate) refusals: usize,
+    /// Where the topic's host is.
+    pub(crate) hosting: Hosting,
+    /// So many topics is what the seeds allow, and they are there.
+    pub(crate) full: Option<u32>,
 }
 
 impl Findings {
@@ -64,6 +73,20 @@ impl Findings {
         match &self.record.as_ref()?.record {
             Record::Topic(record) => Some(record),
             _ => None,
+        }
+    }
+
+    /// Keeps the better news of the host: a seed that lists it knows best, and one that saw it
+    /// die knows more than one that has just started.
+    pub(crate) fn offer_hosting(&mut self, hosting: Hosting) {
+        let weight = |hosting: &Hosting| match hosting {
+            Hosting::None => 0,
+            Hosting::Away(for_ms) => 1 + u128::from(*for_ms),
+            Hosting::Orphaned(for_ms) => 1 << 64 | u128::from(*for_ms),
+            Hosting::Here(_) => u128::MAX,
+        };
+        if weight(&hosting) > weight(&self.hosting) {
+            self.hosting = hosting;
         }
     }
 
@@ -88,8 +111,12 @@ pub(crate) struct Pending {
     pub(crate) goal: Goal,
     /// The frame to send to seeds that join meanwhile; `None` when one seed is enough.
     pub(crate) frame: Option<Frame>,
+    /// One seed answers for all; when it cannot, another one is asked.
+    alone: bool,
     /// Seeds that were asked and have not answered.
     asked: Vec<LinkId>,
+    /// Seeds that were asked alone.
+    tried: Vec<LinkId>,
     /// What is known so far.
     pub(crate) findings: Findings,
     deadline: Instant,
@@ -125,7 +152,44 @@ impl Requests {
         deadline: Instant,
     ) {
         let findings = Findings::default();
-        self.open.insert(id, Pending { topic, goal, frame, asked, findings, deadline });
+        let (alone, tried) = (false, Vec::new());
+        self.open
+            .insert(id, Pending { topic, goal, frame, alone, asked, tried, findings, deadline });
+    }
+
+    /// A question that one seed answers for all is to be sent: see [`Self::next_seed`].
+    pub(crate) fn open_alone(
+        &mut self,
+        id: RequestId,
+        topic: Topic,
+        goal: Goal,
+        frame: Frame,
+        deadline: Instant,
+    ) {
+        self.open(id, topic, goal, Some(frame), Vec::new(), deadline);
+        if let Some(pending) = self.open.get_mut(&id) {
+            pending.alone = true;
+        }
+    }
+
+    /// Chooses the seed that is asked next by a question that one seed answers for all: one of
+    /// `sessions`, in this order, that was not asked before.
+    pub(crate) fn next_seed(
+        &mut self,
+        id: RequestId,
+        sessions: &[LinkId],
+    ) -> Option<(LinkId, Frame)> {
+        let pending = self.open.get_mut(&id)?;
+        let link = *sessions.iter().find(|link| !pending.tried.contains(link))?;
+        let frame = pending.frame.clone()?;
+        pending.tried.push(link);
+        pending.asked.push(link);
+        Some((link, frame))
+    }
+
+    /// Ends a question whatever was answered.
+    pub(crate) fn end(&mut self, id: RequestId) -> Option<Pending> {
+        self.open.remove(&id)
     }
 
     /// Whether a question of this kind is open.
@@ -146,7 +210,7 @@ impl Requests {
     /// join any more.
     pub(crate) fn finish(&mut self, id: RequestId, quorum: usize) -> Option<Pending> {
         let pending = self.open.get(&id)?;
-        let one_is_enough = pending.frame.is_none();
+        let one_is_enough = pending.alone || pending.frame.is_none();
         let enough = if one_is_enough { 1 } else { quorum };
         (pending.findings.answers >= enough || pending.findings.refusals > 0)
             .then(|| self.open.remove(&id))
@@ -167,23 +231,35 @@ impl Requests {
     pub(crate) fn ask_also(&mut self, link: LinkId) -> Vec<Frame> {
         let mut frames = Vec::new();
         for pending in self.open.values_mut() {
+            let is_asked =
+                pending.asked.contains(&link) || pending.alone && !pending.asked.is_empty();
             if let Some(frame) = &pending.frame
-                && !pending.asked.contains(&link)
+                && !is_asked
             {
                 pending.asked.push(link);
+                if pending.alone {
+                    pending.tried.push(link);
+                }
                 frames.push(frame.clone());
             }
         }
         frames
     }
 
-    /// A seed is lost: it will not answer. Returns questions that only it could answer.
-    pub(crate) fn lost(&mut self, link: LinkId) -> Vec<Pending> {
-        for pending in self.open.values_mut() {
+    /// A seed is lost: it will not answer. Returns questions that only it could answer, and
+    /// those that another one is to be asked.
+    pub(crate) fn lost(&mut self, link: LinkId) -> (Vec<Pending>, Vec<RequestId>) {
+        let mut again = Vec::new();
+        for (id, pending) in &mut self.open {
+            let before = pending.asked.len();
             pending.asked.retain(|asked| *asked != link);
+            if pending.alone && pending.asked.len() < before {
+                again.push(*id);
+            }
         }
         let hopeless = |_: &RequestId, p: &mut Pending| p.frame.is_none() && p.asked.is_empty();
-        self.open.extract_if(.., hopeless).map(|(_, pending)| pending).collect()
+        let hopeless = self.open.extract_if(.., hopeless).map(|(_, pending)| pending).collect();
+        (hopeless, again)
     }
 }
 
@@ -211,7 +287,24 @@ mod tests {
         let id = requests.next_id();
         let goal = Goal::List(RequestId(9));
         requests.open(id, Topic::overlay(), goal, None, vec![LinkId(1)], Instant::ZERO);
-        assert_eq!(requests.lost(LinkId(1)).len(), 1);
+        assert_eq!(requests.lost(LinkId(1)).0.len(), 1);
         assert!(requests.expired(Instant::ZERO).is_empty());
+    }
+
+    #[test]
+    fn a_question_that_one_answers_for_all_goes_to_one_after_the_other() {
+        let mut requests = Requests::default();
+        let id = requests.next_id();
+        let (topic, frame) = (Topic::overlay(), Frame::Accept);
+        requests.open_alone(id, topic, Goal::Publish, frame, Instant::ZERO);
+        let seeds = [LinkId(1), LinkId(2)];
+        let next = |requests: &mut Requests| requests.next_seed(id, &seeds).map(|(link, _)| link);
+        assert_eq!(next(&mut requests), Some(LinkId(1)));
+        assert!(requests.ask_also(LinkId(3)).is_empty(), "one is asked already");
+        let (hopeless, again) = requests.lost(LinkId(1));
+        assert!(hopeless.is_empty() && again == [id]);
+        assert_eq!((next(&mut requests), next(&mut requests)), (Some(LinkId(2)), None));
+        requests.answered(id, LinkId(2)).expect("asked").findings.answers += 1;
+        assert!(requests.finish(id, 9).is_some(), "its answer counts for all");
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use core::time::Duration;
+
 use crate::config::RetentionConfig;
 use crate::id::Origin;
 use crate::time::Instant;
@@ -44,6 +46,19 @@ impl Retention {
             self.order.push_back(key);
         }
         self.trim(now, config);
+    }
+
+    /// How many messages are kept, and how many of them were published within `window`.
+    pub(crate) fn count(&self, now: Instant, window: Duration) -> (u64, u64) {
+        let (mut all, mut recent) = (0, 0);
+        for kept in self.batches.values() {
+            let count = u64::from(kept.batch.header().count);
+            all += count;
+            if now.since(kept.published) <= window {
+                recent += count;
+            }
+        }
+        (all, recent)
     }
 
     /// Drops what is over the limits.

@@ -1,6 +1,6 @@
 //! Topics at a peer: those it takes part in, and what it knows of the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -222,6 +222,13 @@ impl Topics {
         let Self { local, hosted, directory, .. } = self;
         let kept = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
         directory.learn(signed, asked_at, topics_max, kept)
+    }
+
+    /// Topics in which this peer takes part or that it hosts, ordered by name.
+    pub(crate) fn concerned(&self) -> Vec<Topic> {
+        let local = self.local.keys().filter(|topic| !topic.is_internal());
+        let topics: BTreeSet<&Topic> = local.chain(self.hosted.keys()).collect();
+        topics.into_iter().cloned().collect()
     }
 
     /// Records of the topics in which this peer takes part or that it hosts, when they have

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::crypto::{SIGNATURE_BYTES, Signature};
+use crate::filter::TopicFilter;
 use crate::id::{NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::sampler::Sampler;
@@ -18,17 +19,6 @@ pub(super) struct Entry {
     pub(super) subscribers: Sampler,
     /// Its place among the deleted.
     buried: Option<u64>,
-}
-
-/// What a topic record of an owner meets.
-#[derive(Debug)]
-pub(super) enum Judged {
-    /// It is to be kept.
-    Accepted,
-    /// It is kept already.
-    Known,
-    /// This one stands against it.
-    Against(SignedRecord),
 }
 
 /// The table of topics.
@@ -98,25 +88,16 @@ impl Index {
         entries.filter_map(|(topic, entry)| entry.signed().map(|signed| (topic, signed)))
     }
 
-    /// What becomes of a record that its host has put here: nobody takes a living topic from
-    /// another host, and nothing of a deleted generation comes back.
-    pub(super) fn judge(&self, new: &TopicRecord, signature: &Signature) -> Judged {
-        let Some(entry) = self.topics.get(&new.topic) else { return Judged::Accepted };
-        let (Some((old, old_signature)), Some(standing)) = (&entry.record, entry.signed()) else {
-            return Judged::Accepted;
-        };
-        if old.host != new.host && !old.deleted {
-            return Judged::Against(standing);
-        }
-        if old.host == new.host && old.generation == new.generation {
-            return match new.version.cmp(&old.version) {
-                std::cmp::Ordering::Less => Judged::Against(standing),
-                _ if old.deleted && !new.deleted => Judged::Against(standing),
-                std::cmp::Ordering::Equal if signature.0 <= old_signature.0 => Judged::Known,
-                _ => Judged::Accepted,
-            };
-        }
-        if new.generation > old.generation { Judged::Accepted } else { Judged::Against(standing) }
+    /// Records of topics that are not deleted and that a filter selects, ordered by name.
+    pub(super) fn signed_live(
+        &self,
+        filter: &TopicFilter,
+    ) -> impl Iterator<Item = SignedRecord> + '_ {
+        let filter = filter.clone();
+        let selected = self.topics.iter().filter(move |(topic, entry)| {
+            entry.record().is_some_and(|record| !record.deleted) && filter.matches(topic)
+        });
+        selected.filter_map(|(_, entry)| entry.signed())
     }
 
     /// Whether the record outranks what is known: the rule by which all seeds end up with the
@@ -163,12 +144,13 @@ impl Index {
         Some(record)
     }
 
-    /// Forgets the mark of the topic that was deleted the longest ago.
-    pub(super) fn forget_oldest_deleted(&mut self) {
-        let Some((_, topic)) = self.deleted.first_key_value() else { return };
+    /// Forgets the mark of the topic that was deleted the longest ago, and returns its name.
+    pub(super) fn forget_oldest_deleted(&mut self) -> Option<Topic> {
+        let (_, topic) = self.deleted.first_key_value()?;
         let topic = topic.clone();
         self.unset(&topic);
         self.tidy(&topic);
+        Some(topic)
     }
 
     /// Adds a live subscriber; returns how many there are now.

@@ -291,6 +291,7 @@ impl Seed {
 
     pub(super) fn end_link(&mut self, now: Instant, id: LinkId, end: End) {
         let Some(link) = self.links.links.remove(&id) else { return };
+        self.watches.end(id);
         for timer in [Timer::FirstFrame(id), Timer::Idle(id), Timer::Transfer(id)] {
             self.timers.cancel(timer);
         }

@@ -6,7 +6,6 @@ use crate::crypto::Signature;
 use crate::id::NodeId;
 use crate::seed::Seed;
 use crate::seed::event::Notice;
-use crate::seed::index::Judged;
 use crate::seed::registry::{Peer, Standing, Subscription, entry};
 use crate::time::Instant;
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
@@ -22,8 +21,6 @@ pub(super) enum Merged {
     Unlisted,
     /// A table, or the owner's share of it, is full.
     Full,
-    /// This record stands against it.
-    Against(SignedRecord),
 }
 
 impl Seed {
@@ -61,6 +58,7 @@ impl Seed {
             self.drop_peer(&record.node);
         }
         let (peer, incarnation) = (entry(&record), record.incarnation);
+        self.host_is_back(&record.node);
         self.registry.insert(record, signature, now + lease);
         if standing == (Standing::New { returned: true }) {
             self.notice(Notice::Returned { peer, incarnation });
@@ -81,6 +79,7 @@ impl Seed {
     /// Unlists a peer with all that depends on its life. The topics that it hosts remain.
     pub(super) fn drop_peer(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.registry.remove(node)?;
+        self.host_is_gone(self.now, *node);
         for topic in peer.topics() {
             self.index.unsubscribe(topic, node);
         }
@@ -144,26 +143,7 @@ impl Seed {
         true
     }
 
-    /// Takes a topic that its host has put here.
-    pub(super) fn put_topic(&mut self, record: TopicRecord, signature: Signature) -> Merged {
-        let Some(peer) = self.registry.peer(&record.host) else { return Merged::Unlisted };
-        let share = peer.subscriptions.len() + self.index.hosted(&record.host);
-        let has_room = share < self.config.records_per_peer_max;
-        match self.index.judge(&record, &signature) {
-            Judged::Known => Merged::Known,
-            Judged::Against(standing) => Merged::Against(standing),
-            Judged::Accepted if !has_room && !record.deleted && !self.hosts(&record) => self.full(),
-            Judged::Accepted => self.set_topic(record, signature),
-        }
-    }
-
-    /// Whether the topic is already counted in its host's share.
-    fn hosts(&self, record: &TopicRecord) -> bool {
-        let known = self.index.get(&record.topic).and_then(|entry| entry.record());
-        known.is_some_and(|known| known.host == record.host && !known.deleted)
-    }
-
-    /// Takes a topic that another seed holds.
+    /// Takes a topic that the seeds have agreed on.
     pub(super) fn merge_topic(&mut self, record: TopicRecord, signature: Signature) -> Merged {
         if !self.index.outranks(&record, &signature) {
             return Merged::Known;
@@ -177,12 +157,17 @@ impl Seed {
             if record.deleted || self.index.deleted() == 0 {
                 return self.full();
             }
-            self.index.forget_oldest_deleted();
+            self.forget_oldest_deleted();
         }
         let TopicRecord { topic, host, deleted, generation, .. } = record.clone();
-        let old = self.index.set(record, signature).filter(|old| !old.deleted);
+        let old = self.index.set(record, signature);
+        let former = old.as_ref().map(|old| old.host);
+        let old = old.filter(|old| !old.deleted);
+        self.host_has_changed(self.now, former, host);
+        self.tell_watchers(&topic);
+        self.topic_settled(&topic);
         if self.index.deleted() > self.ended_max() {
-            self.index.forget_oldest_deleted();
+            self.forget_oldest_deleted();
         }
         match old {
             Some(old) if deleted => self.notice(Notice::TopicDeleted { topic, host: old.host }),
@@ -191,6 +176,12 @@ impl Seed {
             _ => self.notice(Notice::TopicCreated { topic, host }),
         }
         self.merged()
+    }
+
+    fn forget_oldest_deleted(&mut self) {
+        if let Some(topic) = self.index.forget_oldest_deleted() {
+            self.acceptors.forget(&topic);
+        }
     }
 
     /// Whether a record of another seed would change anything; signatures of others need no

@@ -4,19 +4,26 @@
 //! reports of deaths together with them. No publication passes through it.
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
-//! `overlay` (reported neighbours), `sampler`, `digest`, `timers`. What happens to
-//! them: `links` (who may connect), `sessions` (what peers ask), `merge` (which records are
-//! taken), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead), `sync`
-//! and `transfer` (what seeds tell each other). This file only composes them.
+//! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
+//! (reported neighbours), `sampler`, `digest`, `timers`. What happens to them: `links` (who may
+//! connect), `sessions` (what peers ask), `merge` (which records are taken), `agreement` (topics
+//! are created and deleted), `hosts` and `watches` (topics without a host, peers that want to
+//! hear of topics), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead),
+//! `sync` and `transfer` (what seeds tell each other). This file only composes them.
 
+mod agreement;
 mod digest;
 pub mod event;
+mod hosts;
 mod index;
 mod links;
 mod liveness;
 mod merge;
 mod overlay;
+mod ownership;
 mod probes;
+mod proposals;
+mod register;
 mod registry;
 mod reports;
 mod sampler;
@@ -27,6 +34,7 @@ mod timers;
 mod transfer;
 mod verdicts;
 mod views;
+mod watches;
 
 #[cfg(test)]
 mod tests;
@@ -41,19 +49,24 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::SeedConfig;
 use crate::crypto::Signer;
-use crate::id::{DialId, LinkId, NodeId};
+use crate::id::{DialId, LinkId, NodeId, Topic};
 use crate::machine::{Class, Input, Machine, Output};
 use crate::stats::SeedStats;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
+use crate::wire::record::SignedRecord;
 use event::{Command, Durable, Event, Notice};
+use hosts::HostsGone;
 use index::Index;
 use links::Links;
 use overlay::Overlay;
+use proposals::Proposals;
+use register::Acceptors;
 use registry::Registry;
 use reports::Reports;
 use sync::Sync;
 use timers::Timers;
+use watches::Watches;
 
 /// A seed's protocol.
 #[derive(Debug)]
@@ -72,6 +85,15 @@ pub struct Seed {
     overlay: Overlay,
     reports: Reports,
     sync: Sync,
+    /// What the seeds have agreed on about topics, or are about to.
+    acceptors: Acceptors<Topic, SignedRecord>,
+    proposals: Proposals,
+    /// The highest round of an attempt that is known here.
+    round: u64,
+    hosts_gone: HostsGone,
+    watches: Watches,
+    started: Instant,
+    now: Instant,
     left: bool,
 }
 
@@ -92,6 +114,8 @@ enum Timer {
     Transfer(LinkId),
     /// An accused peer is dialled, judged, or its case closed.
     Case(NodeId),
+    /// A seed that has just started waits no longer for others.
+    Learn,
 }
 
 /// Why this seed dialled.
@@ -111,6 +135,7 @@ impl Seed {
         for slot in 0..sync.slots.len() {
             timers.set(Timer::DialSeed(slot), now);
         }
+        timers.set(Timer::Learn, now + agreement::LEARN_AT_MOST);
         if !sync.slots.is_empty() {
             timers.set(Timer::Digest, now + config.sync_interval);
         }
@@ -127,6 +152,13 @@ impl Seed {
             registry: Registry::default(),
             index: Index::default(),
             overlay: Overlay::default(),
+            acceptors: Acceptors::new(sync.total()),
+            proposals: Proposals::default(),
+            round: 0,
+            hosts_gone: HostsGone::new(),
+            watches: Watches::default(),
+            started: now,
+            now,
             reports: Reports::default(),
             sync,
             left: false,
@@ -145,12 +177,14 @@ impl Seed {
                 Timer::Digest => self.tell_digest(now),
                 Timer::Transfer(link) => self.transfer_more(now, link),
                 Timer::Case(node) => self.case_due(now, due, node),
+                Timer::Learn => self.graduate(now),
             }
         }
         while let Some(node) = self.registry.expired(now) {
             self.expire(node);
         }
         self.registry.forget_until(now);
+        self.tend_agreements(now);
     }
 
     fn leave(&mut self, now: Instant) {
@@ -190,6 +224,7 @@ impl Machine for Seed {
         if self.left {
             return;
         }
+        self.now = now;
         match input {
             Input::LinkUp { link, node, remote, dialed } => {
                 self.link_up(now, link, node, remote, dialed);
@@ -215,7 +250,8 @@ impl Machine for Seed {
         if self.left {
             return None;
         }
-        self.timers.next().into_iter().chain(self.registry.next_deadline()).min()
+        let others = [self.registry.next_deadline(), self.proposals.next_deadline()];
+        self.timers.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 }
 

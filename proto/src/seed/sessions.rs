@@ -20,7 +20,9 @@ impl Seed {
             Frame::Renew(renew) => self.renew(now, link, node, renew),
             Frame::Put(put) => self.put(now, link, node, put),
             Frame::SampleRequest(request) => self.sample(link, node, request),
-            Frame::Lookup(lookup) => self.lookup(link, node, lookup),
+            Frame::Lookup(lookup) => self.lookup(now, link, node, lookup),
+            Frame::Propose(propose) => self.propose(now, link, node, *propose),
+            Frame::Watch(watch) => self.watch(now, link, watch),
             Frame::List(list) => self.list(link, &list),
             Frame::Report(report) => self.report(now, node, report),
             _ => self.violation(now, link, "a frame that is not for a seed"),
@@ -98,8 +100,9 @@ impl Seed {
     fn put(&mut self, now: Instant, link: LinkId, node: NodeId, put: Put) {
         let scheme = self.config.identity.scheme;
         for signed in &put.records {
-            let is_vote = matches!(signed.record, Record::DeathVote(_));
-            if is_vote || signed.record.owner() != node {
+            // Votes are for seeds, and topics are agreed on, not put.
+            let is_put = matches!(signed.record, Record::Peer(_) | Record::Subscription(_));
+            if !is_put || signed.record.owner() != node {
                 self.stats.records_refused += 1;
                 return self.violation(now, link, "a record of another owner");
             }
@@ -113,7 +116,6 @@ impl Seed {
             match self.put_record(now, signed.clone()) {
                 Merged::Changed => changed.push(signed),
                 Merged::Known => {}
-                Merged::Against(standing) => refused.push(standing),
                 Merged::Full => refused.push(signed),
                 Merged::Unlisted => {
                     unlisted = true;
@@ -135,12 +137,11 @@ impl Seed {
         let signature = signed.signature;
         match signed.record {
             Record::Subscription(record) => self.merge_subscription(record, signature),
-            Record::Topic(record) => self.put_topic(record, signature),
             Record::Peer(record) if self.registry.peer(&record.node).is_some() => {
                 self.merge_peer(now, record, signature, self.config.lease)
             }
             Record::Peer(_) => Merged::Unlisted,
-            Record::DeathVote(_) => Merged::Known,
+            Record::Topic(_) | Record::DeathVote(_) => Merged::Known,
         }
     }
 
@@ -151,12 +152,13 @@ impl Seed {
         self.send(link, Frame::Sample(Sample { request, topic, peers, total }));
     }
 
-    fn lookup(&mut self, link: LinkId, node: NodeId, asked: Lookup) {
-        self.stats.lookups += 1;
+    pub(super) fn answer_lookup(&mut self, link: LinkId, node: NodeId, asked: Lookup) {
+        self.watch_topic(link, &asked.topic);
         let Lookup { request, topic } = asked;
         let (subscribers, total) = self.draw(&topic, node);
         let record = self.index.get(&topic).and_then(|entry| entry.signed());
-        let found = Found { request, topic, record, subscribers, total };
+        let hosting = self.hosting(self.now, &topic);
+        let found = Found { request, topic, record, subscribers, total, hosting };
         self.send(link, Frame::Found(Box::new(found)));
     }
 

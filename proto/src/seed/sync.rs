@@ -5,20 +5,21 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use core::time::Duration;
 
 use rand::RngExt as _;
 
 use crate::config::{SeedConfig, quorum};
-use crate::id::{LinkId, NodeId};
+use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
 use crate::seed::transfer::Cursor;
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Hello, LEASES_MAX, Lease, Purpose, Reason};
+use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, Reason};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -53,6 +54,8 @@ pub(super) struct Slot {
     mismatches: u32,
     /// A full transfer to it that is under way.
     pub(super) cursor: Option<Cursor>,
+    /// Votes that are being sent to it: the floor that was promised, and how far they are.
+    pub(super) votes: Option<(Ballot, Bound<Topic>)>,
 }
 
 /// Who says to be a seed.
@@ -88,6 +91,7 @@ impl Sync {
             failures: 0,
             mismatches: 0,
             cursor: None,
+            votes: None,
         };
         Self { slots: others.map(slot).collect(), renewed: BTreeSet::new() }
     }
@@ -224,6 +228,7 @@ impl Seed {
         state.failures = 0;
         state.mismatches = MISMATCHES - 1;
         state.cursor = None;
+        state.votes = None;
         self.timers.cancel(Timer::DialSeed(slot));
         if let Some(old) = old {
             self.close(now, old, Reason::Duplicate, "another link is kept");
@@ -231,6 +236,9 @@ impl Seed {
             let address = hello.address;
             self.notice(Notice::Connection { address, remote, node, role: "seed" });
             self.notice_seed_link(slot, true);
+        }
+        if self.acceptors.is_learning() {
+            self.send(id, Frame::VotesRequest);
         }
         self.send(id, Frame::TableDigest(self.digest()));
         self.send_open_votes(id, node);
@@ -249,6 +257,7 @@ impl Seed {
         }
         self.sync.slots[slot].link = None;
         self.sync.slots[slot].cursor = None;
+        self.sync.slots[slot].votes = None;
         let address = self.sync.slots[slot].address;
         self.notice(Notice::Disconnected { address, node, role: "seed", cause });
         self.notice_seed_link(slot, false);
@@ -316,7 +325,11 @@ impl Seed {
     }
 
     pub(super) fn table_frame(&mut self, now: Instant, slot: usize, id: LinkId, frame: Frame) {
+        let Some(from) = self.links.get(id).map(|link| link.node) else { return };
         match frame {
+            Frame::Decree(decree) => self.decree(now, id, from, decree),
+            Frame::VotesRequest => self.tell_votes(now, slot, id, from),
+            Frame::Votes(votes) => self.take_votes(now, id, from, votes),
             Frame::Records(records) => self.take_records(now, id, records),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),

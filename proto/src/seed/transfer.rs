@@ -41,6 +41,13 @@ impl Seed {
     pub(super) fn transfer_more(&mut self, now: Instant, id: LinkId) {
         let mut slots = self.sync.slots.iter_mut();
         let Some(slot) = slots.position(|slot| slot.link == Some(id)) else { return };
+        let mut votes = self.sync.slots[slot].votes.take();
+        for _ in 0..BURST {
+            let Some((floor, from)) = votes.take() else { break };
+            let (frame, next) = self.votes_chunk(floor, from);
+            votes = (!frame.last).then_some((floor, next));
+            self.send(id, Frame::Votes(frame));
+        }
         let mut cursor = self.sync.slots[slot].cursor.take();
         for _ in 0..BURST {
             let Some(at) = cursor else { break };
@@ -50,10 +57,11 @@ impl Seed {
             }
             cursor = next;
         }
-        if cursor.is_some() {
+        if cursor.is_some() || votes.is_some() {
             self.timers.set(Timer::Transfer(id), now + PAUSE);
         }
         self.sync.slots[slot].cursor = cursor;
+        self.sync.slots[slot].votes = votes;
     }
 
     /// The frames after `cursor`, and where to go on.

@@ -23,8 +23,8 @@ pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::HistoryDone`].
-const CONTROL_KINDS: u8 = 39;
+/// One past the kind of the last control frame, [`Frame::Votes`].
+const CONTROL_KINDS: u8 = 47;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]
@@ -181,6 +181,12 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::Dead(dead) => ("votes", dead.votes.len(), frame::SAMPLE_MAX),
         Frame::Records(records) => ("records", records.len(), frame::RECORDS_MAX),
         Frame::Leases(leases) => ("leases", leases.len(), frame::LEASES_MAX),
+        Frame::Watch(watch) => {
+            let count = watch.topics.len() + watch.filters.len() + watch.dropped.len();
+            ("watches", count, frame::RECORDS_MAX)
+        }
+        Frame::TopicNews(records) => ("records", records.len(), frame::RECORDS_MAX),
+        Frame::Votes(votes) => ("votes", votes.votes.len(), frame::RECORDS_MAX),
         Frame::Announce(announce) => ("batches", announce.batches.len(), frame::NAMES_MAX),
         Frame::Graft(graft) => ("origins", graft.items.len(), frame::NAMES_MAX),
         _ => return Ok(()),

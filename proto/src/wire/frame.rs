@@ -2,15 +2,17 @@
 
 mod gossip;
 mod rendezvous;
+mod topics;
 
 pub use gossip::*;
 pub use rendezvous::*;
+pub use topics::*;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Incarnation, NodeId, Topic};
+use crate::id::{Incarnation, NodeId, RequestId, Topic};
 use crate::wire::record::SignedRecord;
 
 /// The version of the protocol that a [`Hello`] declares; another one is refused.
@@ -31,6 +33,9 @@ pub const RANGES_MAX: usize = 256;
 pub const NAMES_MAX: usize = 1_000;
 /// The most records in one frame.
 pub const RECORDS_MAX: usize = 128;
+/// The most filters that a peer watches. Each is compared with each new topic at each seed that
+/// it has joined. Guess: an application has a few, a bridge hundreds.
+pub const FILTERS_MAX: usize = 1_000;
 /// The most leases in one frame.
 pub const LEASES_MAX: usize = 1_000;
 /// The most items in one page of a list.
@@ -132,6 +137,25 @@ pub enum Frame {
     History(Box<History>),
     /// A part of the selection, or the rest of it, has been sent.
     HistoryDone(HistoryDone),
+
+    /// Peer to seed: have the seeds agree on this record of a topic; answer with
+    /// [`Frame::Proposed`].
+    Propose(Box<Propose>),
+    /// The end of a proposal.
+    Proposed(Proposed),
+    /// Peer to seed: tell me of these topics, with [`Frame::TopicNews`] and [`Frame::Watched`].
+    Watch(Watch),
+    /// All news that there were when the watch came have been sent.
+    Watched(RequestId),
+    /// Seed to peer: records of topics that it watches, and that it may not know.
+    TopicNews(Vec<SignedRecord>),
+    /// Seed to seed: a step of an agreement.
+    Decree(Decree),
+    /// Seed to seed: the sender has lost its memory. Accept nothing below a ballot above all that
+    /// was promised, and answer with [`Frame::Votes`].
+    VotesRequest,
+    /// Seed to seed: what was accepted.
+    Votes(Votes),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]

@@ -84,11 +84,19 @@ impl FrameKind {
             | Frame::PeerPage(_)
             | Frame::TopicPage(_)
             | Frame::Report(_)
-            | Frame::Dead(_) => Self::Seeds,
+            | Frame::Dead(_)
+            | Frame::Propose(_)
+            | Frame::Proposed(_)
+            | Frame::Watch(_)
+            | Frame::Watched(_)
+            | Frame::TopicNews(_) => Self::Seeds,
             Frame::Records(_)
             | Frame::Leases(_)
             | Frame::TableDigest(_)
-            | Frame::RecordsRequest => Self::Tables,
+            | Frame::RecordsRequest
+            | Frame::Decree(_)
+            | Frame::VotesRequest
+            | Frame::Votes(_) => Self::Tables,
         }
     }
 

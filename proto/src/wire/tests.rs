@@ -3,11 +3,15 @@ use proptest::prelude::*;
 
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
-use super::frame::{BatchFrame, Cause, Frame, Goodbye, Hello, HistoryDone, Purpose, Reason, Role};
+use super::frame::{
+    Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello, HistoryDone, KnownTopic, Purpose,
+    Reason, Role, Step, Watch,
+};
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
 use crate::crypto::{Scheme, Signer};
-use crate::id::{Incarnation, Origin, RequestId, Topic};
+use crate::filter::TopicFilter;
+use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::DecodeError;
 
 fn signer() -> Signer {
@@ -106,7 +110,21 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&bye)[..], [0, 0, 0, 4, 1, 0, 1, b'x']);
     assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
     let topic = Topic::new("a").expect("legal");
-    assert_eq!(&bytes_of(&Frame::GraftAll(topic))[..], [0, 0, 0, 3, 36, 1, b'a']);
+    assert_eq!(&bytes_of(&Frame::GraftAll(topic.clone()))[..], [0, 0, 0, 3, 36, 1, b'a']);
+    let filters = vec![TopicFilter::new("#").expect("legal")];
+    let known = KnownTopic { topic: topic.clone(), generation: 2, version: 3 };
+    let watch = Frame::Watch(Watch {
+        request: RequestId(7),
+        topics: vec![known],
+        filters,
+        dropped: Vec::new(),
+    });
+    assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 11, 41, 7, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
+    let ballot = Ballot { round: 5, seed: NodeId([9; 32]) };
+    let decree = bytes_of(&Frame::Decree(Decree { topic, ballot, step: Step::Accepted }));
+    assert_eq!(decree[..8], [0, 0, 0, 37, 44, 1, b'a', 5]);
+    assert_eq!(decree[8..], [&[9; 32][..], &[3]].concat());
+    assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 45]);
     let done = HistoryDone { request: RequestId(5), next: None };
     assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 3, 38, 5, 0]);
 }

@@ -10,6 +10,7 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
 
+use super::Tap;
 use super::node::{self, AnyNode};
 use super::roster::{Disk, Request, Roster};
 use super::tally::Tally;
@@ -127,6 +128,8 @@ pub(super) struct Apps {
     pub(super) owners: Owners,
     /// Nodes that are slow for a while, in order: L5 is about the others.
     pub(super) slow: Vec<u32>,
+    /// Who is shown all frames.
+    pub(super) tap: Option<Tap>,
     genuine: Genuine,
     order: Order,
     turn: u32,
@@ -158,6 +161,7 @@ impl Apps {
             certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
             owners: Owners::default(),
             slow: Vec::new(),
+            tap: None,
             genuine: Genuine::new(roster.scheme()),
             order: Order::new(nodes),
             turn: 0,
@@ -381,6 +385,7 @@ impl Apps {
                 self.topic_deleted(timers, node, &topic);
                 4
             }
+            Event::TopicAppeared { .. } => 5,
             Event::Notice(notice) => self.notice(now, node, &notice),
         }
     }
@@ -427,6 +432,9 @@ impl Host<AnyNode> for Apps {
     }
 
     fn received(&mut self, now: Instant, node: u32, from: u32, frame: &Frame, bytes: u32) {
+        if let Some(Tap(show)) = &mut self.tap {
+            show(frame);
+        }
         if self.roster.is_seed(node) && !self.roster.is_seed(from) {
             self.certificates.heard(now, node, from);
         }

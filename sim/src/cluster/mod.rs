@@ -17,6 +17,7 @@ use tidings_proto::config::Dissemination;
 use tidings_proto::crypto::Scheme;
 use tidings_proto::peer::event::{Command, From};
 use tidings_proto::wire::batch::Message;
+use tidings_proto::wire::frame::Frame;
 use tidings_proto::wire::record::TopicPolicy;
 use tidings_proto::{Instant, PeerConfig, SeedConfig};
 
@@ -42,6 +43,22 @@ const INSPECT_NODES: u32 = 16;
 /// How exactly it is known when an overlay was whole again.
 const WHOLE_EVERY: Duration = Duration::from_millis(100);
 
+/// Is shown every frame that reaches a machine.
+pub struct Tap(Box<dyn FnMut(&Frame)>);
+
+impl Tap {
+    /// Shows frames to this function.
+    pub fn new(show: impl FnMut(&Frame) + 'static) -> Self {
+        Self(Box::new(show))
+    }
+}
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
 /// How a scenario is run.
 #[derive(Default)]
 pub struct Options {
@@ -53,6 +70,8 @@ pub struct Options {
     pub unslowed: bool,
     /// The report comes with a picture.
     pub plot: bool,
+    /// Who is shown all frames.
+    pub tap: Option<Tap>,
     /// Where each input and output is written as a line.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -154,7 +173,8 @@ fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode
         break_after_ms: scenario.network.break_after_ms,
         ..NetworkConfig::default()
     };
-    let apps = Apps::new(roster, &scenario.expect, scenario.topics);
+    let mut apps = Apps::new(roster, &scenario.expect, scenario.topics);
+    apps.tap = options.tap.take();
     World::new(seed, network, Trace::new(options.trace.take()), apps)
 }
 

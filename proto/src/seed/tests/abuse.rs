@@ -3,7 +3,7 @@ use crate::id::{Incarnation, NodeId, RequestId};
 use crate::machine::{Class, Input, LinkDown};
 use crate::seed::event::Notice;
 use crate::seed::links::LINKS_MAX;
-use crate::wire::frame::{Frame, Purpose, Put, Reason, Register, Report};
+use crate::wire::frame::{Frame, Outcome, Proposed, Purpose, Put, Reason, Register, Report};
 use crate::wire::record::{DeathVote, Record, SignedRecord};
 
 fn violates(frame: impl Fn(&Rig) -> Frame) -> Rig {
@@ -120,11 +120,12 @@ fn a_peer_has_a_share_of_the_tables() {
     rig.put(0, 0, records);
     assert_eq!(rig.seed(0).registry.subscriptions(), 4);
     let mine = rig.topic_record(0, "mine", (1, 1), false);
-    rig.put(0, 0, vec![mine.clone()]);
+    rig.put(0, 0, vec![mine]);
     assert_eq!(rig.seed(0).status().topics, 0);
     assert_eq!(rig.seed(0).status().stats.records_shed, 3);
     let frames = rig.inbox(0);
-    assert!(matches!(frames.last(), Some(Frame::PutDone(done)) if done.refused == [mine.clone()]));
+    let full = Proposed { request: RequestId(7), outcome: Outcome::Full(4) };
+    assert_eq!(frames.last(), Some(&Frame::Proposed(full)));
     // What is unsubscribed makes room.
     let off = rig.subscription(0, "t/0", 2, false);
     let on = rig.subscription(0, "t/9", 1, true);

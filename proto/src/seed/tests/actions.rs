@@ -3,7 +3,7 @@
 use super::rig::{End, Mood, Rig, topic};
 use crate::id::{LinkId, RequestId};
 use crate::wire::frame::{
-    Frame, Hello, PROTOCOL_VERSION, Purpose, Put, Register, Renew, Report, Role,
+    Frame, Hello, PROTOCOL_VERSION, Propose, Purpose, Put, Register, Renew, Report, Role,
 };
 use crate::wire::record::{
     PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
@@ -71,9 +71,18 @@ impl Rig {
         self.run(3);
     }
 
+    /// Puts records that are the peer's own affair, and proposes those of topics.
     pub(super) fn put(&mut self, n: usize, seed: usize, records: Vec<SignedRecord>) {
         let request = RequestId(7);
-        self.send(n, seed, Frame::Put(Put { request, records }));
+        let is_topic = |signed: &SignedRecord| matches!(signed.record, Record::Topic(_));
+        let (topics, records): (Vec<_>, Vec<_>) = records.into_iter().partition(is_topic);
+        for record in topics {
+            self.send(n, seed, Frame::Propose(Box::new(Propose { request, record })));
+            self.run(20);
+        }
+        if !records.is_empty() {
+            self.send(n, seed, Frame::Put(Put { request, records }));
+        }
         self.run(5);
     }
 

@@ -7,6 +7,7 @@ mod join;
 mod leases;
 mod lists;
 mod random;
+mod register;
 mod rig;
 mod sync;
 mod topics;

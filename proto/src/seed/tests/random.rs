@@ -3,12 +3,13 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::rig::{End, Mood, Rig, topic};
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, RequestId};
 use crate::wire::frame::{
-    Frame, Goodbye, Kind, Lease, List, Lookup, Purpose, Put, Reason, Register, Renew, Report,
-    SampleRequest,
+    Frame, Goodbye, Kind, KnownTopic, Lease, List, Lookup, Propose, Purpose, Put, Reason, Register,
+    Renew, Report, SampleRequest, Watch,
 };
-use crate::wire::record::SignedRecord;
+use crate::wire::record::{Record, SignedRecord};
 
 /// Tables that are always full, and tables that never are.
 const TIGHT: usize = 3;
@@ -45,10 +46,24 @@ fn frame(rig: &Rig, rng: &mut ChaCha8Rng, n: usize) -> Frame {
         2..=5 => Frame::Register(Box::new(Register { record: record(rig, rng, n) })),
         6 => Frame::Renew(Renew { incarnation, neighbors: vec![node, NodeId([3; 32])] }),
         7..=9 => {
-            let records = (0..rng.random_range(0..4)).map(|_| record(rig, rng, n)).collect();
-            Frame::Put(Put { request, records })
+            let records = (0..rng.random_range(1..4)).map(|_| record(rig, rng, n));
+            let mut records: Vec<_> = records.collect();
+            let is_topic = |signed: &SignedRecord| matches!(signed.record, Record::Topic(_));
+            match records.iter().position(is_topic) {
+                Some(at) if other > 0 => {
+                    let record = records.swap_remove(at);
+                    Frame::Propose(Box::new(Propose { request, record }))
+                }
+                _ => Frame::Put(Put { request, records }),
+            }
         }
         10 => Frame::SampleRequest(SampleRequest { request, topic: topic("t/1") }),
+        11 if other == 0 => {
+            let known = |generation| KnownTopic { topic: topic("t/3"), generation, version: 1 };
+            let filters = vec![TopicFilter::new("t/+").unwrap(), TopicFilter::new("#").unwrap()];
+            let (topics, dropped) = (vec![known(0), known(9)], filters[..1].to_vec());
+            Frame::Watch(Watch { request, topics, filters, dropped })
+        }
         11 => Frame::Lookup(Lookup { request, topic: topic("t/2") }),
         12 => {
             let kind = if other == 0 { Kind::Peers } else { Kind::Topics };
@@ -188,6 +203,7 @@ fn the_chaos_is_real() {
             total.records_refused += stats.records_refused;
             total.records_shed += stats.records_shed;
             total.leases_expired += stats.leases_expired;
+            total.agreements += stats.agreements;
         }
     }
     let happened = [
@@ -200,6 +216,7 @@ fn the_chaos_is_real() {
         total.records_refused,
         total.records_shed,
         total.leases_expired,
+        total.agreements,
     ];
     assert!(happened.iter().all(|count| *count > 0), "{total:?}");
 }

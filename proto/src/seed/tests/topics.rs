@@ -1,17 +1,29 @@
-use super::rig::{Rig, topic};
+use super::rig::{Mood, Rig, topic};
+use crate::filter::TopicFilter;
 use crate::id::RequestId;
 use crate::seed::event::Notice;
-use crate::wire::frame::{Found, Frame, Lookup, SampleRequest};
+use crate::wire::frame::{
+    Found, Frame, Hosting, KnownTopic, Lookup, Outcome, Propose, SampleRequest, Watch,
+};
 use crate::wire::record::SignedRecord;
 
-fn refused(rig: &mut Rig, n: usize) -> Vec<SignedRecord> {
+fn outcome(rig: &mut Rig, n: usize) -> Outcome {
     let mut done = rig.inbox(n).into_iter().filter_map(|frame| match frame {
-        Frame::PutDone(done) => Some(done),
+        Frame::Proposed(done) => Some(done),
         _ => None,
     });
     let done = done.next_back().expect("an answer");
     assert_eq!(done.request, RequestId(7));
-    done.refused
+    done.outcome
+}
+
+fn propose(rig: &mut Rig, n: usize, record: &SignedRecord) -> Outcome {
+    rig.put(n, n, vec![record.clone()]);
+    outcome(rig, n)
+}
+
+fn against(record: &SignedRecord) -> Outcome {
+    Outcome::Against(Box::new(record.clone()))
 }
 
 fn found(rig: &mut Rig, n: usize, seed: usize, name: &str) -> Found {
@@ -28,61 +40,158 @@ fn a_topic_has_one_host_until_it_is_deleted() {
     rig.join(0, 0);
     rig.join(1, 1);
     let mine = rig.topic_record(0, "news", (1, 1), false);
-    rig.put(0, 0, vec![mine.clone()]);
-    assert_eq!(refused(&mut rig, 0), []);
-    for theirs in [(1, 1), (2, 1)] {
+    assert_eq!(propose(&mut rig, 0, &mine), Outcome::Kept);
+    for theirs in [(1, 1), (1, 2), (2, 1)] {
         let theirs = rig.topic_record(1, "news", theirs, false);
-        rig.put(1, 1, vec![theirs]);
-        assert_eq!(refused(&mut rig, 1), std::slice::from_ref(&mine));
+        assert_eq!(propose(&mut rig, 1, &theirs), against(&mine));
     }
     let foreign = rig.topic_record(1, "news", (1, 2), true);
-    rig.put(1, 1, vec![foreign]);
-    assert_eq!(refused(&mut rig, 1), std::slice::from_ref(&mine), "only the host deletes");
+    assert_eq!(propose(&mut rig, 1, &foreign), against(&mine), "only the host deletes");
     // Repeating is fine; a higher version replaces; a lower one is refused.
     let newer = rig.topic_record(0, "news", (1, 2), false);
-    rig.put(0, 0, vec![mine.clone(), newer.clone(), newer.clone()]);
-    assert_eq!(refused(&mut rig, 0), []);
-    rig.put(0, 0, vec![mine]);
-    assert_eq!(refused(&mut rig, 0), [newer]);
+    for record in [&mine, &newer, &newer] {
+        assert_eq!(propose(&mut rig, 0, record), Outcome::Kept);
+    }
+    assert_eq!(propose(&mut rig, 0, &mine), against(&newer));
     let deleted = rig.topic_record(0, "news", (1, 3), true);
-    rig.put(0, 0, vec![deleted.clone()]);
+    assert_eq!(propose(&mut rig, 0, &deleted), Outcome::Kept);
     assert_eq!(found(&mut rig, 1, 1, "news").record, Some(deleted.clone()));
     assert!((0..3).all(|n| rig.seed(n).status().topics == 0));
     assert!((0..3).all(|n| rig.noticed(n, |n| matches!(n, Notice::TopicDeleted { .. })).is_some()));
-    for late in
-        [rig.topic_record(1, "news", (1, 9), false), rig.topic_record(0, "news", (1, 9), false)]
-    {
-        let n = usize::from(late.record.owner() == rig.peers[1].node());
-        rig.put(n, n, vec![late]);
-        let standing = std::slice::from_ref(&deleted);
-        assert_eq!(refused(&mut rig, n), standing, "nothing of that generation returns");
+    for n in [0, 1] {
+        let late = rig.topic_record(n, "news", (1, 9), false);
+        let outcome = propose(&mut rig, n, &late);
+        assert_eq!(outcome, against(&deleted), "nothing of that generation returns");
     }
     let next = rig.topic_record(1, "news", (2, 1), false);
-    rig.put(1, 1, vec![next.clone()]);
-    assert_eq!(refused(&mut rig, 1), []);
+    assert_eq!(propose(&mut rig, 1, &next), Outcome::Kept);
     assert_eq!(found(&mut rig, 0, 0, "news").record, Some(next));
     rig.assert_same_tables();
 }
 
 #[test]
-fn of_two_hosts_that_create_a_topic_at_once_all_seeds_keep_the_same() {
+fn of_two_hosts_that_create_a_topic_at_once_one_wins() {
+    for delay in [0, 1, 2, 3, 4, 5] {
+        let mut rig = Rig::new(5, 2);
+        rig.join(0, 0);
+        rig.join(1, 1);
+        let records = [0, 1].map(|n| rig.topic_record(n, "news", (1, 1), false));
+        for n in [1, 0] {
+            let (request, record) = (RequestId(7), records[n].clone());
+            rig.send(n, n, Frame::Propose(Box::new(Propose { request, record })));
+            rig.run(delay);
+        }
+        rig.run(2_500);
+        let outcomes = [0, 1].map(|n| outcome(&mut rig, n));
+        let winner = outcomes.iter().position(|o| *o == Outcome::Kept).expect("a winner");
+        assert_eq!(outcomes[1 - winner], against(&records[winner]), "after {delay} ms");
+        for n in 0..5 {
+            assert_eq!(rig.seed(n).topics("news", 0, 9).items[0].host, rig.peers[winner].node());
+        }
+        rig.assert_same_tables();
+    }
+}
+
+#[test]
+fn without_a_majority_nothing_is_agreed_and_nobody_is_told_what_may_not_be() {
     let mut rig = Rig::new(3, 2);
     rig.join(0, 0);
-    rig.join(1, 1);
-    for n in [1, 0] {
-        let record = rig.topic_record(n, "news", (1, 1), false);
-        rig.send(
-            n,
-            n,
-            Frame::Put(crate::wire::frame::Put { request: RequestId(7), records: vec![record] }),
-        );
-    }
+    rig.join(1, 2);
+    rig.kill_seed(1);
+    rig.run(10);
+    // One majority is left: what it accepts is found by all, also where only it was accepted.
+    let record = rig.topic_record(0, "news", (1, 1), false);
+    assert_eq!(propose(&mut rig, 0, &record), Outcome::Kept);
+    assert_eq!(found(&mut rig, 1, 2, "news").record, Some(record.clone()));
+    rig.kill_seed(2);
+    rig.run(10);
+    let other = rig.topic_record(0, "other", (1, 1), false);
+    assert_eq!(propose(&mut rig, 0, &other), Outcome::NoQuorum);
+    // Seeds that lost their memory learn from the one that did not.
+    rig.start_seed(1);
+    rig.start_seed(2);
     rig.run(10_000);
-    rig.assert_same_tables();
-    let smaller = rig.peers[0].node().min(rig.peers[1].node());
-    for n in 0..3 {
-        assert_eq!(rig.seed(n).topics("news", 0, 9).items[0].host, smaller);
+    rig.join(1, 1);
+    assert_eq!(found(&mut rig, 1, 1, "news").record, Some(record.clone()));
+    let theirs = rig.topic_record(1, "news", (1, 1), false);
+    assert_eq!(propose(&mut rig, 1, &theirs), against(&record));
+}
+
+fn news(rig: &mut Rig, n: usize) -> Vec<SignedRecord> {
+    let told = rig.inbox(n).into_iter().filter_map(|frame| match frame {
+        Frame::TopicNews(records) => Some(records),
+        _ => None,
+    });
+    told.flatten().collect()
+}
+
+#[test]
+fn who_watches_a_topic_or_a_filter_is_told_of_each_change() {
+    let mut rig = Rig::new(3, 3);
+    (0..3).for_each(|n| rig.join(n, n));
+    let old = rig.topic_record(0, "a/old", (1, 1), false);
+    propose(&mut rig, 0, &old);
+    (0..3).for_each(|n| drop(rig.inbox(n)));
+    let request = RequestId(3);
+    let filter = TopicFilter::new("a/#").unwrap();
+    let filtered =
+        Watch { request, topics: vec![], filters: vec![filter.clone()], dropped: vec![] };
+    rig.send(1, 1, Frame::Watch(filtered));
+    let known = |generation| KnownTopic { topic: topic("a/old"), generation, version: 1 };
+    let named = |known| Watch { request, topics: vec![known], filters: vec![], dropped: vec![] };
+    rig.send(2, 2, Frame::Watch(named(known(1))));
+    rig.run(5);
+    let told = rig.inbox(1);
+    assert_eq!(told, [Frame::TopicNews(vec![old.clone()]), Frame::Watched(request)]);
+    assert_eq!(rig.inbox(2), [Frame::Watched(request)], "nothing that it does not know");
+    let records = ["a/new", "b"].map(|name| rig.topic_record(0, name, (1, 1), false));
+    records.iter().for_each(|record| drop(propose(&mut rig, 0, record)));
+    let deleted = rig.topic_record(0, "a/old", (1, 2), true);
+    propose(&mut rig, 0, &deleted);
+    assert_eq!(news(&mut rig, 1), [records[0].clone(), deleted.clone()]);
+    assert_eq!(news(&mut rig, 2), std::slice::from_ref(&deleted));
+    // Who was away is told on its next session; who wants no more is not.
+    rig.send(2, 2, Frame::Watch(named(known(0))));
+    let dropped = Watch { request, topics: vec![], filters: vec![], dropped: vec![filter] };
+    rig.send(1, 1, Frame::Watch(dropped));
+    rig.run(5);
+    assert_eq!(news(&mut rig, 2), [deleted]);
+    let newer = rig.topic_record(0, "a/new", (1, 2), false);
+    propose(&mut rig, 0, &newer);
+    assert_eq!(news(&mut rig, 1), []);
+}
+
+#[test]
+fn a_topic_whose_host_is_dead_for_long_is_taken_over_once() {
+    let orphan_after = core::time::Duration::from_secs(600);
+    let mut rig = Rig::with(3, 4, |config| config.topic_orphan_after = orphan_after);
+    for n in 0..4 {
+        rig.join(n, n % 3);
     }
+    let mine = rig.topic_record(0, "news", (1, 1), false);
+    propose(&mut rig, 0, &mine);
+    assert!(matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Here(_)));
+    rig.crash(0);
+    let renew = |rig: &mut Rig, seconds: u64| {
+        for _ in 0..seconds / 20 {
+            rig.run(20_000);
+            (1..3).for_each(|n| rig.renew(n, n, &[]));
+        }
+    };
+    renew(&mut rig, 580);
+    assert!(matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Away(570_000..600_000)));
+    let heirs = [1, 2].map(|n| rig.topic_record(n, "news", (1, 2), false));
+    assert_eq!(propose(&mut rig, 1, &heirs[0]), against(&mine), "not yet");
+    renew(&mut rig, 40);
+    assert!(matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Orphaned(_)));
+    assert_eq!(propose(&mut rig, 1, &heirs[0]), Outcome::Kept);
+    assert_eq!(propose(&mut rig, 2, &heirs[1]), against(&heirs[0]), "it has a host again");
+    rig.peers[0].mood = Mood::Well;
+    rig.peers[0].incarnation = crate::id::Incarnation(11);
+    rig.join(0, 0);
+    assert_eq!(propose(&mut rig, 0, &mine), against(&heirs[0]));
+    assert!(matches!(found(&mut rig, 2, 2, "news").hosting, Hosting::Here(_)));
+    rig.assert_same_tables();
 }
 
 #[test]

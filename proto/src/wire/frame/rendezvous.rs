@@ -106,6 +106,22 @@ pub struct Found {
     pub subscribers: Vec<PeerEntry>,
     /// How many subscribers there are in all.
     pub total: u32,
+    /// Where its host is.
+    pub hosting: Hosting,
+}
+
+/// Where a topic's host is, as a seed sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hosting {
+    /// The seed knows no such topic, or it is deleted.
+    #[default]
+    None,
+    /// The host is listed.
+    Here(PeerEntry),
+    /// The host has died or left, this many milliseconds ago.
+    Away(u64),
+    /// As long ago that another peer may take the topic over.
+    Orphaned(u64),
 }
 
 /// What is listed.

@@ -1,0 +1,413 @@
+//! How the seeds agree on the record of a topic: what a peer proposes to this seed it proposes to
+//! all, and a majority decides.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use rand::RngExt as _;
+
+use crate::id::{LinkId, NodeId, Topic};
+use crate::seed::Seed;
+use crate::seed::ownership::{Judged, judge};
+use crate::seed::proposals::{Proposal, Purpose, WAITING_MAX};
+use crate::seed::register::{Current, Proposer, Refusal};
+use crate::time::Instant;
+use crate::wire::frame::{
+    Ballot, Decree, Frame, Lookup, Outcome, Propose, Proposed, RECORDS_MAX, Step, Vote, Votes,
+};
+use crate::wire::record::{Record, SignedRecord, TopicRecord};
+
+/// An attempt without an outcome is followed by another after this: three round trips across
+/// continents.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
+/// After this the peer is told that there is no majority; it waits for three seconds.
+const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
+/// The first wait after an attempt that met another one, doubled with each further one, and drawn
+/// at random from half of it on: a duel ends when one is left alone for two round trips.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// A record that is accepted and not known to be chosen is usually chosen within this; otherwise
+/// the seed that is asked for it settles it.
+const SETTLE_AFTER: Duration = Duration::from_millis(100);
+/// A seed that just started waits this long to hear from as many others as there can be. Seeds
+/// dial each other at once when they start, so who has not been heard by then is down.
+pub(super) const LEARN_AT_MOST: Duration = Duration::from_secs(3);
+
+impl Seed {
+    /// A peer wants a record of a topic to be kept.
+    pub(super) fn propose(&mut self, now: Instant, link: LinkId, node: NodeId, asked: Propose) {
+        let Propose { request, record: signed } = asked;
+        let Record::Topic(record) = &signed.record else {
+            return self.violation(now, link, "a proposal without a topic");
+        };
+        if record.host != node || !signed.verify(self.config.identity.scheme) {
+            self.stats.records_refused += 1;
+            return self.violation(now, link, "a proposal that its sender did not sign");
+        }
+        let topic = record.topic.clone();
+        let known = self.index.get(&topic).and_then(|entry| entry.record());
+        if known == Some(record) {
+            return self.proposed(link, request, Outcome::Kept);
+        }
+        if let Some(outcome) = self.lacks_room(record) {
+            self.stats.records_shed += 1;
+            return self.proposed(link, request, outcome);
+        }
+        let purpose = Purpose::Write { link, request, record: signed };
+        if let Some(open) = self.proposals.get_mut(&topic) {
+            if open.waiting.len() < WAITING_MAX {
+                return open.waiting.push_back(purpose);
+            }
+        } else if self.proposals.has_room() && self.sync.reachable() >= self.sync.quorum() {
+            return self.begin(now, topic, purpose, VecDeque::new());
+        }
+        self.proposed(link, request, Outcome::NoQuorum);
+    }
+
+    /// Why a new topic does not fit, if it does not.
+    fn lacks_room(&self, record: &TopicRecord) -> Option<Outcome> {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let entry = self.index.get(&record.topic).and_then(|entry| entry.record());
+        let is_hosted = entry.is_some_and(|old| old.host == record.host && !old.deleted);
+        if record.deleted || is_hosted {
+            return None;
+        }
+        let Some(peer) = self.registry.peer(&record.host) else { return Some(Outcome::NoQuorum) };
+        let share = peer.subscriptions.len() + self.index.hosted(&record.host);
+        if share >= self.config.records_per_peer_max {
+            return Some(Outcome::Full(count(self.config.records_per_peer_max)));
+        }
+        let is_full = entry.is_none()
+            && self.index.live() + self.index.deleted() >= self.config.records_max
+            && self.index.deleted() == 0;
+        is_full.then(|| Outcome::Full(count(self.config.records_max)))
+    }
+
+    fn proposed(&mut self, link: LinkId, request: crate::id::RequestId, outcome: Outcome) {
+        self.send(link, Frame::Proposed(Proposed { request, outcome }));
+    }
+
+    fn begin(&mut self, now: Instant, topic: Topic, purpose: Purpose, then: VecDeque<Purpose>) {
+        self.proposals.open(now, topic.clone(), purpose, then);
+        self.attempt(now, topic);
+    }
+
+    /// Makes the next attempt of an agreement.
+    fn attempt(&mut self, now: Instant, topic: Topic) {
+        let quorum = self.sync.quorum();
+        self.round = self.round.max(self.acceptors.highest().round).saturating_add(1);
+        let ballot = Ballot { round: self.round, seed: self.me() };
+        let Some(proposal) = self.proposals.get_mut(&topic) else { return };
+        proposal.attempts += 1;
+        proposal.refused.clear();
+        proposal.value = None;
+        proposal.proposer = Some(Proposer::new(ballot, quorum));
+        self.proposals.set_due(&topic, now + ATTEMPT_TIMEOUT);
+        self.stats.agreement_attempts += 1;
+        let prepare = Decree { topic: topic.clone(), ballot, step: Step::Prepare };
+        self.tell_seeds(&Frame::Decree(prepare.clone()));
+        let own = self.acceptor_answers(prepare);
+        self.take_answer(now, self.me(), own);
+    }
+
+    /// Agreements whose time has come, and topics with questions that have not settled.
+    pub(super) fn tend_agreements(&mut self, now: Instant) {
+        while let Some(topic) = self.proposals.pop_parked_due(now) {
+            if !self.acceptors.is_learning() && !self.proposals.is_open(&topic) {
+                self.begin(now, topic, Purpose::Read, VecDeque::new());
+            }
+        }
+        while let Some(topic) = self.proposals.due(now) {
+            let Some(proposal) = self.proposals.get_mut(&topic) else { break };
+            if now.since(proposal.begun) >= GIVE_UP_AFTER {
+                self.conclude(now, &topic, None);
+            } else {
+                self.attempt(now, topic);
+            }
+        }
+    }
+
+    /// A step of an agreement from another seed.
+    pub(super) fn decree(&mut self, now: Instant, link: LinkId, from: NodeId, decree: Decree) {
+        if let Step::Accept(signed) = &decree.step {
+            let named = matches!(&signed.record, Record::Topic(of) if of.topic == decree.topic);
+            if !named || !signed.verify(self.config.identity.scheme) {
+                return self.violation(now, link, "a decree without a topic's record");
+            }
+        }
+        match decree.step {
+            Step::Prepare | Step::Accept(_) => {
+                let answer = self.acceptor_answers(decree);
+                // What the acceptor has just promised or accepted has to be on disk before this
+                // goes out. There is no disk: a seed that restarts is a learner instead.
+                self.send(link, Frame::Decree(answer));
+            }
+            _ => self.take_answer(now, from, decree),
+        }
+    }
+
+    /// What this seed's acceptor says to a proposer.
+    fn acceptor_answers(&mut self, decree: Decree) -> Decree {
+        let Decree { topic, ballot, step } = decree;
+        let done = match step {
+            Step::Prepare => {
+                let promised = self.acceptors.prepare(&topic, ballot);
+                let vote = |(ballot, record)| Box::new(Vote { ballot, record });
+                promised.map(|accepted| Step::Promise(accepted.map(vote)))
+            }
+            Step::Accept(record) => {
+                self.acceptors.accept(&topic, ballot, *record).map(|()| Step::Accepted)
+            }
+            other => Ok(other),
+        };
+        let step = done.unwrap_or_else(|refusal| match refusal {
+            Refusal::Promised(promised) => Step::Refuse(promised),
+            Refusal::Learning => Step::Refuse(Ballot::default()),
+        });
+        Decree { topic, ballot, step }
+    }
+
+    /// What an acceptor says to an attempt of this seed.
+    fn take_answer(&mut self, now: Instant, from: NodeId, decree: Decree) {
+        let Decree { topic, ballot, step } = decree;
+        let Some(proposal) = self.proposals.get_mut(&topic) else { return };
+        let Some(proposer) = &mut proposal.proposer else { return };
+        if proposer.ballot != ballot {
+            return;
+        }
+        match step {
+            Step::Promise(vote) => {
+                let accepted = vote.map(|vote| (vote.ballot, vote.record));
+                if let Some(current) = proposer.promised(from, accepted) {
+                    self.decide(now, topic, current);
+                }
+            }
+            Step::Accepted => {
+                if proposer.accepted(from)
+                    && let Some((record, outcome)) = proposal.value.take()
+                {
+                    self.conclude(now, &topic, Some((Some(record), outcome)));
+                }
+            }
+            Step::Refuse(promised) => self.refused(now, from, topic, promised),
+            Step::Prepare | Step::Accept(_) => {}
+        }
+    }
+
+    /// A majority has promised: what the register holds is known, and what it is to hold.
+    fn decide(&mut self, now: Instant, topic: Topic, current: Current<SignedRecord>) {
+        let is_orphaned = self.is_orphaned(now, current.value.as_ref());
+        let Some(proposal) = self.proposals.get_mut(&topic) else { return };
+        let (value, outcome) = match (&proposal.purpose, current.value) {
+            (Purpose::Read, None) => {
+                return self.conclude(now, &topic, Some((None, Outcome::Kept)));
+            }
+            (Purpose::Read, Some(value)) => (value, Outcome::Kept),
+            (Purpose::Write { record, .. }, value) => {
+                let Record::Topic(new) = &record.record else { return };
+                match (judge(value.as_ref().and_then(topic_of), new, is_orphaned), value) {
+                    (Judged::Accepted, _) | (Judged::Known, None) => {
+                        let record = record.clone();
+                        return self.ask_to_accept(now, &topic, record, Outcome::Kept);
+                    }
+                    (Judged::Known, Some(value)) => (value, Outcome::Kept),
+                    (Judged::Against, Some(value)) => {
+                        (value.clone(), Outcome::Against(Box::new(value)))
+                    }
+                    (Judged::Against, None) => return,
+                }
+            }
+        };
+        if current.is_chosen {
+            self.conclude(now, &topic, Some((Some(value), outcome)));
+        } else {
+            self.ask_to_accept(now, &topic, value, outcome);
+        }
+    }
+
+    fn ask_to_accept(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        record: SignedRecord,
+        outcome: Outcome,
+    ) {
+        let Some(proposal) = self.proposals.get_mut(topic) else { return };
+        let Some(proposer) = &proposal.proposer else { return };
+        let (ballot, acceptors) = (proposer.ballot, proposer.acceptors().collect::<Vec<_>>());
+        proposal.value = Some((record.clone(), outcome));
+        let step = Step::Accept(Box::new(record));
+        let decree = Decree { topic: topic.clone(), ballot, step };
+        for node in &acceptors {
+            if let Some(link) = self.sync.slot_of(node).and_then(|slot| slot.link) {
+                self.send(link, Frame::Decree(decree.clone()));
+            }
+        }
+        if acceptors.contains(&self.me()) {
+            let own = self.acceptor_answers(decree);
+            self.take_answer(now, self.me(), own);
+        }
+    }
+
+    /// An acceptor has promised more to somebody else, or may not vote. When too few are left,
+    /// the attempt ends, and the next one waits for a moment that others do not choose.
+    fn refused(&mut self, now: Instant, from: NodeId, topic: Topic, promised: Ballot) {
+        self.round = self.round.max(promised.round);
+        let spare = self.sync.reachable().saturating_sub(self.sync.quorum());
+        let Some(proposal) = self.proposals.get_mut(&topic) else { return };
+        proposal.refused.insert(from);
+        let counted = proposal.proposer.as_ref();
+        let is_counted = counted.is_some_and(|p| p.acceptors().any(|acceptor| acceptor == from));
+        let is_accepting = proposal.value.is_some() && is_counted;
+        if proposal.refused.len() <= spare && !is_accepting {
+            return;
+        }
+        proposal.proposer = None;
+        // The first refusal may only say that this seed's ballot was too low.
+        let again = proposal.attempts > 1;
+        let backoff = (BACKOFF_MIN * (1 << proposal.attempts.min(8))).min(BACKOFF_MAX);
+        let percent = self.rng.random_range(50..=100u32);
+        let wait = if again { backoff * percent / 100 } else { Duration::ZERO };
+        self.proposals.set_due(&topic, now + wait);
+    }
+
+    /// An agreement ended: with what the register holds, or without a majority.
+    fn conclude(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        end: Option<(Option<SignedRecord>, Outcome)>,
+    ) {
+        let Some(Proposal { purpose, mut waiting, .. }) = self.proposals.close(topic) else {
+            return;
+        };
+        let is_settled = end.is_some();
+        let outcome = match end {
+            Some((record, outcome)) => {
+                if let Some(signed) = record {
+                    self.chosen(signed);
+                }
+                outcome
+            }
+            None => Outcome::NoQuorum,
+        };
+        if let Purpose::Write { link, request, .. } = purpose {
+            self.proposed(link, request, outcome);
+        }
+        for (link, node, asked) in self.proposals.unpark(topic) {
+            // Without a majority nobody knows: others may.
+            if is_settled {
+                self.answer_lookup(link, node, asked);
+            }
+        }
+        if let Some(next) = waiting.pop_front() {
+            self.begin(now, topic.clone(), next, waiting);
+        }
+    }
+
+    /// A majority has accepted this record.
+    fn chosen(&mut self, signed: SignedRecord) {
+        let Record::Topic(record) = signed.record.clone() else { return };
+        self.stats.agreements += 1;
+        self.merge_topic(record, signed.signature);
+        self.tell_seeds(&Frame::Records(vec![signed]));
+    }
+
+    /// Whether a record of the topic was accepted here that is not known to be chosen, so that
+    /// nobody may be told what the topic's record is.
+    fn is_unsettled(&self, topic: &Topic) -> bool {
+        let accepted = self.acceptors.accepted(topic).and_then(topic_of);
+        let known = self.index.get(topic).and_then(|entry| entry.record());
+        accepted.is_some_and(|accepted| known.is_none_or(|known| known.rank() < accepted.rank()))
+    }
+
+    /// Answers a question about a topic as soon as that can be said.
+    pub(super) fn lookup(&mut self, now: Instant, link: LinkId, node: NodeId, asked: Lookup) {
+        self.stats.lookups += 1;
+        if self.acceptors.is_learning() || self.is_unsettled(&asked.topic) {
+            if !self.proposals.park(now + SETTLE_AFTER, link, node, asked) {
+                self.stats.records_shed += 1;
+            }
+            return;
+        }
+        self.answer_lookup(link, node, asked);
+    }
+
+    /// Questions about a topic can be answered now.
+    pub(super) fn topic_settled(&mut self, topic: &Topic) {
+        if self.acceptors.is_learning() || self.is_unsettled(topic) {
+            return;
+        }
+        for (link, node, asked) in self.proposals.unpark(topic) {
+            self.answer_lookup(link, node, asked);
+        }
+    }
+
+    /// Another seed has lost its memory: it is told everything that was accepted here.
+    pub(super) fn tell_votes(&mut self, now: Instant, slot: usize, link: LinkId, learner: NodeId) {
+        if self.sync.slots[slot].link != Some(link) {
+            return;
+        }
+        let floor = self.acceptors.raise(learner);
+        self.sync.slots[slot].votes = Some((floor, Bound::Unbounded));
+        self.transfer_more(now, link);
+    }
+
+    /// The next part of the votes, and where to go on.
+    pub(super) fn votes_chunk(&self, floor: Ballot, from: Bound<Topic>) -> (Votes, Bound<Topic>) {
+        let some = self.acceptors.votes(from.clone()).take(RECORDS_MAX);
+        let (topics, votes): (Vec<_>, Vec<_>) = some
+            .map(|(topic, ballot, record)| (topic, Vote { ballot, record: record.clone() }))
+            .unzip();
+        let last = votes.len() < RECORDS_MAX;
+        let next = topics.last().map_or(from, |topic| Bound::Excluded((*topic).clone()));
+        (Votes { floor, votes, last }, next)
+    }
+
+    /// What another seed has accepted, for this one that has just started.
+    pub(super) fn take_votes(&mut self, now: Instant, link: LinkId, from: NodeId, votes: Votes) {
+        for Vote { ballot, record } in votes.votes {
+            let Some(topic) = topic_of(&record).map(|record| record.topic.clone()) else {
+                return self.violation(now, link, "a vote on something else than a topic");
+            };
+            if !record.verify(self.config.identity.scheme) {
+                return self.violation(now, link, "a vote on a record that its owner did not sign");
+            }
+            if self.acceptors.len() < self.config.records_max {
+                self.acceptors.learn(&topic, ballot, record);
+            }
+        }
+        if votes.last {
+            self.acceptors.learned(from, votes.floor);
+            self.graduate(now);
+        }
+    }
+
+    /// A seed that has just started votes once it heard from as many others as any majority must
+    /// share a seed with, even without this one; or, when they are not there, from enough to make
+    /// a majority with it.
+    pub(super) fn graduate(&mut self, now: Instant) {
+        if !self.acceptors.is_learning() {
+            return;
+        }
+        let (total, quorum, heard) =
+            (self.sync.total(), self.sync.quorum(), self.acceptors.heard());
+        let is_late = now.since(self.started) >= LEARN_AT_MOST;
+        if heard < quorum.min(total - 1) && !(is_late && heard + 1 >= quorum) {
+            return;
+        }
+        self.acceptors.begin_to_vote();
+        for topic in self.proposals.parked() {
+            self.topic_settled(&topic);
+        }
+    }
+}
+
+/// The topic's record, if it is one.
+fn topic_of(signed: &SignedRecord) -> Option<&TopicRecord> {
+    match &signed.record {
+        Record::Topic(record) => Some(record),
+        _ => None,
+    }
+}

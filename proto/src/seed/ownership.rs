@@ -1,0 +1,75 @@
+//! Whose a topic is: which record may follow which.
+
+use crate::wire::record::TopicRecord;
+
+/// What a new record of a topic meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It is to be kept.
+    Accepted,
+    /// It is what is kept already.
+    Known,
+    /// What is kept stands against it.
+    Against,
+}
+
+/// Whether `new` may follow `current`. Nobody takes a living topic from another host, unless the
+/// topic `is_orphaned`; nothing of a deleted generation comes back; and a host's own records
+/// follow each other by their versions.
+pub(super) fn judge(current: Option<&TopicRecord>, new: &TopicRecord, is_orphaned: bool) -> Judged {
+    let Some(old) = current else { return Judged::Accepted };
+    if old == new {
+        return Judged::Known;
+    }
+    let follows = if new.generation == old.generation {
+        let is_heir = is_orphaned && !new.deleted;
+        !old.deleted && new.version > old.version && (new.host == old.host || is_heir)
+    } else {
+        let may_begin = old.deleted || old.host == new.host;
+        new.generation > old.generation && may_begin && !new.deleted
+    };
+    if follows { Judged::Accepted } else { Judged::Against }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{NodeId, Topic};
+    use crate::wire::record::TopicPolicy;
+
+    fn record(generation: u64, version: u64, host: u8, deleted: bool) -> TopicRecord {
+        TopicRecord {
+            topic: Topic::new("t").unwrap(),
+            generation,
+            version,
+            host: NodeId([host; 32]),
+            created_at_us: 0,
+            policy: TopicPolicy::default(),
+            deleted,
+        }
+    }
+
+    #[test]
+    fn a_topic_is_its_hosts_until_it_is_deleted_or_orphaned() {
+        let live = record(1, 2, 1, false);
+        let dead = record(1, 3, 1, true);
+        for (current, new, is_orphaned, expected) in [
+            (None, &live, false, Judged::Accepted),
+            (Some(&live), &live, false, Judged::Known),
+            (Some(&live), &dead, false, Judged::Accepted),
+            (Some(&live), &record(1, 1, 1, false), false, Judged::Against),
+            (Some(&live), &record(1, 1, 1, true), false, Judged::Against),
+            (Some(&live), &record(1, 3, 2, false), false, Judged::Against),
+            (Some(&live), &record(2, 1, 2, false), false, Judged::Against),
+            (Some(&live), &record(1, 9, 2, true), false, Judged::Against),
+            (Some(&live), &record(1, 3, 2, false), true, Judged::Accepted),
+            (Some(&live), &record(1, 2, 2, false), true, Judged::Against),
+            (Some(&live), &record(1, 3, 2, true), true, Judged::Against),
+            (Some(&dead), &record(1, 9, 1, false), true, Judged::Against),
+            (Some(&dead), &record(2, 1, 2, false), false, Judged::Accepted),
+            (Some(&dead), &record(2, 1, 2, true), false, Judged::Against),
+        ] {
+            assert_eq!(judge(current, new, is_orphaned), expected, "{current:?} then {new:?}");
+        }
+    }
+}

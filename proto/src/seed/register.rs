@@ -1,0 +1,231 @@
+//! Registers: values on which the seeds agree, each changed by compare-and-set.
+//!
+//! This is CASPaxos (Rystsov, 2018): each change is a round of single-decree Paxos. A proposer has
+//! a ballot promised by a quorum, learns from the promises what the register holds, and has what
+//! it makes of that accepted. Here are the acceptors of all registers of a seed, and the proposer
+//! of one change; both know nothing of links or time.
+//!
+//! Seeds keep no disk, so an acceptor forgets what it promised when it restarts. Three rules make
+//! that harmless. A value is accepted under the ballot that was promised last in this life, and no
+//! other. A proposer asks only those to accept whose promises it counted. And a seed that starts
+//! is a learner: it promises nothing before enough others told it all that they accepted, and
+//! raised the floor below which they accept nothing any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::id::NodeId;
+use crate::wire::frame::Ballot;
+
+/// What a register holds at an acceptor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Cell<V> {
+    promised: Ballot,
+    accepted: Option<(Ballot, V)>,
+}
+
+/// Why an acceptor did not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has promised this ballot.
+    Promised(Ballot),
+    /// It does not know yet what was accepted before it started.
+    Learning,
+}
+
+/// The acceptors of all registers of one seed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Acceptors<K, V> {
+    /// Nothing below it is promised or accepted, whatever the register.
+    floor: Ballot,
+    /// The highest ballot that was promised.
+    highest: Ballot,
+    cells: BTreeMap<K, Cell<V>>,
+    /// Who has told everything; `None` once this seed votes.
+    learning: Option<BTreeSet<NodeId>>,
+}
+
+impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
+    /// Of a seed that has just started; it has to learn unless it is the only one.
+    pub(super) fn new(seeds: usize) -> Self {
+        Self {
+            floor: Ballot::default(),
+            highest: Ballot::default(),
+            cells: BTreeMap::new(),
+            learning: (seeds > 1).then(BTreeSet::new),
+        }
+    }
+
+    /// Whether it may not vote yet.
+    pub(super) fn is_learning(&self) -> bool {
+        self.learning.is_some()
+    }
+
+    /// How many others have told everything.
+    pub(super) fn heard(&self) -> usize {
+        self.learning.as_ref().map_or(0, BTreeSet::len)
+    }
+
+    /// The highest ballot that is known here.
+    pub(super) fn highest(&self) -> Ballot {
+        self.highest
+    }
+
+    /// How many registers were ever used and not forgotten.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// What this acceptor has accepted last for a register, decided or not.
+    pub(super) fn accepted(&self, key: &K) -> Option<&V> {
+        let (_, value) = self.cells.get(key)?.accepted.as_ref()?;
+        Some(value)
+    }
+
+    /// Promises to accept nothing below `ballot`; returns what was accepted last.
+    pub(super) fn prepare(
+        &mut self,
+        key: &K,
+        ballot: Ballot,
+    ) -> Result<Option<(Ballot, V)>, Refusal> {
+        if self.is_learning() {
+            return Err(Refusal::Learning);
+        }
+        let floor = self.floor;
+        let promised = self.cells.get(key).map_or(floor, |cell| cell.promised.max(floor));
+        if ballot <= promised {
+            return Err(Refusal::Promised(promised));
+        }
+        self.highest = self.highest.max(ballot);
+        let empty = Cell { promised: ballot, accepted: None };
+        let cell = self.cells.entry(key.clone()).or_insert(empty);
+        cell.promised = ballot;
+        Ok(cell.accepted.clone())
+    }
+
+    /// Accepts a value under the ballot that was promised last.
+    pub(super) fn accept(&mut self, key: &K, ballot: Ballot, value: V) -> Result<(), Refusal> {
+        if self.is_learning() {
+            return Err(Refusal::Learning);
+        }
+        let floor = self.floor;
+        match self.cells.get_mut(key) {
+            Some(cell) if cell.promised == ballot && ballot > floor => {
+                cell.accepted = Some((ballot, value));
+                Ok(())
+            }
+            Some(cell) => Err(Refusal::Promised(cell.promised.max(floor))),
+            None => Err(Refusal::Promised(floor)),
+        }
+    }
+
+    /// A learner asks: nothing that was promised so far is accepted any more, so that what it is
+    /// told now is all that a former life of it may have taken part in. Returns the floor.
+    pub(super) fn raise(&mut self, learner: NodeId) -> Ballot {
+        let round = self.highest.round.saturating_add(1);
+        self.floor = Ballot { round, seed: learner };
+        self.highest = self.floor;
+        self.floor
+    }
+
+    /// What was accepted, from a register on.
+    pub(super) fn votes(&self, from: Bound<K>) -> impl Iterator<Item = (&K, Ballot, &V)> + '_ {
+        let cells = self.cells.range((from, Bound::Unbounded));
+        cells.filter_map(|(key, cell)| {
+            let (ballot, value) = cell.accepted.as_ref()?;
+            Some((key, *ballot, value))
+        })
+    }
+
+    /// Another seed has accepted this.
+    pub(super) fn learn(&mut self, key: &K, ballot: Ballot, value: V) {
+        if self.learning.is_none() {
+            return;
+        }
+        let empty = Cell { promised: Ballot::default(), accepted: None };
+        let cell = self.cells.entry(key.clone()).or_insert(empty);
+        if cell.accepted.as_ref().is_none_or(|(known, _)| *known < ballot) {
+            cell.accepted = Some((ballot, value));
+        }
+    }
+
+    /// Another seed has told everything, and accepts nothing below `floor`.
+    pub(super) fn learned(&mut self, from: NodeId, floor: Ballot) {
+        if let Some(heard) = &mut self.learning {
+            heard.insert(from);
+            self.floor = self.floor.max(floor);
+            self.highest = self.highest.max(floor);
+        }
+    }
+
+    /// From now on it votes.
+    pub(super) fn begin_to_vote(&mut self) {
+        self.learning = None;
+    }
+
+    /// Forgets a register.
+    pub(super) fn forget(&mut self, key: &K) {
+        self.cells.remove(key);
+    }
+}
+
+/// What a register holds, as a quorum of acceptors says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Current<V> {
+    /// The value; `None` when none was ever chosen.
+    pub(super) value: Option<V>,
+    /// It is known to be chosen. Otherwise it may be, and has to be accepted again before anybody
+    /// may rely on it.
+    pub(super) is_chosen: bool,
+}
+
+/// One attempt to change or read a register.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Proposer<V> {
+    /// Its ballot: no other attempt ever has the same.
+    pub(super) ballot: Ballot,
+    quorum: usize,
+    promises: BTreeMap<NodeId, Option<(Ballot, V)>>,
+    /// Who has accepted, once a quorum has promised.
+    accepted: Option<BTreeSet<NodeId>>,
+}
+
+impl<V: Clone + PartialEq> Proposer<V> {
+    /// An attempt that nobody knows of yet.
+    pub(super) fn new(ballot: Ballot, quorum: usize) -> Self {
+        Self { ballot, quorum, promises: BTreeMap::new(), accepted: None }
+    }
+
+    /// An acceptor has promised. Returns what the register holds as soon as a quorum has.
+    pub(super) fn promised(
+        &mut self,
+        by: NodeId,
+        accepted: Option<(Ballot, V)>,
+    ) -> Option<Current<V>> {
+        if self.accepted.is_some() {
+            return None;
+        }
+        self.promises.insert(by, accepted);
+        if self.promises.len() < self.quorum {
+            return None;
+        }
+        self.accepted = Some(BTreeSet::new());
+        let highest = self.promises.values().flatten().max_by_key(|(ballot, _)| *ballot);
+        let ballot = highest.map(|(ballot, _)| *ballot);
+        let same = |vote: &Option<(Ballot, V)>| vote.as_ref().map(|(ballot, _)| *ballot) == ballot;
+        let is_chosen = self.promises.values().all(same);
+        Some(Current { value: highest.map(|(_, value)| value.clone()), is_chosen })
+    }
+
+    /// Whom to ask to accept: those whose promises were counted.
+    pub(super) fn acceptors(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.promises.keys().copied()
+    }
+
+    /// An acceptor has accepted. Returns whether that makes the value chosen.
+    pub(super) fn accepted(&mut self, by: NodeId) -> bool {
+        let Some(accepted) = &mut self.accepted else { return false };
+        let is_news = self.promises.contains_key(&by) && accepted.insert(by);
+        is_news && accepted.len() == self.quorum
+    }
+}

@@ -1,0 +1,252 @@
+//! All that can happen to one register with three seeds and two writers, of which each tries
+//! twice at most, while one seed loses its memory: every order of every message.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use crate::id::NodeId;
+use crate::seed::register::{Acceptors, Proposer};
+use crate::wire::frame::Ballot;
+
+type Value = u8;
+const KEY: u8 = 0;
+const QUORUM: usize = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Message {
+    Prepare { writer: usize, ballot: Ballot },
+    Promise { writer: usize, ballot: Ballot, accepted: Option<(Ballot, Value)> },
+    Accept { writer: usize, ballot: Ballot, value: Value },
+    Accepted { writer: usize, ballot: Ballot },
+}
+
+/// A writer wants the register for itself, as a host wants a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Writer {
+    attempts: usize,
+    proposer: Option<Proposer<Value>>,
+    value: Option<Value>,
+    /// Whose the register is, as this writer was told.
+    told: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct World {
+    seeds: [Acceptors<u8, Value>; 3],
+    writers: [Writer; 2],
+    /// Under way to or from a seed. A message that is never taken is a lost one.
+    messages: BTreeSet<(usize, Message)>,
+    /// Who ever accepted what: the truth by which values are chosen.
+    accepted: BTreeMap<(Ballot, Value), BTreeSet<usize>>,
+    crashes: usize,
+    /// Who has told whom everything since the crash.
+    taught: BTreeSet<(usize, usize)>,
+}
+
+fn seed_id(seed: usize) -> NodeId {
+    NodeId([u8::try_from(seed).unwrap(); 32])
+}
+
+fn writer_id(writer: usize) -> NodeId {
+    NodeId([100 + u8::try_from(writer).unwrap(); 32])
+}
+
+impl World {
+    fn new(crashes: usize) -> Self {
+        let seed = || {
+            let mut seed = Acceptors::new(3);
+            seed.begin_to_vote();
+            seed
+        };
+        let writer = || Writer { attempts: 0, proposer: None, value: None, told: None };
+        Self {
+            seeds: [seed(), seed(), seed()],
+            writers: [writer(), writer()],
+            messages: BTreeSet::new(),
+            accepted: BTreeMap::new(),
+            crashes,
+            taught: BTreeSet::new(),
+        }
+    }
+
+    /// A writer begins, or loses patience and begins again with a higher ballot.
+    fn attempt(&mut self, writer: usize, round: u64) {
+        let state = &mut self.writers[writer];
+        state.attempts += 1;
+        state.value = None;
+        let ballot = Ballot { round, seed: writer_id(writer) };
+        state.proposer = Some(Proposer::new(ballot, QUORUM));
+        self.messages.extend((0..3).map(|seed| (seed, Message::Prepare { writer, ballot })));
+    }
+
+    fn take(&mut self, seed: usize, message: Message) {
+        match message {
+            Message::Prepare { writer, ballot } => {
+                if let Ok(accepted) = self.seeds[seed].prepare(&KEY, ballot) {
+                    self.messages.insert((seed, Message::Promise { writer, ballot, accepted }));
+                }
+            }
+            Message::Accept { writer, ballot, value } => {
+                if self.seeds[seed].accept(&KEY, ballot, value).is_ok() {
+                    self.accepted.entry((ballot, value)).or_default().insert(seed);
+                    self.messages.insert((seed, Message::Accepted { writer, ballot }));
+                }
+            }
+            Message::Promise { writer, ballot, accepted } => {
+                self.promised(seed, writer, ballot, accepted);
+            }
+            Message::Accepted { writer, ballot } => {
+                let state = &mut self.writers[writer];
+                let Some(proposer) = &mut state.proposer else { return };
+                if proposer.ballot == ballot && proposer.accepted(seed_id(seed)) {
+                    state.told = state.value;
+                    state.proposer = None;
+                }
+            }
+        }
+    }
+
+    fn promised(
+        &mut self,
+        seed: usize,
+        writer: usize,
+        ballot: Ballot,
+        accepted: Option<(Ballot, Value)>,
+    ) {
+        let state = &mut self.writers[writer];
+        let Some(proposer) = &mut state.proposer else { return };
+        if proposer.ballot != ballot {
+            return;
+        }
+        let Some(current) = proposer.promised(seed_id(seed), accepted) else { return };
+        let value = current.value.unwrap_or(u8::try_from(writer).unwrap());
+        if current.is_chosen && current.value.is_some() {
+            state.told = current.value;
+            state.proposer = None;
+            return;
+        }
+        state.value = Some(value);
+        for acceptor in proposer.acceptors() {
+            let to = usize::from(acceptor.0[0]);
+            self.messages.insert((to, Message::Accept { writer, ballot, value }));
+        }
+    }
+
+    /// A seed that lost its memory is told everything by another one.
+    fn teach(&mut self, learner: usize, teacher: usize) {
+        self.taught.insert((learner, teacher));
+        let floor = self.seeds[teacher].raise(seed_id(learner));
+        let votes: Vec<_> = self.seeds[teacher]
+            .votes(std::ops::Bound::Unbounded)
+            .map(|(key, ballot, value)| (*key, ballot, *value))
+            .collect();
+        for (key, ballot, value) in votes {
+            self.seeds[learner].learn(&key, ballot, value);
+        }
+        self.seeds[learner].learned(seed_id(teacher), floor);
+        if self.seeds[learner].heard() == 2 {
+            self.seeds[learner].begin_to_vote();
+            // What it was told it holds from now on as if it had accepted it.
+            let votes = self.seeds[learner].votes(std::ops::Bound::Unbounded);
+            let votes: Vec<_> = votes.map(|(_, ballot, value)| (ballot, *value)).collect();
+            for vote in votes {
+                self.accepted.entry(vote).or_default().insert(learner);
+            }
+        }
+    }
+
+    fn next(&self, rounds: [&[u64]; 2]) -> Vec<Self> {
+        let mut all = Vec::new();
+        let mut step = |change: &mut dyn FnMut(&mut Self)| {
+            let mut world = self.clone();
+            change(&mut world);
+            world.tidy();
+            all.push(world);
+        };
+        for (seed, message) in &self.messages {
+            step(&mut |world| {
+                world.messages.remove(&(*seed, message.clone()));
+                world.take(*seed, message.clone());
+            });
+        }
+        for writer in 0..2 {
+            let state = &self.writers[writer];
+            let round = rounds[writer].get(state.attempts).filter(|_| state.told.is_none());
+            if let Some(round) = round {
+                step(&mut |world| world.attempt(writer, *round));
+            }
+        }
+        for seed in 0..3 {
+            if self.crashes > 0 {
+                step(&mut |world| {
+                    world.crashes -= 1;
+                    world.seeds[seed] = Acceptors::new(3);
+                });
+            }
+            if self.seeds[seed].is_learning() {
+                let untaught = |teacher: &usize| !self.taught.contains(&(seed, *teacher));
+                for teacher in (0..3).filter(|teacher| *teacher != seed).filter(untaught) {
+                    step(&mut |world| world.teach(seed, teacher));
+                }
+            }
+        }
+        all
+    }
+
+    /// Forgets answers that their writer would not look at.
+    fn tidy(&mut self) {
+        let writers = &self.writers;
+        self.messages.retain(|(_, message)| match message {
+            Message::Promise { writer, ballot, .. } => {
+                let state = &writers[*writer];
+                let open = state.proposer.as_ref().filter(|open| open.ballot == *ballot);
+                open.is_some() && state.value.is_none()
+            }
+            Message::Accepted { writer, ballot } => {
+                let open = &writers[*writer].proposer;
+                open.as_ref().is_some_and(|open| open.ballot == *ballot)
+            }
+            Message::Prepare { .. } | Message::Accept { .. } => true,
+        });
+    }
+
+    fn check(&self) {
+        let chosen = self.accepted.iter().filter(|(_, by)| by.len() >= QUORUM);
+        let chosen: BTreeSet<Value> = chosen.map(|((_, value), _)| *value).collect();
+        assert!(chosen.len() <= 1, "two values were chosen: {self:#?}");
+        for told in self.writers.iter().filter_map(|writer| writer.told) {
+            assert!(chosen.contains(&told), "told of what was not chosen: {self:#?}");
+        }
+    }
+}
+
+/// Visits every world in which the writers try with ballots of these rounds; returns how many there are and in how many both writers know the owner.
+fn explore(crashes: usize, rounds: [&[u64]; 2]) -> (usize, usize) {
+    let first = World::new(crashes);
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let mut known = HashSet::from([hasher.hash_one(&first)]);
+    let mut open = vec![first];
+    let mut settled = 0;
+    while let Some(world) = open.pop() {
+        world.check();
+        settled += usize::from(world.writers.iter().all(|writer| writer.told.is_some()));
+        for next in world.next(rounds) {
+            if known.insert(hasher.hash_one(&next)) {
+                open.push(next);
+            }
+        }
+    }
+    (known.len(), settled)
+}
+
+#[test]
+fn two_writers_that_try_twice_never_both_win() {
+    let (worlds, settled) = explore(0, [&[1, 3], &[2]]);
+    assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
+}
+
+#[test]
+fn a_seed_that_loses_its_memory_changes_nothing_that_was_chosen() {
+    let (worlds, settled) = explore(1, [&[1], &[5]]);
+    assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
+}
