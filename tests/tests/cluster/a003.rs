@@ -266,9 +266,11 @@ fn a003_9_one_of_three_subscribers_stalls_and_is_told_what_it_lost() {
             })
         })
         .collect();
-    let text = "x".repeat(1_000);
-    for _ in 0..COUNT {
-        publisher.publish("t", &text);
+    let publish = json!({"command": "publish", "topic": "t", "message": "x".repeat(1_000)});
+    let hundred = format!("{publish}\n").repeat(100);
+    for _ in 0..COUNT / 100 {
+        publisher.send(hundred.as_bytes()).unwrap();
+        (0..100).for_each(|_| assert_eq!(publisher.answer().unwrap()["status"], "ok"));
     }
     readers.into_iter().for_each(|reader| reader.join().unwrap());
     // Now it reads: what was kept, in order, and how much was not.

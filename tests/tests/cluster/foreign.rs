@@ -78,7 +78,8 @@ one.ask(command="create_topic", topic="größen/1")
 two.ask(command="subscribe", topic="größen/1", stream=True)
 texts = ["plain", "größe ☃ 🎉", "line\nline", "tab\t\"quote\" \\", "\u0000", "x" * 500_000]
 for number, text in enumerate(texts):
-    one.send(command="publish", topic="größen/1", message=text, id=number, headers={"n": str(number)})
+    one.send(command="publish", topic="größen/1", message=text, id=number,
+             headers={"n": str(number)})
 for number in range(len(texts)):
     answer = one.read()
     assert answer["status"] == "ok" and answer["id"] == number, answer
@@ -123,10 +124,13 @@ set -euo pipefail
 ask() { echo "$2" | timeout 20 ncat localhost "$1"; }
 ask "$ONE" '{"command":"create_topic","topic":"Sports"}' | jq -e '.status == "ok"' >/dev/null
 ask "$TWO" '{"command":"subscribe","topic":"Sports"}' | jq -e '.topic == "Sports"' >/dev/null
-echo '{"command":"publish","topic":"Sports","message":"Football match tonight!"}' | ncat localhost "$ONE"
-jq -nc '{command: "publish", topic: "Sports", message: ("x" * 1000)}' | ncat localhost "$ONE" >/dev/null
-ask "$TWO" '{"command":"pull","topic":"Sports","wait_ms":10000,"max":1}' | jq -r '.messages[].message'
-ask "$TWO" '{"command":"pull","topic":"Sports","wait_ms":10000,"max":1}' | jq -r '.messages[].message | length'
+echo '{"command":"publish","topic":"Sports","message":"Football match tonight!"}' |
+    ncat localhost "$ONE"
+jq -nc '{command: "publish", topic: "Sports", message: ("x" * 1000)}' |
+    ncat localhost "$ONE" >/dev/null
+pull='{"command":"pull","topic":"Sports","wait_ms":10000,"max":1}'
+ask "$TWO" "$pull" | jq -r '.messages[].message'
+ask "$TWO" "$pull" | jq -r '.messages[].message | length'
 ask "$ONE" '{"command":"publish","topic":"Nowhere","message":"x"}' | jq -r .message
 "#;
 
