@@ -10,8 +10,8 @@ use tidings_proto::wire::headers::Headers;
 
 use super::{
     Ask, BUFFER_DEFAULT, BUFFER_MAX, Body, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX,
-    PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Start,
-    Subscribe, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, Unread, start,
+    PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Subscribe,
+    TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, Unread, start,
 };
 use crate::control::error::{Code, Problem};
 use crate::subscribe::Policy;
