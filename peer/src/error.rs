@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidings_proto::Topic;
+use tidings_proto::filter::FilterError;
 use tidings_proto::id::TopicError;
 use tidings_proto::peer::event::CommandError;
 use tidings_proto::wire::headers::HeadersError;
@@ -16,6 +17,9 @@ pub enum Error {
     /// The text is not a topic name.
     #[error(transparent)]
     BadTopic(#[from] TopicError),
+    /// The text is not a topic filter.
+    #[error(transparent)]
+    BadFilter(#[from] FilterError),
     /// The peer, or the cluster, refused.
     #[error(transparent)]
     Refused(#[from] CommandError),

@@ -1,10 +1,25 @@
-//! Which filters are watched, and who is told of the topics that appear.
+//! Filters: which are watched, who is told of the topics that appear, and a subscription to all
+//! topics of one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
+use futures_core::Stream;
+use tidings_proto::peer::event::{Answer, Command, CommandError, From};
 use tidings_proto::{Topic, TopicFilter};
 use tokio::sync::mpsc;
+
+use crate::delivery::Delivery;
+use crate::error::Error;
+use crate::peer::{Inner, Peer};
+use crate::session::LOOK_BACK;
+use crate::subscribe::SubscribeOptions;
+use crate::subscription::Subscription;
 
 /// Topics that appeared and that a watcher has not looked at; what is beyond is only logged. As
 /// many as a peer may take part in (design §9).
@@ -58,5 +73,190 @@ impl Filters {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicFilter, Vec<mpsc::Sender<Topic>>>> {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Watches a filter: the topics that it selects now, and those that appear from now on; a
+    /// topic may come both ways.
+    pub(crate) async fn watch(
+        &self,
+        filter: &TopicFilter,
+    ) -> Result<(Vec<Topic>, mpsc::Receiver<Topic>), Error> {
+        let appeared = self.shared.filters.watch(filter);
+        let command = |request| Command::WatchFilter { request, filter: filter.clone() };
+        match self.ask(command).await? {
+            Answer::Matching(topics) => Ok((topics, appeared)),
+            other => crate::peer::unexpected(&other),
+        }
+    }
+
+    /// Watches a filter no more, unless somebody else does.
+    pub(crate) async fn unwatch(&self, filter: &TopicFilter) -> Result<(), Error> {
+        if !self.shared.filters.tidy(filter) {
+            return Ok(());
+        }
+        let command = |request| Command::UnwatchFilter { request, filter: filter.clone() };
+        self.ask(command).await.map(drop)
+    }
+}
+
+/// Receives all topics that a filter selects, those created later included. It is a stream of
+/// [`Delivery`] as [`Subscription`] is; each topic's messages come in order.
+pub struct FilterSubscription {
+    filter: TopicFilter,
+    options: SubscribeOptions,
+    since: Instant,
+    peer: Peer,
+    appeared: mpsc::Receiver<Topic>,
+    joining: Vec<Joining>,
+    topics: BTreeMap<Topic, Subscription>,
+    /// Where the next look for something to read begins.
+    turn: usize,
+}
+
+type Joining = Pin<Box<dyn Future<Output = (Topic, Result<Subscription, Error>)> + Send>>;
+
+impl Peer {
+    /// Receives all topics that an MQTT filter selects: those that exist, and each that is
+    /// created later from its creation on.
+    ///
+    /// # Errors
+    /// The text is no filter, or a limit is reached.
+    pub async fn subscribe_filter(
+        &self,
+        filter: &str,
+        options: impl Into<SubscribeOptions>,
+    ) -> Result<FilterSubscription, Error> {
+        let (filter, options, since) = (TopicFilter::new(filter)?, options.into(), Instant::now());
+        let (topics, appeared) = self.inner.watch(&filter).await?;
+        let mut all = FilterSubscription {
+            filter,
+            options,
+            since,
+            peer: self.clone(),
+            appeared,
+            joining: Vec::new(),
+            topics: BTreeMap::new(),
+            turn: 0,
+        };
+        for topic in topics {
+            match self.subscribe_with(topic.as_str(), options).await {
+                Ok(subscription) => drop(all.topics.insert(topic, subscription)),
+                // It was deleted meanwhile.
+                Err(Error::Refused(CommandError::TopicNotFound(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl FilterSubscription {
+    /// The filter.
+    pub fn filter(&self) -> &TopicFilter {
+        &self.filter
+    }
+
+    /// The topics that it receives now, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.keys()
+    }
+
+    /// The next delivery; `None` when the peer has stopped. Nothing is lost when the future is
+    /// dropped.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Joins the topics that have appeared.
+    fn poll_joining(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut open = true;
+        loop {
+            match self.appeared.poll_recv(cx) {
+                Poll::Ready(Some(topic)) if self.topics.contains_key(&topic) => {}
+                Poll::Ready(Some(topic)) => {
+                    let from = From::Since(self.since.elapsed() + LOOK_BACK);
+                    let (peer, options) =
+                        (self.peer.clone(), SubscribeOptions { from, ..self.options });
+                    self.joining.push(Box::pin(async move {
+                        let joined = peer.subscribe_with(topic.as_str(), options).await;
+                        (topic, joined)
+                    }));
+                }
+                Poll::Ready(None) => {
+                    open = false;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        let mut at = 0;
+        while let Some(joining) = self.joining.get_mut(at) {
+            let Poll::Ready((topic, joined)) = joining.as_mut().poll(cx) else {
+                at += 1;
+                continue;
+            };
+            drop(self.joining.swap_remove(at));
+            match joined {
+                Ok(subscription) => drop(self.topics.insert(topic, subscription)),
+                Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
+            }
+        }
+        open
+    }
+}
+
+impl Stream for FilterSubscription {
+    type Item = Delivery;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let this = self.get_mut();
+        let open = this.poll_joining(cx);
+        let count = this.topics.len();
+        let mut ended = Vec::new();
+        let mut found = None;
+        let (first, turn) = (this.turn.checked_rem(count).unwrap_or(0), this.turn);
+        for step in 0..count {
+            let place = (first + step) % count;
+            let Some((topic, subscription)) = this.topics.iter_mut().nth(place) else { break };
+            match Pin::new(subscription).poll_next(cx) {
+                Poll::Ready(Some(delivery)) => {
+                    this.turn = turn.wrapping_add(step + 1);
+                    found = Some(delivery);
+                    break;
+                }
+                Poll::Ready(None) => ended.push(topic.clone()),
+                Poll::Pending => {}
+            }
+        }
+        for topic in ended {
+            this.topics.remove(&topic);
+        }
+        match found {
+            Some(delivery) => Poll::Ready(Some(delivery)),
+            None if !open && this.topics.is_empty() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for FilterSubscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FilterSubscription({} {} topics)", self.filter, self.topics.len())
+    }
+}
+
+impl Drop for FilterSubscription {
+    fn drop(&mut self) {
+        self.appeared.close();
+        if self.peer.inner.handle.is_stopped() {
+            return;
+        }
+        let (peer, filter) = (Arc::clone(&self.peer.inner), self.filter.clone());
+        self.peer.inner.runtime.spawn(async move {
+            // Nobody is left to be told.
+            let _ = peer.unwatch(&filter).await;
+        });
     }
 }

@@ -55,6 +55,7 @@ mod window;
 
 pub use delivery::{Delivery, Gap, GapReason, Message};
 pub use error::{Error, JoinError};
+pub use filters::FilterSubscription;
 pub use outgoing::Outgoing;
 pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};

@@ -408,7 +408,7 @@ pub(crate) fn expect_topic(answer: Answer) -> Result<TopicInfo, Error> {
 }
 
 /// The machine answered something that its contract does not allow for the command.
-fn unexpected<T>(answer: &Answer) -> Result<T, Error> {
+pub(crate) fn unexpected<T>(answer: &Answer) -> Result<T, Error> {
     debug_assert!(false, "unexpected answer {answer:?}");
     Err(Error::Internal)
 }

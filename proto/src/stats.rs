@@ -79,6 +79,8 @@ counters! {
         repairs,
         /// Batches that were asked for, and came by themselves before they were supplied.
         repairs_late,
+        /// Times that a seed knew of streams that are further.
+        behind,
         /// Holes reported as gaps.
         gaps,
         /// Frames shed because a link's queue was full.
@@ -145,6 +147,8 @@ counters! {
         leases_expired,
         /// Links closed because the other end broke the protocol.
         violations,
+        /// Streams whose heads a peer told and that found no room.
+        heads_shed,
         /// Full table transfers sent to other seeds.
         table_transfers,
         /// Frames shed because a link's queue was full.

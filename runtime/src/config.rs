@@ -88,6 +88,8 @@ pub struct PeerSection {
     pub name: String,
     /// A named session is kept so long after its connection was lost.
     pub session_expiry: Duration,
+    /// Subscribing and publishing to a topic that does not exist creates it.
+    pub auto_create: bool,
     /// A request to a seed without an answer goes to another after this.
     pub request_timeout: Duration,
     /// The longest wait between two dials of a seed.
@@ -113,6 +115,8 @@ pub struct SeedSection {
     pub sync_interval: Duration,
     /// The dead stay listed this long.
     pub dead_kept: Duration,
+    /// A topic whose host is away for so long may be taken over.
+    pub topic_orphan_after: Duration,
 }
 
 /// `[limits]`
@@ -198,6 +202,7 @@ impl Config {
             repair: self.repair,
             topics_max: self.limits.topics,
             streams_max: self.limits.streams,
+            auto_create: self.peer.auto_create,
             request_timeout: self.peer.request_timeout,
             seed_backoff_max: self.peer.seed_backoff_max,
             ..PeerConfig::new(identity, self.seed_addresses())
@@ -220,6 +225,7 @@ impl Config {
             probe_timeout: self.seed.probe_timeout,
             sync_interval: self.seed.sync_interval,
             dead_kept: self.seed.dead_kept,
+            topic_orphan_after: self.seed.topic_orphan_after,
             ..SeedConfig::new(identity, seeds)
         }
     }
@@ -279,6 +285,7 @@ impl Default for Config {
                 name: String::new(),
                 request_timeout: peer.request_timeout,
                 session_expiry: Duration::from_secs(60),
+                auto_create: peer.auto_create,
                 seed_backoff_max: peer.seed_backoff_max,
             },
             seed: SeedSection {
@@ -290,6 +297,7 @@ impl Default for Config {
                 probe_timeout: seed.probe_timeout,
                 sync_interval: seed.sync_interval,
                 dead_kept: seed.dead_kept,
+                topic_orphan_after: seed.topic_orphan_after,
             },
             liveness: peer.liveness,
             views: peer.views,

@@ -14,6 +14,9 @@ use tidings_sim::report::Report;
 use tidings_sim::scenario::{BUILT_IN, Scenario};
 use tidings_sim::sweep;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run { scenario, seed, common } | Command::Replay { seed, scenario, common } => {

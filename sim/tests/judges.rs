@@ -15,9 +15,13 @@ end_ms = 40_000
 ";
 
 fn play(rest: &str) -> Report {
+    play_as(rest, 1)
+}
+
+fn play_as(rest: &str, seed: u64) -> Report {
     let (top, tables) = rest.split_once("---").unwrap_or(("", rest));
     let scenario = Scenario::parse(&format!("{BASE}{top}{tables}")).expect("legal");
-    run_beside(&scenario, 1, Options::default())
+    run_beside(&scenario, seed, Options::default())
 }
 
 fn broke(report: &Report, rule: &str) -> bool {
@@ -71,9 +75,9 @@ back_after_ms = 1_200
 
 #[test]
 fn seeds_that_do_not_wait_for_an_answer_declare_the_living_dead() {
-    // An answer takes 20 ms at least. Paths that are cut make peers suspect.
-    let report = play(
-        "tune = { probe_timeout_ms = 15 }
+    // An answer takes 20 ms at least. Paths that are cut make peers suspect; whether one of them
+    // is heard by others at that moment is luck, which some of the numbers have.
+    let hasty = "tune = { probe_timeout_ms = 15 }
 ---
 [chaos]
 from_ms = 5_000
@@ -86,9 +90,9 @@ complete = false
 gaps = true
 one_overlay = false
 answered_within_ms = 40_000
-",
-    );
-    assert!(broke(&report, verdict::RULE), "{report}");
+";
+    let mut reports = (1..=10).map(|seed| play_as(hasty, seed));
+    assert!(reports.any(|report| broke(&report, verdict::RULE)));
 }
 
 #[test]

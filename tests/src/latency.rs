@@ -73,7 +73,8 @@ impl Rounds {
 
 impl Compared {
     /// Checks that the median of the rounds with the change is less than 10% above that of the
-    /// rounds without, or less than `floor` above it.
+    /// rounds without, or not above it by more than what cannot be told from noise: `floor`, or
+    /// the difference between the best and the worst round without the change.
     ///
     /// # Panics
     /// When it is not, or the rounds are too few or too short to tell.
@@ -82,7 +83,12 @@ impl Compared {
         let [plain, changed] =
             [&self.plain_p99_ms, &self.changed_p99_ms].map(|all| percentile(&mut all.clone(), 50));
         assert!(self.plain_p99_ms.len() >= 3 && self.samples_min >= 300, "{self:?}");
-        let most = (1.1 * plain).max(plain + floor.as_secs_f64() * 1e3);
+        let (best, worst) = (
+            percentile(&mut self.plain_p99_ms.clone(), 0),
+            percentile(&mut self.plain_p99_ms.clone(), 100),
+        );
+        let noise = (worst - best).max(floor.as_secs_f64() * 1e3);
+        let most = (1.1 * plain).max(plain + noise);
         assert!(changed <= most, "{what}: p99 {plain} ms became {changed} ms: {self:?}");
         eprintln!("{what}: p99 {plain} ms, {changed} ms: {self:?}");
     }
@@ -137,6 +143,18 @@ mod tests {
         let floor = Duration::from_millis(1);
         compared(&[10.0, 11.0, 12.0], &[12.0, 11.5, 90.0]).expect_alike("x", floor);
         compared(&[1.0, 1.0, 1.0], &[1.9, 1.9, 1.9]).expect_alike("x", floor);
+    }
+
+    #[test]
+    fn what_plain_rounds_differ_by_is_noise() {
+        let floor = Duration::from_millis(1);
+        compared(&[10.0, 12.0, 18.0], &[19.9; 3]).expect_alike("x", floor);
+    }
+
+    #[test]
+    #[should_panic(expected = "x: p99 12 ms became 20.1 ms")]
+    fn more_than_noise_is_too_much() {
+        compared(&[10.0, 12.0, 18.0], &[20.1; 3]).expect_alike("x", Duration::from_millis(1));
     }
 
     #[test]

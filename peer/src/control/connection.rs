@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::answer::Done;
 use crate::control::error::{Code, Problem};
 use crate::control::execute::{Addresses, Question, execute};
+use crate::control::filters::{FilterStreams, is_filter};
 use crate::control::lines::{Line, Lines};
 use crate::control::named::NamedSession;
 use crate::control::output::{Closed, Items, Output, answer_line, output};
@@ -65,6 +66,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, remote: Socket
     };
     let connection = Connection {
         streams: Streams::new(shared.subscriptions_max),
+        filters: FilterStreams::default(),
         stop: shared.stop.clone(),
         shared,
         output,
@@ -104,14 +106,15 @@ async fn reset(reader: &OwnedReadHalf) {
     }
 }
 
-struct Connection {
-    shared: Arc<Shared>,
-    streams: Streams,
-    output: Output,
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) streams: Streams,
+    pub(crate) filters: FilterStreams,
+    pub(crate) output: Output,
     stop: CancellationToken,
     /// Publications may be under way that later requests must not overtake.
     unsettled: bool,
-    named: Option<NamedSession>,
+    pub(crate) named: Option<NamedSession>,
 }
 
 impl Connection {
@@ -243,7 +246,7 @@ impl Connection {
     }
 
     /// The session of this connection: a named one, or that of the peer.
-    fn session(&self) -> Arc<Session> {
+    pub(crate) fn session(&self) -> Arc<Session> {
         match &self.named {
             Some(named) => Arc::clone(named.session()),
             None => Arc::new(self.shared.peer.session()),
@@ -259,8 +262,13 @@ impl Connection {
         let subscribed = Subscribed { topic, stream: *stream, from: *from };
         let from = from.from(self.shared.peer.wall_us());
         let options = SubscribeOptions { from, policy: policy.0, durable: *durable };
+        if is_filter(topic) {
+            let answer = serde_json::to_value(subscribed);
+            let answer = answer.map_err(|e| Problem::new(Code::Internal, e.to_string()));
+            return self.subscribe_filter(id, topic, options, (*stream, answer)).await;
+        }
         if *stream && self.named.is_none() {
-            if self.streams.has(topic) {
+            if self.streams.claim(topic) {
                 return self.answer(id, Ok(subscribed)).await;
             }
             return match self.open_stream(topic, options).await {
@@ -296,6 +304,9 @@ impl Connection {
 
     /// Ends this connection's stream of the topic; when it has none, the session's subscription.
     async fn unsubscribe(&mut self, topic: &str) -> Result<Done, Problem> {
+        if is_filter(topic) {
+            return self.unsubscribe_filter(topic).await;
+        }
         let name = Topic::new(topic).map_err(Error::from)?;
         if let Some(subscription) = self.streams.end(topic).await {
             subscription.unsubscribe().await?;
@@ -355,7 +366,7 @@ impl Connection {
         Ok(())
     }
 
-    async fn answer<T: Serialize>(
+    pub(crate) async fn answer<T: Serialize>(
         &self,
         id: Option<&RawValue>,
         answer: Result<T, Problem>,

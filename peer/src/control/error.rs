@@ -27,7 +27,7 @@ pub enum Code {
     BadRequest,
     /// There is no such command.
     UnknownCommand,
-    /// The text is not a topic name.
+    /// The text is not a topic name, or not a filter.
     BadTopic,
     /// Nobody created the topic, or its host deleted it.
     TopicNotFound,
@@ -74,7 +74,7 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (code, retry_ms) = match &error {
-            Error::BadTopic(_) => (Code::BadTopic, None),
+            Error::BadTopic(_) | Error::BadFilter(_) => (Code::BadTopic, None),
             Error::Refused(refused) => code_of(refused),
             Error::Busy(_) => (Code::Busy, Some(10)),
             Error::Timeout(_) | Error::NoReply { .. } => (Code::Timeout, None),

@@ -12,7 +12,7 @@ const COMMANDS: [(&str, &str, &str); 18] = [
     ),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
-    ("topic_info", "topic", "host, age and subscribers of a topic"),
+    ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
     (
         "subscribe",
         "topic, stream?, from?, policy?, durable?",
@@ -20,7 +20,7 @@ const COMMANDS: [(&str, &str, &str); 18] = [
          events on this connection, otherwise kept for pull; policy: block-retention or \
          drop-oldest; durable: keep the log of a durable topic",
     ),
-    ("unsubscribe", "topic", "receive a topic no more"),
+    ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
         "publish",
         "topic, message | message_base64, headers?, wait_ms?",

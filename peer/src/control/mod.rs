@@ -15,6 +15,7 @@ mod connection;
 mod counters;
 mod error;
 mod execute;
+mod filters;
 mod help;
 mod lines;
 mod named;
@@ -27,7 +28,7 @@ mod streams;
 pub use answer::{
     CommandView, ConnectedView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView,
     NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView, SeedView, SeedsView,
-    SessionView, SessionsView, StatusView, SubscriptionView, TopicView, TopicsView,
+    SessionView, SessionsView, StatusView, SubscriptionView, TopicMore, TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;

@@ -1,6 +1,7 @@
 //! The topics that one connection gets as events.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_proto::Topic;
 use tokio::task::JoinHandle;
@@ -16,9 +17,9 @@ use crate::subscription::Subscription;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Streams of one connection. Dropping them ends their subscriptions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Streams {
-    topics: BTreeMap<Topic, Stream>,
+    topics: Arc<Mutex<BTreeMap<Topic, Stream>>>,
     streams_max: usize,
 }
 
@@ -26,6 +27,8 @@ pub(crate) struct Streams {
 struct Stream {
     stop: CancellationToken,
     pump: JoinHandle<Subscription>,
+    /// A filter selects it, nobody asked for it by name.
+    matching: bool,
 }
 
 impl Drop for Stream {
@@ -36,21 +39,40 @@ impl Drop for Stream {
 
 impl Streams {
     pub(crate) fn new(streams_max: usize) -> Self {
-        Self { topics: BTreeMap::new(), streams_max }
+        Self { topics: Arc::default(), streams_max }
     }
 
     /// Whether the topic's events come already.
     pub(crate) fn has(&self, topic: &str) -> bool {
         let name = Topic::new(topic);
-        name.is_ok_and(|name| self.topics.get(&name).is_some_and(|s| !s.pump.is_finished()))
+        name.is_ok_and(|name| self.lock().get(&name).is_some_and(|s| !s.pump.is_finished()))
+    }
+
+    /// The topic is wanted by name too. Returns whether its events come already.
+    pub(crate) fn claim(&self, topic: &str) -> bool {
+        let Ok(name) = Topic::new(topic) else { return false };
+        let mut topics = self.lock();
+        let Some(stream) = topics.get_mut(&name).filter(|s| !s.pump.is_finished()) else {
+            return false;
+        };
+        stream.matching = false;
+        true
+    }
+
+    /// Topics that only filters select, as far as `wanted` says.
+    pub(crate) fn matching(&self, wanted: impl Fn(&Topic) -> bool) -> Vec<Topic> {
+        let topics = self.lock();
+        let matching = topics.iter().filter(|(topic, stream)| stream.matching && wanted(topic));
+        matching.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Refuses one stream too many.
     pub(crate) fn check_room(&mut self) -> Result<(), Problem> {
-        if self.topics.len() >= self.streams_max {
-            self.topics.retain(|_, stream| !stream.pump.is_finished());
+        let mut topics = self.lock();
+        if topics.len() >= self.streams_max {
+            topics.retain(|_, stream| !stream.pump.is_finished());
         }
-        if self.topics.len() < self.streams_max {
+        if topics.len() < self.streams_max {
             return Ok(());
         }
         let message = format!("limit reached: subscriptions (at most {})", self.streams_max);
@@ -59,19 +81,34 @@ impl Streams {
 
     /// Writes what `subscription` brings to `output` from now on.
     pub(crate) fn start(&mut self, subscription: Subscription, output: Output) {
+        self.run(subscription, output, false);
+    }
+
+    /// The same for a topic that a filter selects, unless its events come already.
+    pub(crate) fn start_matching(&mut self, subscription: Subscription, output: Output) {
+        if !self.has(subscription.topic().as_str()) {
+            self.run(subscription, output, true);
+        }
+    }
+
+    fn run(&mut self, subscription: Subscription, output: Output, matching: bool) {
         let stop = CancellationToken::new();
         let topic = subscription.topic().clone();
         let pump = tokio::spawn(pump(subscription, output, stop.clone()));
-        self.topics.insert(topic, Stream { stop, pump });
+        self.lock().insert(topic, Stream { stop, pump, matching });
     }
 
     /// Ends a stream; `None` when there is none.
     pub(crate) async fn end(&mut self, topic: &str) -> Option<Subscription> {
         let name = Topic::new(topic).ok()?;
-        let mut stream = self.topics.remove(&name)?;
+        let mut stream = self.lock().remove(&name)?;
         stream.stop.cancel();
         // A pump does not panic; if it did, its subscription is gone.
         (&mut stream.pump).await.ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Topic, Stream>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

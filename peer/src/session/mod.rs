@@ -5,6 +5,7 @@
 //! [`Session::disconnect`], the session is kept for a while, and whoever connects with its name
 //! goes on where it stood.
 
+mod filters;
 mod kept;
 mod permanent;
 mod state;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tidings_proto::Topic;
 
+pub(crate) use filters::{LOOK_BACK, since};
 pub use kept::Numbered;
 #[cfg(test)]
 use kept::UNCONFIRMED_MAX;
@@ -30,7 +32,7 @@ use crate::store::Store;
 use crate::subscribe::SubscribeOptions;
 use crate::subscription::Subscription;
 use kept::Kept;
-use state::State;
+use state::{State, Which};
 
 /// The longest name of a session, in bytes.
 pub const SESSION_NAME_BYTES_MAX: usize = 128;
@@ -292,6 +294,7 @@ impl Session {
         stream: bool,
     ) -> Result<(), Error> {
         let topic = Topic::new(topic)?;
+        self.state.followed.set_own(&topic, true);
         {
             let mut topics = self.state.lock();
             if let Some(kept) = topics.get_mut(&topic).filter(|k| !k.subscription.has_ended()) {
@@ -341,7 +344,8 @@ impl Session {
         kept.subscription.unsubscribe().await
     }
 
-    /// Takes at most `max` messages of `topic`, or of all topics that are not streamed, and waits
+    /// Takes at most `max` messages of `topic`, which may be a filter, or of all topics that are
+    /// not streamed, and waits
     /// for the first one for at most `wait`. What is taken counts as handed out: see
     /// [`Self::confirm`]. What the permanent session hands out is handed out once, also if the
     /// peer is killed right after.
@@ -354,8 +358,8 @@ impl Session {
         max: usize,
         wait: Duration,
     ) -> Result<Pulled, Error> {
-        let topic = topic.map(Topic::new).transpose()?;
-        let taken = self.state.take(topic.as_ref(), max, wait).await?;
+        let which = Which::new(topic)?;
+        let taken = self.state.take(&which, max, wait).await?;
         if self.name.is_none() {
             permanent::took(&self.peer.sessions().store, &taken).await;
         }
@@ -373,7 +377,7 @@ impl Session {
         match self.name {
             Some(_) => Ok(self.state.next_of(&topic).await),
             None => {
-                let taken = self.state.take(Some(&topic), 1, Duration::MAX).await?;
+                let taken = self.state.take(&Which::One(topic), 1, Duration::MAX).await?;
                 permanent::took(&self.peer.sessions().store, &taken).await;
                 Ok(taken.pulled.deliveries.into_iter().next())
             }

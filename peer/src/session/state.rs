@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tidings_proto::Topic;
+use tidings_proto::{Topic, TopicFilter};
 use tokio::sync::Notify;
 
+use super::filters::Followed;
 use super::kept::{Kept, Numbered};
 use crate::delivery::Delivery;
 use crate::error::Error;
@@ -38,10 +39,34 @@ pub(super) struct Taken {
     bytes: usize,
 }
 
+/// What a pull takes.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// Of all topics that are not streamed.
+    All,
+    /// Of one topic.
+    One(Topic),
+    /// Of all topics that a filter selects.
+    Matching(TopicFilter),
+}
+
+impl Which {
+    /// What a name, perhaps a filter, stands for.
+    pub(super) fn new(name: Option<&str>) -> Result<Self, Error> {
+        Ok(match name {
+            None => Self::All,
+            Some(name) if name.contains(['+', '#']) => Self::Matching(TopicFilter::new(name)?),
+            Some(name) => Self::One(Topic::new(name)?),
+        })
+    }
+}
+
 /// The subscriptions of one session.
 #[derive(Debug, Default)]
 pub(super) struct State {
     topics: Mutex<BTreeMap<Topic, Kept>>,
+    /// Filters, and the topics that are there for their sake.
+    pub(super) followed: Followed,
     /// The set of subscriptions has changed, or something was confirmed.
     changed: Notify,
 }
@@ -56,10 +81,10 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    /// Takes what there is of `topic`, or of all topics, and waits for it when there is nothing.
+    /// Takes what there is, and waits for it when there is nothing.
     pub(super) async fn take(
         &self,
-        topic: Option<&Topic>,
+        which: &Which,
         max: usize,
         wait: Duration,
     ) -> Result<Taken, Error> {
@@ -67,7 +92,7 @@ impl State {
         tokio::pin!(deadline);
         loop {
             let changed = self.changed.notified();
-            let collected = poll_fn(|cx| self.poll_take(cx, topic, max));
+            let collected = poll_fn(|cx| self.poll_take(cx, which, max));
             tokio::select! {
                 biased;
                 taken = collected => return taken,
@@ -81,23 +106,29 @@ impl State {
     fn poll_take(
         &self,
         cx: &mut Context<'_>,
-        topic: Option<&Topic>,
+        which: &Which,
         max: usize,
     ) -> Poll<Result<Taken, Error>> {
         let mut topics = self.lock();
         let mut taken = Taken::default();
         let mut found = 0;
-        match topic {
-            Some(topic) => {
+        match which {
+            Which::One(topic) => {
                 if let Some(kept) = topics.get_mut(topic) {
                     found += 1;
                     taken.take(cx, topic, kept, max);
                 }
             }
-            None => {
-                for (topic, kept) in topics.iter_mut().filter(|(_, kept)| !kept.stream) {
-                    found += 1;
-                    taken.take(cx, topic, kept, max);
+            Which::All | Which::Matching(_) => {
+                let is_wanted = |topic: &Topic, kept: &Kept| match which {
+                    Which::Matching(filter) => filter.matches(topic),
+                    _ => !kept.stream,
+                };
+                for (topic, kept) in topics.iter_mut() {
+                    if is_wanted(topic, kept) {
+                        found += 1;
+                        taken.take(cx, topic, kept, max);
+                    }
                 }
             }
         }
@@ -107,11 +138,24 @@ impl State {
         }
         if taken.pulled.deliveries.is_empty() {
             return match live {
-                0 => Poll::Ready(Err(Error::NotSubscribed(topic.cloned()))),
+                0 if !self.awaits(which) => {
+                    let topic =
+                        if let Which::One(topic) = which { Some(topic.clone()) } else { None };
+                    Poll::Ready(Err(Error::NotSubscribed(topic)))
+                }
                 _ => Poll::Pending,
             };
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// Whether something may come although there is no subscription yet.
+    fn awaits(&self, which: &Which) -> bool {
+        match which {
+            Which::All => self.followed.awaits(None),
+            Which::One(topic) => self.followed.selects(topic),
+            Which::Matching(filter) => self.followed.awaits(Some(filter)),
+        }
     }
 
     /// The next delivery of one topic; `None` when it has ended or is not subscribed to.

@@ -3,7 +3,7 @@
 //!
 //! One SQLite file in the data directory, written by one thread that commits together what came
 //! together. Nobody waits for the disk but who must: the end of a pull and of a subscription.
-//! What is promised when stands in `docs/decisions/0005-what-a-peer-keeps-on-disk.md`.
+//! What is promised when stands in `docs/decisions/0007-what-a-peer-keeps-on-disk.md`.
 //!
 //! Reading order: `schema` is the file, `load` reads it at the start, `write` changes it, and
 //! `thread` decides when; [`Store`] is the way there.

@@ -26,7 +26,16 @@ const OPENING_TRIES: u32 = 3;
 impl Peer {
     /// Tells a neighbour how far this peer is in the streams of a topic.
     pub(super) fn send_heads(&mut self, id: LinkId, topic: &Topic, answer: bool) {
-        let Some(local) = self.topics.get(topic) else { return };
+        let heads = self.heads(topic, HEADS_MAX);
+        if !heads.is_empty() || !answer {
+            let heads = Heads { topic: topic.clone(), heads, answer };
+            self.out.control(id, Frame::Heads(heads));
+        }
+    }
+
+    /// How far this peer is in the streams of a topic: the newest, `count` at most.
+    pub(super) fn heads(&self, topic: &Topic, count: usize) -> Vec<Head> {
+        let Some(local) = self.topics.get(topic) else { return Vec::new() };
         let mut heads: Vec<_> = local
             .streams
             .iter()
@@ -39,11 +48,8 @@ impl Peer {
             })
             .collect();
         heads.sort_by_key(|head| head.age_ms);
-        heads.truncate(HEADS_MAX);
-        if !heads.is_empty() || !answer {
-            let heads = Heads { topic: topic.clone(), heads, answer };
-            self.out.control(id, Frame::Heads(heads));
-        }
+        heads.truncate(count);
+        heads
     }
 
     /// Compares each topic with a random neighbour.

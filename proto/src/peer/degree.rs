@@ -18,12 +18,14 @@ pub(crate) struct Degree {
     entered: Instant,
     /// A link was lost and not yet replaced.
     refill: bool,
+    /// Neighbours wanted beyond what is enough.
+    extra: usize,
 }
 
 impl Degree {
     /// A topic that was entered now.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { entered: now, refill: false }
+        Self { entered: now, refill: false, extra: 0 }
     }
 
     /// A link is gone.
@@ -31,8 +33,14 @@ impl Degree {
         self.refill = true;
     }
 
-    /// There are so many links now.
+    /// Those that are there may not be enough: so many more are wanted.
+    pub(crate) fn seek(&mut self, extra: usize) {
+        self.extra = extra;
+    }
+
+    /// One was added: there are so many links now.
     pub(crate) fn has(&mut self, links: usize, target: usize) {
+        self.extra = self.extra.saturating_sub(1);
         self.refill &= links < target;
     }
 
@@ -45,7 +53,7 @@ impl Degree {
         target: usize,
     ) -> usize {
         let missing = target.saturating_sub(links);
-        if self.refill {
+        let lacking = if self.refill {
             missing
         } else if now.since(self.entered) < SETTLING {
             // At least half are of this node's choice: neighbours that choose it may be liars
@@ -53,7 +61,8 @@ impl Degree {
             missing.min(target.div_ceil(2).saturating_sub(outbound))
         } else {
             at_least(target).saturating_sub(links)
-        }
+        };
+        lacking.max(self.extra)
     }
 }
 
@@ -85,6 +94,18 @@ mod tests {
         assert_eq!(degree.lacks(late, 7, 0, 8), 1);
         degree.has(8, 8);
         assert_eq!(degree.lacks(late, 7, 0, 8), 0);
+    }
+
+    #[test]
+    fn more_are_wanted_where_what_is_there_may_not_be_enough() {
+        let mut degree = Degree::new(Instant::ZERO);
+        let late = Instant::from_millis(10_000);
+        degree.seek(2);
+        assert_eq!(degree.lacks(late, 9, 4, 8), 2);
+        degree.has(10, 8);
+        assert_eq!(degree.lacks(late, 10, 5, 8), 1);
+        degree.has(11, 8);
+        assert_eq!(degree.lacks(late, 11, 6, 8), 0);
     }
 
     #[test]

@@ -33,9 +33,6 @@ impl Peer {
         let header = batch.header();
         let (topic, origin) = (header.topic.clone(), header.origin);
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
-        if cause == Cause::History {
-            return self.on_history_batch(id, &batch, age_ms);
-        }
         let retention = self.retention_of(&topic);
         let void = self.topics.void_generation(&topic);
         let oldest = self.oldest_credible_us(retention.age_max);

@@ -88,7 +88,10 @@ impl Peer {
 
     fn send_hello(&mut self, id: LinkId, purpose: Purpose) {
         let target = self.config.views.degree_target;
-        let lacking = self.topics.local().filter(|(_, local)| local.links.len() < target);
+        let lacking = self
+            .topics
+            .local()
+            .filter(|(_, local)| local.links.len() < target || local.lacks(self.now, target) > 0);
         let wanted: Vec<u64> = lacking.map(|(_, local)| local.hash).take(WANTED_MAX).collect();
         let mut local = self.topics.local();
         let urgent = local.any(|(_, local)| local.links.is_empty());

@@ -159,9 +159,11 @@ impl Peer {
     }
 
     /// A batch of the history that was asked for. Its signature is not checked yet.
-    pub(super) fn on_history_batch(&mut self, id: LinkId, batch: &Arc<Batch>, age_ms: u32) {
+    pub(super) fn on_history_batch(&mut self, id: LinkId, frame: &BatchFrame) {
+        let batch = &frame.batch;
         let topic = &batch.header().topic;
-        let published = self.now.minus_millis(age_ms);
+        let published = self.now.minus_millis(frame.age_ms);
+        self.stats.batch_bytes_received += batch.bytes().len() as u64;
         let void = self.topics.void_generation(topic);
         if self.collections.asking(topic, id).next().is_none() {
             self.stats.batches_unwanted += 1;

@@ -81,7 +81,10 @@ pub(crate) enum Intent {
 /// All links and dials.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    links: BTreeMap<LinkId, Link>,
+    /// In ascending order, each with the link at the same place in `links`. Every frame begins
+    /// with this search, which is over a few cache lines.
+    ids: Vec<LinkId>,
+    links: Vec<Link>,
     neighbors: BTreeMap<NodeId, LinkId>,
     dials: BTreeMap<DialId, (Intent, Instant)>,
 }
@@ -124,20 +127,28 @@ impl Links {
             pruned_at: Instant::ZERO,
             overload: Overload::default(),
         };
-        self.links.insert(id, link);
+        match self.ids.binary_search(&id) {
+            Ok(at) => self.links[at] = link,
+            Err(at) => {
+                self.ids.insert(at, id);
+                self.links.insert(at, link);
+            }
+        }
     }
 
     pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
-        self.links.get(&id)
+        self.ids.binary_search(&id).ok().map(|at| &self.links[at])
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.links.get_mut(&id)
+        self.ids.binary_search(&id).ok().map(|at| &mut self.links[at])
     }
 
     /// Forgets a link.
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
-        let link = self.links.remove(&id)?;
+        let at = self.ids.binary_search(&id).ok()?;
+        self.ids.remove(at);
+        let link = self.links.remove(at);
         if self.neighbors.get(&link.node) == Some(&id) {
             self.neighbors.remove(&link.node);
         }
@@ -150,16 +161,16 @@ impl Links {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.links.iter().map(|(id, link)| (*id, link))
+        self.ids.iter().copied().zip(&self.links)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
-        self.links.iter_mut().map(|(id, link)| (*id, link))
+        self.ids.iter().copied().zip(&mut self.links)
     }
 
     /// The link becomes the one with its node: deciding or active.
     pub(crate) fn claim(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get(&id) {
+        if let Some(link) = self.get(id) {
             self.neighbors.insert(link.node, id);
         }
     }
@@ -167,7 +178,7 @@ impl Links {
     /// Both ends accepted: the link gets a slot.
     pub(crate) fn activate(&mut self, id: LinkId) {
         let taken = self.active().fold(0u64, |taken, (_, link)| taken | 1 << (link.slot & 63));
-        if let Some(link) = self.links.get_mut(&id) {
+        if let Some(link) = self.get_mut(id) {
             link.phase = Phase::Active;
             link.slot = u8::try_from(taken.trailing_ones().min(63)).unwrap_or(63);
         }
@@ -223,7 +234,7 @@ impl Links {
             Phase::Active => !link.told,
             Phase::Greeting | Phase::Session => false,
         };
-        self.fresh_dials(now) + self.links.values().filter(silent).count()
+        self.fresh_dials(now) + self.links.iter().filter(silent).count()
     }
 
     /// Whether a dial to this node is under way, or became a link that is not claimed yet.
@@ -233,7 +244,7 @@ impl Links {
             Intent::Seed(_) => false,
         });
         dialed
-            || self.links.values().any(|link| {
+            || self.links.iter().any(|link| {
                 link.phase == Phase::Greeting && link.dial.is_some() && link.node == *node
             })
     }

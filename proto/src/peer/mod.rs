@@ -19,6 +19,7 @@ mod collect;
 mod commands;
 mod degree;
 mod directory;
+mod eclipse;
 mod filters;
 mod gossip;
 mod grafting;
@@ -61,7 +62,7 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
 use crate::time::Instant;
-use crate::wire::frame::{BatchName, Frame, PeerEntry};
+use crate::wire::frame::{BatchName, Cause, Frame, PeerEntry};
 use announced::Announced;
 use collect::Collections;
 use event::{Command, Durable, Event};
@@ -117,6 +118,7 @@ struct Schedule {
     tick: Instant,
     shuffle: Instant,
     digest: Instant,
+    heads: Instant,
     persist: Instant,
     persist_topics: Instant,
 }
@@ -151,6 +153,7 @@ impl Peer {
                 tick: now,
                 shuffle: now + config.views.shuffle_interval,
                 digest: now + config.repair.digest_interval,
+                heads: now + Self::HEADS_EVERY,
                 persist: now,
                 persist_topics: now,
             },
@@ -233,6 +236,9 @@ impl Peer {
             return;
         }
         match frame {
+            Frame::Batch(frame) if frame.cause == Cause::History => {
+                self.on_history_batch(id, &frame);
+            }
             Frame::Batch(frame) => self.on_batch(id, frame),
             Frame::Hello(hello) => self.on_hello(id, *hello),
             Frame::Goodbye(goodbye) => self.on_goodbye(id, goodbye),
@@ -244,6 +250,7 @@ impl Peer {
             Frame::Shuffle(peers) => self.on_shuffle(id, &peers),
             Frame::ShuffleReply(peers) => self.learn(&peers),
             Frame::Digest(digest) => self.on_digest(id, digest),
+            Frame::Heads(heads) if self.rendezvous.is_session(id) => self.on_seed_heads(&heads),
             Frame::Heads(heads) => self.on_heads(id, heads),
             Frame::Pull(pull) => self.on_pull(id, &pull),
             Frame::PullDone(done) => self.on_pull_done(id, &done),
@@ -276,6 +283,10 @@ impl Peer {
         if self.now >= self.schedule.digest {
             self.schedule.digest = self.now + self.config.repair.digest_interval;
             self.send_digests();
+        }
+        if self.now >= self.schedule.heads {
+            self.schedule.heads = self.now + Self::HEADS_EVERY;
+            self.compare_with_seed();
         }
         self.tend_sessions();
         self.expire_requests();
@@ -334,7 +345,8 @@ impl Machine for Peer {
         if self.left {
             return None;
         }
-        let fixed = [self.schedule.tick, self.schedule.shuffle, self.schedule.digest];
+        let fixed =
+            [self.schedule.tick, self.schedule.shuffle, self.schedule.digest, self.schedule.heads];
         let moving = [
             self.rendezvous.next_deadline(),
             self.requests.next_deadline(),

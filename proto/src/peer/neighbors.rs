@@ -408,7 +408,8 @@ impl Peer {
     fn ask_for_candidates(&mut self, topic: &Topic) {
         let target = self.config.views.degree_target;
         let Some(local) = self.topics.get_mut(topic) else { return };
-        if self.now < local.sample_at || local.links.len() >= target {
+        let enough = local.links.len() >= target && local.lacks(self.now, target) == 0;
+        if self.now < local.sample_at || enough {
             return;
         }
         let every = match (local.links.len(), local.lacks(self.now, target)) {

@@ -44,6 +44,8 @@ pub(crate) struct LocalTopic {
     pub(crate) alone_until: Instant,
     /// How many neighbours it looks for.
     pub(crate) degree: Degree,
+    /// How often running a seed knew of streams that are further.
+    pub(crate) behind: u8,
     /// Positions in its streams.
     pub(crate) streams: Streams,
     /// Which links carry its batches on.
@@ -79,6 +81,7 @@ impl LocalTopic {
             sample_at: Instant::ZERO,
             alone_until: Instant::ZERO,
             degree: Degree::new(now),
+            behind: 0,
             streams: Streams::new(config.streams_max),
             trees: Trees::new(config.streams_max),
             retention: Retention::default(),

@@ -5,7 +5,7 @@
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
 //! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
-//! (reported neighbours), `sampler`, `digest`, `timers`. What happens to them: `links` (who may
+//! (reported neighbours), `heads` (how far streams are), `sampler`, `digest`, `timers`. What happens to them: `links` (who may
 //! connect), `sessions` (what peers ask), `merge` (which records are taken), `agreement` (topics
 //! are created and deleted), `hosts` and `watches` (topics without a host, peers that want to
 //! hear of topics), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead),
@@ -14,6 +14,7 @@
 mod agreement;
 mod digest;
 pub mod event;
+mod heads;
 mod hosts;
 mod index;
 mod links;
@@ -56,6 +57,7 @@ use crate::time::Instant;
 use crate::wire::frame::Frame;
 use crate::wire::record::SignedRecord;
 use event::{Command, Durable, Event, Notice};
+use heads::KnownHeads;
 use hosts::HostsGone;
 use index::Index;
 use links::Links;
@@ -77,6 +79,7 @@ pub struct Seed {
     stats: SeedStats,
     out: VecDeque<Output<Event, Durable>>,
     timers: Timers<Timer>,
+    heads: KnownHeads,
     links: Links,
     dials: BTreeMap<DialId, Dialed>,
     dials_begun: u64,
@@ -146,6 +149,7 @@ impl Seed {
             stats: SeedStats::default(),
             out: VecDeque::new(),
             timers,
+            heads: KnownHeads::new(),
             links: Links::default(),
             dials: BTreeMap::new(),
             dials_begun: 0,

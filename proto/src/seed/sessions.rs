@@ -8,8 +8,8 @@ use crate::seed::registry::{Standing, entry};
 use crate::seed::{Seed, millis};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Found, Frame, Lookup, PeerEntry, Put, PutDone, Reason, Register, Registered, Renew, Renewed,
-    Report, SAMPLE_MAX, Sample, SampleRequest,
+    Found, Frame, Heads, Lookup, PeerEntry, Put, PutDone, Reason, Register, Registered, Renew,
+    Renewed, Report, SAMPLE_MAX, Sample, SampleRequest,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord};
 
@@ -25,7 +25,18 @@ impl Seed {
             Frame::Watch(watch) => self.watch(now, link, watch),
             Frame::List(list) => self.list(link, &list),
             Frame::Report(report) => self.report(now, node, report),
+            Frame::Heads(heads) => self.compare_heads(now, link, heads),
             _ => self.violation(now, link, "a frame that is not for a seed"),
+        }
+    }
+
+    /// Remembers how far a peer is, and tells it where others are further.
+    fn compare_heads(&mut self, now: Instant, link: LinkId, heads: Heads) {
+        let (ahead, shed) = self.heads.compare(now, &heads.topic, &heads.heads);
+        self.stats.heads_shed += shed;
+        if !ahead.is_empty() {
+            let answer = Heads { topic: heads.topic, heads: ahead, answer: true };
+            self.send(link, Frame::Heads(answer));
         }
     }
 

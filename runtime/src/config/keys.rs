@@ -77,6 +77,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "peer" "data" => peer.data: File;
     "peer" "name" => peer.name: Text(0, 64);
     "peer" "session_expiry" => peer.session_expiry: Span(10, 7 * 24 * HOUR);
+    "peer" "auto_create" => peer.auto_create: Flag;
     "peer" "request_timeout" => peer.request_timeout: Span(50, 60 * SECOND);
     "peer" "seed_backoff_max" => peer.seed_backoff_max: Span(100, HOUR);
 
@@ -88,6 +89,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "seed" "probe_timeout" => seed.probe_timeout: Span(50, 60 * SECOND);
     "seed" "sync_interval" => seed.sync_interval: Span(100, HOUR);
     "seed" "dead_kept" => seed.dead_kept: Span(SECOND, 24 * HOUR);
+    "seed" "topic_orphan_after" => seed.topic_orphan_after: Span(SECOND, 7 * 24 * HOUR);
 
     "liveness" "interval" => liveness.interval: Span(10, 60 * SECOND);
     "liveness" "misses" => liveness.misses: Count(1, 100);

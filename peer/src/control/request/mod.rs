@@ -1,7 +1,7 @@
 //! Requests: one JSON object a line, read field by field so that an error names the field.
 
-mod fields;
 mod start;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -11,14 +11,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 use tidings_proto::wire::headers::Headers;
 use tidings_proto::wire::record::{RETENTION_AGE_MS_MAX, RETENTION_BYTES_MAX, TopicPolicy};
 
 pub use start::Start;
+use subscribe::Retention;
+pub use subscribe::{Keep, Subscribe, Unread};
 
-use self::fields::{Fields, bad_request};
 use crate::control::error::{Code, Problem};
 use crate::subscribe::Policy;
 
@@ -192,94 +194,6 @@ impl Default for List {
     }
 }
 
-/// What to receive, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Subscribe {
-    /// The topic.
-    pub topic: String,
-    /// As events.
-    pub stream: bool,
-    /// Where to begin.
-    pub from: Start,
-    /// What becomes of what is not read in time.
-    #[serde(flatten)]
-    pub policy: Unread,
-    /// Keep the log of a durable topic on disk.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub durable: bool,
-}
-
-/// What becomes of what is not read in time: in JSON `policy` and `buffer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Unread(pub Policy);
-
-/// How much of a topic is kept: in JSON `durable` and `retention`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Keep(pub TopicPolicy);
-
-impl Subscribe {
-    /// A topic from now on, kept for `pull`.
-    pub fn new(topic: impl Into<String>) -> Self {
-        Self {
-            topic: topic.into(),
-            stream: false,
-            from: Start::New,
-            policy: Unread::default(),
-            durable: false,
-        }
-    }
-
-    /// As events on the connection.
-    #[must_use]
-    pub fn streamed(mut self) -> Self {
-        self.stream = true;
-        self
-    }
-
-    /// From elsewhere on.
-    #[must_use]
-    pub fn starting(mut self, from: Start) -> Self {
-        self.from = from;
-        self
-    }
-}
-
-impl Serialize for Unread {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Policy::DropOldest { messages } = self.0 {
-            map.serialize_entry("policy", "drop-oldest")?;
-            map.serialize_entry("buffer", &messages)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Keep {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if self.0.durable {
-            map.serialize_entry("durable", &true)?;
-        }
-        let TopicPolicy { retention_bytes, retention_age_ms, .. } = self.0;
-        if retention_bytes.is_some() || retention_age_ms.is_some() {
-            let retention = Retention { bytes: retention_bytes, age_ms: retention_age_ms };
-            map.serialize_entry("retention", &retention)?;
-        }
-        map.end()
-    }
-}
-
-/// The field `retention`.
-#[derive(Clone, Copy, Debug, Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Retention {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age_ms: Option<u64>,
-}
-
 /// The bytes of a message. In JSON `message` when they are UTF-8, else `message_base64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(pub Bytes);
@@ -332,7 +246,7 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "list_topics" => Request::ListTopics(fields.list()?),
         "topic_info" => Request::TopicInfo { topic: fields.topic()? },
         "subscribe" => Request::Subscribe(fields.subscribe()?),
-        "unsubscribe" => Request::Unsubscribe { topic: fields.topic()? },
+        "unsubscribe" => Request::Unsubscribe { topic: fields.topic_or_filter()? },
         "publish" => Request::Publish(fields.publish()?),
         "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
@@ -375,4 +289,153 @@ fn create_topic(fields: &Fields<'_>) -> Result<Request, Problem> {
     }
     let exist_ok = fields.optional("exist_ok", "true or false")?.unwrap_or(false);
     Ok(Request::CreateTopic { topic: fields.topic()?, exist_ok, policy: Keep(policy) })
+}
+
+struct Fields<'a>(HashMap<String, &'a RawValue>);
+
+impl Fields<'_> {
+    /// A field's value; `null` is the same as leaving it out.
+    fn optional<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
+        let Some(raw) = self.0.get(name) else { return Ok(None) };
+        serde_json::from_str(raw.get())
+            .map_err(|_| bad_request(format!("field '{name}' must be {what}")))
+    }
+
+    fn required<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<T, Problem> {
+        let value = self.optional(name, what)?;
+        value.ok_or_else(|| bad_request(format!("field '{name}' is missing: {what}")))
+    }
+
+    /// A whole number of an allowed range.
+    fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Problem> {
+        let what = format!("a whole number from {min} to {max}");
+        let value: Option<u64> = self.optional(name, &what)?;
+        match value {
+            Some(number) if !(min..=max).contains(&number) => {
+                Err(bad_request(format!("field '{name}' must be {what}")))
+            }
+            value => Ok(value),
+        }
+    }
+
+    fn number_u32(&self, name: &str, min: u32, max: u32) -> Result<Option<u32>, Problem> {
+        let number = self.number(name, min.into(), max.into())?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()))
+    }
+
+    fn topic(&self) -> Result<String, Problem> {
+        self.required("topic", "a string")
+    }
+
+    /// The name of a topic, or a filter, which stands in either field.
+    fn optional_topic_or_filter(&self) -> Result<Option<String>, Problem> {
+        let topic: Option<String> = self.optional("topic", "a string")?;
+        let filter: Option<String> = self.optional("filter", "a string")?;
+        match (topic, filter) {
+            (Some(_), Some(_)) => Err(bad_request("give 'topic' or 'filter', not both")),
+            (topic, filter) => Ok(topic.or(filter)),
+        }
+    }
+
+    fn topic_or_filter(&self) -> Result<String, Problem> {
+        let missing = || bad_request("field 'topic' is missing: a string, or 'filter'");
+        self.optional_topic_or_filter()?.ok_or_else(missing)
+    }
+
+    fn body(&self) -> Result<Body, Problem> {
+        let text: Option<String> = self.optional("message", "a string")?;
+        let encoded: Option<String> = self.optional("message_base64", "a string")?;
+        match (text, encoded) {
+            (Some(text), None) => Ok(Body(text.into())),
+            (None, Some(encoded)) => BASE64
+                .decode(encoded)
+                .map(|bytes| Body(bytes.into()))
+                .map_err(|e| bad_request(format!("field 'message_base64' is not base64: {e}"))),
+            (Some(_), Some(_)) => Err(bad_request("give 'message' or 'message_base64', not both")),
+            (None, None) => {
+                Err(bad_request("field 'message' is missing: a string, or 'message_base64'"))
+            }
+        }
+    }
+
+    /// Texts by name, within the limits of a message's headers.
+    fn headers(&self) -> Result<Headers, Problem> {
+        let what = "an object of strings, such as {\"key\":\"value\"}";
+        let headers: Option<BTreeMap<String, String>> = self.optional("headers", what)?;
+        Headers::new(headers.unwrap_or_default())
+            .map_err(|error| bad_request(format!("field 'headers': {error}")))
+    }
+
+    fn publish(&self) -> Result<Publish, Problem> {
+        Ok(Publish {
+            topic: self.topic()?,
+            body: self.body()?,
+            headers: self.headers()?,
+            wait_ms: self.number("wait_ms", 0, PUBLISH_WAIT_MS_MAX)?,
+        })
+    }
+
+    fn ask(&self) -> Result<Ask, Problem> {
+        let timeout_ms = self.number("timeout_ms", 1, TIMEOUT_MS_MAX)?;
+        Ok(Ask {
+            topic: self.topic()?,
+            body: self.body()?,
+            headers: self.headers()?,
+            timeout_ms: timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
+            replies: self.number_u32("replies", 1, REPLIES_MAX)?.unwrap_or(1),
+        })
+    }
+
+    fn subscribe(&self) -> Result<Subscribe, Problem> {
+        let buffer = self.number_u32("buffer", 1, BUFFER_MAX)?;
+        let policy: Option<String> =
+            self.optional("policy", "\"block-retention\" or \"drop-oldest\"")?;
+        let policy = match (policy.as_deref(), buffer) {
+            (None | Some("block-retention"), None) => Policy::BlockRetention,
+            (Some("drop-oldest"), buffer) => {
+                Policy::DropOldest { messages: buffer.unwrap_or(BUFFER_DEFAULT) as usize }
+            }
+            (None | Some("block-retention"), Some(_)) => {
+                return Err(bad_request("field 'buffer' goes with \"policy\":\"drop-oldest\""));
+            }
+            (Some(_), _) => {
+                let what = "field 'policy' must be \"block-retention\" or \"drop-oldest\"";
+                return Err(bad_request(what));
+            }
+        };
+        Ok(Subscribe {
+            topic: self.topic_or_filter()?,
+            stream: self.optional("stream", "true or false")?.unwrap_or(false),
+            from: self.optional("from", start::ALLOWED)?.unwrap_or_default(),
+            policy: Unread(policy),
+            durable: self.optional("durable", "true or false")?.unwrap_or(false),
+        })
+    }
+
+    fn connect(&self) -> Result<Request, Problem> {
+        let what = "an object of numbers, such as {\"Sports\":12}";
+        let received: Option<BTreeMap<String, u64>> = self.optional("received", what)?;
+        let name = self.required("name", "a string")?;
+        Ok(Request::Connect { name, received: received.unwrap_or_default() })
+    }
+
+    fn pull(&self) -> Result<Pull, Problem> {
+        Ok(Pull {
+            topic: self.optional_topic_or_filter()?,
+            max: self.number_u32("max", 1, PULL_MAX)?.unwrap_or(PULL_DEFAULT),
+            wait_ms: self.number("wait_ms", 0, PULL_WAIT_MS_MAX)?.unwrap_or(0),
+        })
+    }
+
+    fn list(&self) -> Result<List, Problem> {
+        Ok(List {
+            filter: self.optional("filter", "a string")?.unwrap_or_default(),
+            offset: self.number_u32("offset", 0, u32::MAX)?.unwrap_or(0),
+            limit: self.number_u32("limit", 1, LIST_MAX)?.unwrap_or(LIST_DEFAULT),
+        })
+    }
+}
+
+fn bad_request(message: impl Into<String>) -> Problem {
+    Problem::new(Code::BadRequest, message)
 }

@@ -48,9 +48,10 @@ fn every_command_is_read() {
             Request::Publish(Publish::new(topic(), body().0)),
         ),
         (
-            r#"{"command":"publish","topic":"a","message":"hi","headers":{"a":"1"},"wait_ms":0}"#,
+            r#"{"command":"publish","topic":"a","message":"hi","wait_ms":0,
+            "headers":{"b":"2","a":"1"}}"#,
             Request::Publish(Publish {
-                headers: Headers::new([("a", "1")]).expect("legal"),
+                headers: Headers::new([("a", "1"), ("b", "2")]).expect("legal"),
                 wait_ms: Some(0),
                 ..Publish::new(topic(), body().0)
             }),

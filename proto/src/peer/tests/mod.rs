@@ -1,3 +1,4 @@
+mod eclipse;
 mod history;
 mod membership;
 mod messages;

@@ -1,9 +1,12 @@
-use super::rig::{Mood, Rig, topic};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::rig::{End, Mood, Rig, seed_node, topic};
 use crate::filter::TopicFilter;
-use crate::id::RequestId;
+use crate::id::{Incarnation, Origin, RequestId};
 use crate::seed::event::Notice;
 use crate::wire::frame::{
-    Found, Frame, Hosting, KnownTopic, Lookup, Outcome, Propose, SampleRequest, Watch,
+    Found, Frame, Head, Heads, Hosting, KnownTopic, Lookup, Outcome, Propose, SampleRequest, Watch,
 };
 use crate::wire::record::SignedRecord;
 
@@ -187,7 +190,7 @@ fn a_topic_whose_host_is_dead_for_long_is_taken_over_once() {
     assert_eq!(propose(&mut rig, 1, &heirs[0]), Outcome::Kept);
     assert_eq!(propose(&mut rig, 2, &heirs[1]), against(&heirs[0]), "it has a host again");
     rig.peers[0].mood = Mood::Well;
-    rig.peers[0].incarnation = crate::id::Incarnation(11);
+    rig.peers[0].incarnation = Incarnation(11);
     rig.join(0, 0);
     assert_eq!(propose(&mut rig, 0, &mine), against(&heirs[0]));
     assert!(matches!(found(&mut rig, 2, 2, "news").hosting, Hosting::Here(_)));
@@ -253,4 +256,74 @@ fn a_topic_outlives_its_host() {
     rig.run(4_000);
     assert_eq!(rig.seed(2).status().dead, 1);
     assert_eq!(found(&mut rig, 1, 1, "news").record, Some(record));
+}
+
+#[test]
+fn who_is_behind_in_a_stream_is_told_so() {
+    let mut rig = Rig::new(1, 2);
+    rig.join(0, 0);
+    rig.join(1, 0);
+    let origin = Origin { node: seed_node(0), incarnation: Incarnation(1) };
+    let heads = |high| {
+        let heads = vec![Head { origin, low: 1, high, age_ms: 0 }];
+        Frame::Heads(Heads { topic: topic("news"), heads, answer: false })
+    };
+    let answer = |rig: &mut Rig, n: usize| {
+        rig.run(5);
+        let told = rig.inbox(n).into_iter().find_map(|frame| match frame {
+            Frame::Heads(heads) => Some(heads.heads),
+            _ => None,
+        });
+        told.map(|heads| heads.iter().map(|head| head.high).collect::<Vec<_>>())
+    };
+    rig.send(0, 0, heads(7));
+    assert_eq!(answer(&mut rig, 0), None, "nobody is further");
+    rig.send(1, 0, heads(5));
+    assert_eq!(answer(&mut rig, 1), Some(vec![7]));
+    rig.send(1, 0, heads(7));
+    assert_eq!(answer(&mut rig, 1), None);
+}
+
+#[test]
+fn whatever_the_timing_and_the_cuts_one_creator_wins() {
+    let (mut won_at_once, mut undecided) = (0, 0);
+    for number in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(number);
+        let mut rig = Rig::with(5, 6, |config| {
+            config.identity.rng_seed[24..].copy_from_slice(&number.to_be_bytes());
+        });
+        let homes: Vec<usize> = (0..6).map(|_| rng.random_range(0..5)).collect();
+        (0..6).for_each(|n| rig.join(n, homes[n]));
+        for _ in 0..rng.random_range(0..4) {
+            let (a, b) = (rng.random_range(0..5), rng.random_range(0..5));
+            rig.cut.insert((End::Seed(a), End::Seed(b)));
+        }
+        let records: Vec<_> = (0..6).map(|n| rig.topic_record(n, "news", (1, 1), false)).collect();
+        let propose = |rig: &mut Rig, n: usize| {
+            let (request, record) = (RequestId(7), records[n].clone());
+            rig.send(n, homes[n], Frame::Propose(Box::new(Propose { request, record })));
+        };
+        for n in 0..6 {
+            propose(&mut rig, n);
+            rig.run(rng.random_range(0..4));
+        }
+        rig.run(2_700);
+        let first: Vec<_> = (0..6).map(|n| outcome(&mut rig, n)).collect();
+        rig.cut.clear();
+        rig.run(15_000);
+        (0..6).for_each(|n| propose(&mut rig, n));
+        rig.run(2_700);
+        let last: Vec<_> = (0..6).map(|n| outcome(&mut rig, n)).collect();
+        let winner = last.iter().position(|o| *o == Outcome::Kept).expect("somebody wins");
+        for n in 0..6 {
+            let lost = against(&records[winner]);
+            assert_eq!(last[n], if n == winner { Outcome::Kept } else { lost.clone() });
+            let truthful = first[n] == last[n] || first[n] == Outcome::NoQuorum;
+            assert!(truthful, "run {number}: {:?} then {:?}", first[n], last[n]);
+        }
+        won_at_once += usize::from(first.contains(&Outcome::Kept));
+        undecided += first.iter().filter(|o| **o == Outcome::NoQuorum).count();
+        rig.assert_same_tables();
+    }
+    assert!(won_at_once > 30 && undecided > 0, "{won_at_once} at once, {undecided} undecided");
 }

@@ -1,0 +1,148 @@
+//! Filters on the control port: a name with `+` or `#` where a topic may stand.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+use tidings_proto::peer::event::CommandError;
+use tidings_proto::{Topic, TopicFilter};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::control::answer::Done;
+use crate::control::connection::Connection;
+use crate::control::error::{Code, Problem};
+use crate::control::output::{Closed, Output};
+use crate::control::streams::Streams;
+use crate::error::Error;
+use crate::peer::Peer;
+use crate::session::since;
+use crate::subscribe::SubscribeOptions;
+
+/// Whether a name that a client gave is a filter: names of topics contain no wildcards.
+pub(crate) fn is_filter(name: &str) -> bool {
+    name.contains(['+', '#'])
+}
+
+/// The filters that one connection gets as events. Dropping them ends them.
+#[derive(Debug, Default)]
+pub(crate) struct FilterStreams {
+    filters: BTreeMap<TopicFilter, DropGuard>,
+}
+
+impl Connection {
+    /// Receives all topics that a filter selects.
+    pub(crate) async fn subscribe_filter(
+        &mut self,
+        id: Option<&RawValue>,
+        filter: &str,
+        options: SubscribeOptions,
+        (stream, answer): (bool, Result<serde_json::Value, Problem>),
+    ) -> Result<(), Closed> {
+        if !stream {
+            let done = self.session().subscribe_filter(filter, options).await;
+            let answer = done.map_err(Problem::from).and(answer);
+            return self.answer(id, answer).await;
+        }
+        if self.named.is_some() {
+            let message = "filters of a named session are pulled; stream them on a connection \
+                           without 'connect', or stream single topics";
+            let problem = Problem::new(Code::NotSupported, message);
+            return self.answer::<Done>(id, Err(problem)).await;
+        }
+        match self.open_filter(filter, options).await {
+            Ok(None) => self.answer(id, answer).await,
+            Ok(Some((filter, subscriptions, appeared))) => {
+                // The answer comes before the first event.
+                self.answer(id, answer).await?;
+                for subscription in subscriptions {
+                    self.streams.start_matching(subscription, self.output.clone());
+                }
+                let stop = CancellationToken::new();
+                let guard = stop.clone().drop_guard();
+                self.filters.filters.insert(filter.clone(), guard);
+                let (peer, streams) = (self.shared.peer.clone(), self.streams.clone());
+                let follow = follow(peer, streams, self.output.clone(), options, appeared);
+                let runtime = self.shared.peer.runtime().clone();
+                let peer = self.shared.peer.clone();
+                runtime.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = follow => {}
+                    }
+                    // The peer may have stopped: then nothing is watched anyway.
+                    let _ = peer.inner.unwatch(&filter).await;
+                });
+                Ok(())
+            }
+            Err(problem) => self.answer::<Done>(id, Err(problem)).await,
+        }
+    }
+
+    /// What there is of a filter; `None` when it is streamed already.
+    async fn open_filter(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+    ) -> Result<Option<(TopicFilter, Vec<crate::Subscription>, mpsc::Receiver<Topic>)>, Problem>
+    {
+        let filter = TopicFilter::new(filter).map_err(Error::from)?;
+        if self.filters.filters.contains_key(&filter) {
+            return Ok(None);
+        }
+        self.streams.check_room()?;
+        let (topics, appeared) = self.shared.peer.inner.watch(&filter).await?;
+        let mut subscriptions = Vec::new();
+        for topic in topics {
+            if self.streams.has(topic.as_str()) {
+                continue;
+            }
+            match self.shared.peer.subscribe_with(topic.as_str(), options).await {
+                Ok(subscription) => subscriptions.push(subscription),
+                // It was deleted meanwhile.
+                Err(Error::Refused(CommandError::TopicNotFound(_))) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some((filter, subscriptions, appeared)))
+    }
+
+    /// Ends this connection's stream of a filter; when it has none, the session's filter.
+    pub(crate) async fn unsubscribe_filter(&mut self, filter: &str) -> Result<Done, Problem> {
+        let name = TopicFilter::new(filter).map_err(Error::from)?;
+        if self.filters.filters.remove(&name).is_none() {
+            self.session().unsubscribe_filter(filter).await?;
+            return Ok(Done {});
+        }
+        let others: Vec<_> = self.filters.filters.keys().cloned().collect();
+        let unwanted =
+            |topic: &Topic| name.matches(topic) && !others.iter().any(|other| other.matches(topic));
+        for topic in self.streams.matching(unwanted) {
+            if let Some(subscription) = self.streams.end(topic.as_str()).await {
+                subscription.unsubscribe().await?;
+            }
+        }
+        Ok(Done {})
+    }
+}
+
+/// Streams the topics that appear.
+async fn follow(
+    peer: Peer,
+    mut streams: Streams,
+    output: Output,
+    options: SubscribeOptions,
+    mut appeared: mpsc::Receiver<Topic>,
+) {
+    let begun = Instant::now();
+    while let Some(topic) = appeared.recv().await {
+        if streams.has(topic.as_str()) || streams.check_room().is_err() {
+            continue;
+        }
+        let options = SubscribeOptions { from: since(begun), ..options };
+        match peer.subscribe_with(topic.as_str(), options).await {
+            Ok(subscription) => streams.start_matching(subscription, output.clone()),
+            Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
+        }
+    }
+}
