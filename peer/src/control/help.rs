@@ -8,17 +8,18 @@ const COMMANDS: [(&str, &str, &str); 18] = [
         "create_topic",
         "topic, exist_ok?, durable?, retention?",
         "host a new topic; exist_ok: fine if hosted here already; durable: its log is kept on \
-         disk; retention: {bytes, age} that are kept",
+         disk; retention: {\"bytes\":n,\"age_ms\":n}",
     ),
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
     ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
     (
         "subscribe",
-        "topic, stream?, from?, policy?, durable?",
-        "receive a topic, from \"new\", \"all\", \"last:N\", {since} or {origin, seq}; stream: as \
-         events on this connection, otherwise kept for pull; policy: block-retention or \
-         drop-oldest; durable: keep the log of a durable topic",
+        "topic | filter, stream?, from?, policy?, buffer?, durable?",
+        "receive a topic, or all that a filter matches; stream: as events on this connection, \
+         otherwise kept for pull; from: \"new\", \"all\", \"last:10\", {\"since\":\"10m\"} or a time, \
+         {\"origin\":id,\"seq\":n}; policy: \"block-retention\" or \"drop-oldest\" with buffer; \
+         durable: keep the log of a durable topic on disk",
     ),
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
@@ -41,11 +42,17 @@ const COMMANDS: [(&str, &str, &str); 18] = [
     (
         "connect",
         "name, received?",
-        "begin a session of that name, or go on with it; received: {topic: pos} that arrived",
+        "go on with the session of that name, or begin it; received: up to which pos each topic \
+         has arrived, as {\"Sports\":12}",
     ),
-    ("disconnect", "", "end the session of this connection, with its subscriptions"),
-    ("ack", "topic, pos", "everything of a session's topic up to that place has arrived"),
-    ("sessions", "offset?, limit?", "all sessions, with their topics and unread messages"),
+    (
+        "ack",
+        "topic, pos",
+        "everything of this connection's session up to there has arrived, and nothing else is \
+         taken for that",
+    ),
+    ("disconnect", "", "end the session of this connection, with what was not read"),
+    ("sessions", "offset?, limit?", "the sessions of this peer, its permanent one first"),
     ("peers", "filter?, offset?, limit?", "peers that the seeds know"),
     ("seeds", "", "the configured seeds and how many are joined"),
     ("status", "", "this peer: address, neighbours, topics, counters"),
