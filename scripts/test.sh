@@ -20,9 +20,28 @@ missing() {
         fail "Rust is missing: curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y"
     command -v cc >/dev/null ||
         fail "a C compiler is missing: apt-get install -y gcc, or the like"
+    clients
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
     command -v rustup >/dev/null || fail "rustfmt and clippy are missing, and so is rustup"
     why=$(rustup component add rustfmt clippy 2>&1) || fail "rustup cannot add components: $why"
+}
+
+# Programs of others that the tests use as clients, as users do.
+clients() {
+    local package program
+    local -A packages=([ncat]=ncat [jq]=jq [python3]=python3 [script]=bsdutils)
+    for program in "${!packages[@]}"; do
+        package=${packages[$program]}
+        command -v "$program" >/dev/null && continue
+        if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+            note "installing $package"
+            apt-get install -y -q "$package" >/dev/null 2>&1 ||
+                { apt-get update -q && apt-get install -y -q "$package"; } >/dev/null 2>&1 ||
+                note "$package cannot be installed: what uses $program is not tested"
+        else
+            note "$program is missing (apt-get install $package): what uses it is not tested"
+        fi
+    done
 }
 
 step() {

@@ -119,6 +119,8 @@ fn exit_of(code: Code) -> u8 {
         | Code::TopicExists
         | Code::NotHost
         | Code::NotSubscribed
+        | Code::NotConnected
+        | Code::NameTaken
         | Code::NotSupported
         | Code::TooLarge
         | Code::Limit => REFUSED,

@@ -15,6 +15,7 @@ use crate::plan::ClusterOptions;
 use crate::system::library::peer_config;
 use crate::system::seeds::{Seeds, loopback};
 use crate::system::{base_config, start_log};
+use crate::usage::memory_kib;
 
 /// Peers that are ready to be asked.
 #[derive(Debug)]
@@ -107,6 +108,28 @@ impl ApiCluster {
             outcome.error = outcome.error.or(part.error);
         }
         Ok(outcome)
+    }
+
+    /// Opens sessions with one subscription each at the first peer, until they were open for a
+    /// moment. Returns by how much each has raised the memory of this process, in KiB.
+    pub(crate) async fn idle_sessions(&self, sessions: usize) -> anyhow::Result<f64> {
+        const TOPIC: &str = "bench/sessions";
+        let (peer, _) = &self.peers[0];
+        peer.ensure_topic(TOPIC).await?;
+        // What the first one brings along is not counted for all.
+        let (first, _) = peer.connect("bench-first")?;
+        first.subscribe(TOPIC, tidings::From::New).await?;
+        let before = memory_kib(&[]).0;
+        let mut open = Vec::with_capacity(sessions);
+        for number in 0..sessions {
+            let (session, _) = peer.connect(&format!("bench-{number}"))?;
+            session.subscribe(TOPIC, tidings::From::New).await?;
+            open.push(session);
+        }
+        let after = memory_kib(&[]).0;
+        open.into_iter().chain([first]).for_each(tidings::Session::disconnect);
+        peer.delete_topic(TOPIC).await?;
+        Ok(after.saturating_sub(before) as f64 / sessions as f64)
     }
 
     /// Ends everything.

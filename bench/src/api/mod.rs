@@ -36,6 +36,9 @@ pub(crate) struct ApiArgs {
     /// Requests of each other command, over all clients
     #[arg(long, default_value_t = 1_000)]
     ops: usize,
+    /// Idle sessions of which the memory is measured, at the first peer; 0 for none
+    #[arg(long, default_value_t = 1_000)]
+    sessions: usize,
     /// Size of a published message
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     payload: usize,
@@ -95,6 +98,10 @@ pub(crate) fn main(args: ApiArgs) -> anyhow::Result<ExitCode> {
 async fn measure(args: ApiArgs, peers: usize) -> anyhow::Result<Vec<(String, bool)>> {
     let mut cluster = ApiCluster::start(&args.cluster, peers, args.clients, args.topics).await?;
     let mut rows = Vec::new();
+    if args.sessions > 0 {
+        let kib = cluster.idle_sessions(args.sessions).await?;
+        eprintln!("{peers} peers: {} idle sessions, {kib:.1} KiB each", args.sessions);
+    }
     for step in Step::ALL {
         let count = step.count(args.topics, args.ops);
         let before = Usage::read(&[]);

@@ -2,7 +2,7 @@
 //! what is still retained is not missed.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidings::control::{Client, ClientError, Code, EventView, Request, Start, Subscribe};
@@ -14,6 +14,8 @@ use crate::table;
 /// After a lost connection the peer is tried again after this, and then ever more seldom.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// What was published so long before the connection was lost may have been on its way still.
+const OVERLAP: Duration = Duration::from_secs(60);
 /// Streams whose position is remembered; beyond it the one that was silent for longest is
 /// forgotten, and could be shown again after a restart. As many as a topic's streams.
 const STREAMS_MAX: usize = 65_536;
@@ -25,6 +27,10 @@ pub(crate) struct Follower {
     topics: Vec<String>,
     client: Option<Client>,
     seen: Seen,
+    start: Start,
+    begun: Instant,
+    /// When the connection was found lost.
+    lost: Instant,
 }
 
 /// How far each stream was shown.
@@ -59,12 +65,13 @@ impl Follower {
         topics: Vec<String>,
         start: Start,
     ) -> Result<Self, Failure> {
+        let begun = Instant::now();
         let client = subscribe(&control, &topics, start).await.map_err(Trouble::into_failure)?;
         for topic in &topics {
             eprintln!("subscribed to '{}'", table::printable(topic));
         }
         let seen = Seen::default();
-        Ok(Self { control, topics, client: Some(client), seen })
+        Ok(Self { control, topics, client: Some(client), seen, start, begun, lost: begun })
     }
 
     /// The next event. Nothing is lost when the future is dropped.
@@ -86,6 +93,7 @@ impl Follower {
                 Err(error) if is_lost(&error) => {
                     eprintln!("peer: {error}; trying again");
                     self.client = None;
+                    self.lost = Instant::now();
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -96,7 +104,7 @@ impl Follower {
     async fn reconnect(&mut self) -> Result<(), Failure> {
         let mut pause = RETRY_MIN;
         loop {
-            match subscribe(&self.control, &self.topics, Start::All).await {
+            match subscribe(&self.control, &self.topics, self.resumption()).await {
                 Ok(client) => {
                     eprintln!("peer: connected again");
                     self.client = Some(client);
@@ -108,6 +116,18 @@ impl Follower {
                 }
                 Err(Trouble::Final(failure)) => return Err(failure),
             }
+        }
+    }
+
+    /// Where to begin again. What was shown is left out anyway, so this is rather too early; but
+    /// not before the first subscription, of which the past was not wanted.
+    fn resumption(&self) -> Start {
+        let unseen = self.lost.elapsed() + OVERLAP;
+        match self.start {
+            Start::New => Start::Ago(unseen.min(self.begun.elapsed())),
+            Start::Last(_) => Start::Ago(unseen),
+            Start::Ago(age) => Start::Ago(age + self.begun.elapsed()),
+            start => start,
         }
     }
 

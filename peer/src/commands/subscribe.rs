@@ -23,6 +23,7 @@ use crate::{span, table};
 Examples:
   peer sub Sports
   peer sub Sports Weather --all          what is retained first
+  peer sub Sports --since 10m            or --last 100
   peer sub Sports --count 1 --wait 5s    exit code 27 when nothing comes for 5 s
   peer sub Sports --raw | tee received.txt")]
 pub(crate) struct Args {
@@ -36,8 +37,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = span::parse)]
     wait: Option<Duration>,
     /// Begin with everything that the peer and its neighbours retain
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["last", "since"])]
     all: bool,
+    /// Begin with the last so many messages that are retained
+    #[arg(long, value_name = "N", conflicts_with = "since")]
+    last: Option<u64>,
+    /// Begin with what was published so long ago, e.g. 10m, or since a time such as
+    /// 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Start>,
     #[command(flatten)]
     style: Style,
     #[command(flatten)]
@@ -45,13 +53,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let start = if args.all { Start::All } else { Start::New };
+    let last = args.last.map(Start::Last);
+    let all = args.all.then_some(Start::All);
+    let start = args.since.or(last).or(all).unwrap_or_default();
     let mut events = Follower::start(args.control, args.topics, start).await?;
     let mut printer = Printer { out: BufWriter::new(io::stdout()), style: args.style, printed: 0 };
     let printed = printer.follow(&mut events, args.count, args.wait).await;
     // What was printed is seen, whatever ended it.
     printer.out.flush()?;
     printed
+}
+
+fn since(text: &str) -> Result<Start, String> {
+    let allowed = "a duration such as 90s, 10m, 2h, or a time such as 2026-01-31T12:00:00Z";
+    Start::since(text).ok_or_else(|| format!("{allowed} is allowed"))
 }
 
 struct Printer {

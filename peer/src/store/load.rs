@@ -71,6 +71,9 @@ struct Loader<'a> {
     path: &'a Path,
 }
 
+/// An unread batch: its first number, and the first message that counts.
+type Unread = (u64, Arc<Batch>, u64);
+
 /// A row whose content cannot be: what it lacks.
 type Found<T> = Result<T, String>;
 
@@ -155,11 +158,7 @@ impl Loader<'_> {
 }
 
 /// What was lost, then what is unread from `next` on, with gaps where a stream misses something.
-fn arrange(
-    lost: Vec<(Origin, u64, u64)>,
-    rows: Vec<(u64, Arc<Batch>, u64)>,
-    next: u64,
-) -> Vec<Slot> {
+fn arrange(lost: Vec<(Origin, u64, u64)>, rows: Vec<Unread>, next: u64) -> Vec<Slot> {
     let mut expected: BTreeMap<Origin, u64> = BTreeMap::new();
     let mut slots = Vec::new();
     for (origin, from, to) in lost {
@@ -192,7 +191,7 @@ fn by_topic<T>(rows: Vec<(Topic, T)>) -> BTreeMap<Topic, Vec<T>> {
     topics
 }
 
-fn unread(row: &Row<'_>) -> Found<(Topic, (u64, Arc<Batch>, u64))> {
+fn unread(row: &Row<'_>) -> Found<(Topic, Unread)> {
     let (name, ordinal, from_seq) = (text(row, 0)?, number(row, 1)?, number(row, 2)?);
     let bytes = blob(row, 3)?;
     check(row, 4, unread_sum(&name, ordinal, from_seq, &bytes))?;

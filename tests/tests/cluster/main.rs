@@ -1,6 +1,8 @@
 //! What a cluster of real processes does, one behaviour a file.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod a000;
+mod a003;
 mod bad_bytes;
 mod bad_config;
 mod bad_requests;
@@ -10,6 +12,7 @@ mod coverage;
 mod death;
 mod durable;
 mod filters;
+mod foreign;
 mod forged;
 mod framing;
 mod gossip;
@@ -23,6 +26,7 @@ mod links;
 mod many;
 mod occupied;
 mod real_input;
+mod requests;
 mod restart;
 mod scripts;
 mod seeds_down;

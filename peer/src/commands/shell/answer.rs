@@ -26,6 +26,8 @@ const HELP: &str = "  \
   LIST_TOPICS [filter]           topics, e.g. of sport/#
   TOPIC_INFO <topic>             what is known of a topic
   PULL [topic] [max]             take messages that the session has kept
+  SESSIONS                       who has a session here
+  ACK <topic> <pos>              all of a session's topic up to that place has arrived
   PEERS [filter], SEEDS, STATUS  who there is
   PING                           is the peer there?
   WAIT <duration>                only print messages for a while, e.g. 2s

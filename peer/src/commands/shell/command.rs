@@ -42,7 +42,7 @@ const fn verb(name: &'static str, arguments: &'static [&'static str], needed: us
     Verb { name, arguments, needed }
 }
 
-const VERBS: [Verb; 14] = [
+const VERBS: [Verb; 16] = [
     verb("publish", &["topic", REST], 2),
     verb("subscribe", &["topic", "from"], 1),
     verb("unsubscribe", &["topic"], 1),
@@ -52,6 +52,8 @@ const VERBS: [Verb; 14] = [
     verb("list_topics", &["filter"], 0),
     verb("pull", &["topic", "max"], 0),
     verb("request", &["topic", REST], 2),
+    verb("sessions", &[], 0),
+    verb("ack", &["topic", "pos"], 2),
     verb("peers", &["filter"], 0),
     verb("seeds", &[], 0),
     verb("status", &[], 0),
