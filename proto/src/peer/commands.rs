@@ -173,6 +173,9 @@ impl Peer {
                 return;
             }
         };
+        // Only seeds can count subscribers; without them any peer may be one.
+        let nobody = self.links.neighbor_count() == 0 && self.views.passive().is_empty();
+        let counted = self.rendezvous.joined() > 0 || nobody;
         let now = self.now;
         let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
             let limit = self.config.topics_max;
@@ -185,7 +188,7 @@ impl Peer {
         local.subscribed_at = Some(now);
         local.horizon = horizon(now, from).min(local.missed_since.unwrap_or(now));
         let total = found.total as usize;
-        local.others = Some(total.max(found.subscribers.len()));
+        local.others = counted.then_some(total.max(found.subscribers.len()));
         local.offer(&found.subscribers, &self.node);
         self.announce_interest(topic, Mode::Subscribes);
         self.adopt_links(topic);

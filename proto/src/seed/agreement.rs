@@ -31,8 +31,10 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// the seed that is asked for it settles it.
 const SETTLE_AFTER: Duration = Duration::from_millis(100);
 /// A seed that just started waits this long to hear from as many others as there can be. Seeds
-/// dial each other at once when they start, so who has not been heard by then is down.
-pub(super) const LEARN_AT_MOST: Duration = Duration::from_secs(3);
+/// dial each other at once when they start, so who has not been heard by then is down. Less than
+/// a peer waits for an agreement, so that a cluster that starts without some of its seeds refuses
+/// nothing.
+pub(super) const LEARN_AT_MOST: Duration = Duration::from_secs(1);
 
 impl Seed {
     /// A peer wants a record of a topic to be kept.

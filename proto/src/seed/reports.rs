@@ -12,7 +12,7 @@ use crate::seed::status::Death;
 use crate::seed::verdicts::Brake;
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
-use crate::wire::frame::PeerState;
+use crate::wire::frame::{Frame, PeerState};
 use crate::wire::record::SignedRecord;
 
 /// Peers that are accused at once. Guess: every neighbour of 85 crashed peers.
@@ -126,12 +126,13 @@ impl Seed {
         }
     }
 
-    /// Votes of other seeds stay: they reached the peer no better than this seed thought.
+    /// Votes of other seeds stay: they reached the peer no better than this seed thought. Its own
+    /// is withdrawn from them, so that a verdict rests on seeds that all miss the peer at once.
     fn refute(&mut self, now: Instant, node: NodeId, cause: &'static str) {
         let me = self.me();
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.reporters.clear();
-        case.votes.remove(&me);
+        let (voted, life) = (case.votes.remove(&me).is_some(), case.incarnation);
         case.probe = Probe::Idle;
         case.result = cause;
         case.quiet_until = now + QUIET;
@@ -141,6 +142,18 @@ impl Seed {
         self.reports.brake.refuted(&node);
         if let Some(peer) = self.registry.peer(&node).map(|peer| peer.entry()) {
             self.notice(Notice::Refuted { peer, cause });
+        }
+        if voted {
+            self.tell_seeds(&Frame::VoteWithdrawn(node, life));
+        }
+    }
+
+    /// Another seed has heard of a node that it voted against.
+    pub(super) fn take_withdrawal(&mut self, from: NodeId, node: NodeId, life: Incarnation) {
+        if let Some(case) =
+            self.reports.cases.get_mut(&node).filter(|case| case.incarnation <= life)
+        {
+            case.votes.remove(&from);
         }
     }
 

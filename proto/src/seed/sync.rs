@@ -331,6 +331,7 @@ impl Seed {
             Frame::VotesRequest => self.tell_votes(now, slot, id, from),
             Frame::Votes(votes) => self.take_votes(now, id, from, votes),
             Frame::Records(records) => self.take_records(now, id, records),
+            Frame::VoteWithdrawn(node, life) => self.take_withdrawal(from, node, life),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),
             Frame::RecordsRequest => self.transfer_all(now, slot, id),

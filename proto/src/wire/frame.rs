@@ -157,6 +157,9 @@ pub enum Frame {
     /// Seed to seed: what was accepted.
     Votes(Votes),
 
+    /// Seed to seed: the sender votes no more that this life of a node is over.
+    VoteWithdrawn(NodeId, Incarnation),
+
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
     Batch(BatchFrame),

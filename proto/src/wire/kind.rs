@@ -96,6 +96,7 @@ impl FrameKind {
             | Frame::RecordsRequest
             | Frame::Decree(_)
             | Frame::VotesRequest
+            | Frame::VoteWithdrawn(..)
             | Frame::Votes(_) => Self::Tables,
         }
     }

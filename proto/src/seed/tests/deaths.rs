@@ -286,3 +286,18 @@ fn votes_are_signed_by_the_seed_that_casts_them() {
     }
     assert!(rig.goodbye(1).is_none_or(|bye| bye.reason != Reason::Violation));
 }
+
+#[test]
+fn a_seed_that_hears_the_accused_takes_its_vote_back_everywhere() {
+    let mut rig = cluster(3, 4);
+    let node = rig.peers[3].node();
+    let votes = |rig: &Rig| rig.seed(0).reports.cases.get(&node).map_or(0, |case| case.votes.len());
+    rig.cut.insert((End::Seed(1), End::Peer(3)));
+    rig.report(0, 1, 3, false);
+    rig.run(2_500);
+    assert_eq!(votes(&rig), 1, "seed 1 got no answer, and says so");
+    rig.cut.clear();
+    rig.run(3_000);
+    assert_eq!(votes(&rig), 0, "well before a vote is forgotten");
+    assert!((0..3).all(|seed| dead_at(&rig, seed).is_none()));
+}

@@ -294,7 +294,7 @@ fn whatever_the_timing_and_the_cuts_one_creator_wins() {
         });
         let homes: Vec<usize> = (0..6).map(|_| rng.random_range(0..5)).collect();
         (0..6).for_each(|n| rig.join(n, homes[n]));
-        for _ in 0..rng.random_range(0..4) {
+        for _ in 0..rng.random_range(0..6) {
             let (a, b) = (rng.random_range(0..5), rng.random_range(0..5));
             rig.cut.insert((End::Seed(a), End::Seed(b)));
         }
@@ -307,12 +307,12 @@ fn whatever_the_timing_and_the_cuts_one_creator_wins() {
             propose(&mut rig, n);
             rig.run(rng.random_range(0..4));
         }
-        rig.run(2_700);
+        rig.run(6_000);
         let first: Vec<_> = (0..6).map(|n| outcome(&mut rig, n)).collect();
         rig.cut.clear();
         rig.run(15_000);
         (0..6).for_each(|n| propose(&mut rig, n));
-        rig.run(2_700);
+        rig.run(6_000);
         let last: Vec<_> = (0..6).map(|n| outcome(&mut rig, n)).collect();
         let winner = last.iter().position(|o| *o == Outcome::Kept).expect("somebody wins");
         for n in 0..6 {
