@@ -217,8 +217,8 @@ impl Requests {
     fn give(&self, reply: Message) {
         let Some(id) = reply.headers.get(CORRELATION_ID) else { return };
         let waiting = self.lock().waiting.get(id).cloned();
-        let given = waiting.map(|sender| sender.try_send(reply));
-        if !matches!(given, Some(Ok(()))) {
+        let given = waiting.is_some_and(|sender| sender.try_send(reply).is_ok());
+        if !given {
             tracing::debug!("reply_dropped");
         }
     }

@@ -245,10 +245,11 @@ mod tests {
     #[test]
     fn status_names_every_kind_reason_and_class() {
         let view = NetworkView::from(&network());
-        let json = serde_json::to_value(&view).unwrap();
+        let json = serde_json::to_value(&view).expect("legal JSON");
         assert_eq!(json["traffic"]["push"]["sent"]["bytes"], 100);
         assert_eq!(json["traffic"]["heads"]["received"]["frames"], 1);
-        assert_eq!(json["traffic"].as_object().unwrap().len(), FrameKind::ALL.len());
+        let kinds = json["traffic"].as_object().expect("an object");
+        assert_eq!(kinds.len(), FrameKind::ALL.len());
         assert_eq!(json["shed"]["class_full"]["forward"]["bytes"], 50);
         assert_eq!(json["shed"]["link_closed"]["announce"]["frames"], 0);
         assert_eq!(
@@ -257,7 +258,8 @@ mod tests {
         );
         assert_eq!(json["links"][0]["queued"]["own"]["bytes"], 30, "the fullest first");
         assert_eq!(json["links"][1]["shed"]["forward"], 1);
-        assert_eq!(serde_json::from_value::<NetworkView>(json).unwrap(), view);
+        let read: NetworkView = serde_json::from_value(json).expect("a view");
+        assert_eq!(read, view);
     }
 
     #[test]

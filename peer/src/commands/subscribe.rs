@@ -102,12 +102,12 @@ impl Printer {
     ) -> Result<EventView, Failure> {
         let mut next = pin!(events.next());
         if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-            return Ok(event?);
+            return event;
         }
         self.out.flush()?;
-        let Some(wait) = wait else { return Ok(next.await?) };
+        let Some(wait) = wait else { return next.await };
         match tokio::time::timeout(wait, next).await {
-            Ok(event) => Ok(event?),
+            Ok(event) => event,
             Err(_) => {
                 let message = format!("no message for {}", span::show(wait));
                 Err(Failure::timed_out(message))

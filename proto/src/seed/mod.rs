@@ -5,11 +5,12 @@
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
 //! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
-//! (reported neighbours), `heads` (how far streams are), `sampler`, `digest`, `timers`. What happens to them: `links` (who may
-//! connect), `sessions` (what peers ask), `merge` (which records are taken), `agreement` (topics
-//! are created and deleted), `hosts` and `watches` (topics without a host, peers that want to
-//! hear of topics), `liveness` (silent links), `reports`, `probes` and `verdicts` (who is dead),
-//! `sync` and `transfer` (what seeds tell each other). This file only composes them.
+//! (reported neighbours), `heads` (how far streams are), `sampler`, `digest`, `timers`. What happens
+//! to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which records are
+//! taken), `agreement` (topics are created and deleted), `hosts` and `watches` (topics without a
+//! host, peers that want to hear of topics), `liveness` (silent links), `reports`, `probes` and
+//! `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each other). This file only
+//! composes them.
 
 mod agreement;
 mod digest;

@@ -14,7 +14,7 @@
 //! | 8 | sequence number of the first message, from 1 |
 //! | 8 | published at, microseconds since 1970 |
 //! | 2 | number of messages n, from 1 |
-//! | n × (2 + h + 4 + b) | messages: length of [headers](crate::wire::headers), headers, length of body, body |
+//! | n × (2 + h + 4 + b) | messages: length and [headers](crate::wire::headers), length and body |
 //! | 64 | Ed25519 signature over all bytes before it |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

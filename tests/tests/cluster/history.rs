@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidings_tests::cluster::Cluster;
 use tidings_tests::control::{Control, texts};
-use tidings_tests::wait::SOON;
+use tidings_tests::wait::{self, SOON};
+
+/// More than the step of the clock that messages are stamped with.
+const SHORTLY: Duration = Duration::from_millis(100);
 
 /// The texts of all messages from some beginning on, in a session of its own.
 fn from(cluster: &Cluster, peer: usize, start: &Value, count: usize) -> Vec<String> {
@@ -31,8 +34,9 @@ fn a_subscription_begins_where_it_is_told_to() {
     reader.subscribe("diary");
     days(0..5).iter().for_each(|day| drop(writer.publish("diary", day)));
     let half = reader.pull_all("diary", 5, SOON);
-    let since = half[4]["published_at"].as_str().unwrap().to_owned();
-    std::thread::sleep(Duration::from_millis(1_200));
+    // A time after the fifth and before the sixth: the nodes of one machine share its clock.
+    let between = shortly_after(half[4]["published_at"].as_str().unwrap());
+    wait::holds("that time is over", SOON, || chrono::Utc::now() > between + SHORTLY);
     days(5..10).iter().for_each(|day| drop(writer.publish("diary", day)));
     reader.pull_all("diary", 5, SOON);
     // At a peer that receives the topic already, and at one that does not.
@@ -48,9 +52,8 @@ fn a_subscription_begins_where_it_is_told_to() {
         let origin = json!({"origin": cluster.peers[0].id(), "seq": 9});
         assert_eq!(from(&cluster, peer, &origin, 2), days(8..10));
     }
-    // Clocks of one machine: a second after the fifth is before the sixth.
-    let time = chrono_after(&since, Duration::from_millis(600));
-    assert_eq!(from(&cluster, 2, &json!({"since": time}), 5), days(5..10));
+    let since = json!({"since": between.to_rfc3339()});
+    assert_eq!(from(&cluster, 2, &since, 5), days(5..10));
     let mut control = cluster.peers[1].control();
     let wrong = json!({"command": "subscribe", "topic": "diary", "from": {"since": "yesterday"}});
     let (code, message) = control.refused(&wrong);
@@ -58,10 +61,9 @@ fn a_subscription_begins_where_it_is_told_to() {
     assert!(message.contains("last:N"), "{message}");
 }
 
-/// A time in RFC 3339, later by so much.
-fn chrono_after(time: &str, by: Duration) -> String {
-    let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
-    (time + by).to_rfc3339()
+/// The time so long after one in RFC 3339.
+fn shortly_after(time: &str) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::parse_from_rfc3339(time).unwrap().to_utc() + SHORTLY
 }
 
 #[test]

@@ -61,9 +61,13 @@ impl Printer {
                 line.push(b'\n');
             }
             EventView::Message(message) => self.style.write(&mut line, message)?,
-            EventView::Gap(gap) => return Ok(self.note(&gap_note(gap))),
+            EventView::Gap(gap) => {
+                self.note(&gap_note(gap));
+                return Ok(());
+            }
             EventView::TopicDeleted { topic } => {
-                return Ok(self.note(&format!("peer: topic '{}' was deleted", printable(topic))));
+                self.note(&format!("peer: topic '{}' was deleted", printable(topic)));
+                return Ok(());
             }
         }
         match &mut self.above {

@@ -219,7 +219,8 @@ impl World {
     }
 }
 
-/// Visits every world in which the writers try with ballots of these rounds; returns how many there are and in how many both writers know the owner.
+/// Visits every world in which the writers try with ballots of these rounds; returns how many
+/// there are and in how many both writers know the owner.
 fn explore(crashes: usize, rounds: [&[u64]; 2]) -> (usize, usize) {
     let first = World::new(crashes);
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
