@@ -49,10 +49,11 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// Votes on peers that are not judged yet, but for those of one seed.
-    pub(super) fn votes_but_of(&self, seed: NodeId) -> impl Iterator<Item = &SignedRecord> + '_ {
-        let votes = self.cases.values().flat_map(|case| &case.votes);
-        votes.filter(move |(voter, _)| **voter != seed).map(|(_, (vote, _))| vote)
+    /// A seed's votes on peers that are not judged yet. Those of others are theirs to tell: they
+    /// may have taken them back.
+    pub(super) fn votes_of(&self, seed: NodeId) -> impl Iterator<Item = &SignedRecord> + '_ {
+        let votes = self.cases.values().filter_map(move |case| case.votes.get(&seed));
+        votes.map(|(vote, _)| vote)
     }
 }
 

@@ -241,7 +241,7 @@ impl Seed {
             self.send(id, Frame::VotesRequest);
         }
         self.send(id, Frame::TableDigest(self.digest()));
-        self.send_open_votes(id, node);
+        self.send_open_votes(id);
     }
 
     pub(super) fn seed_lost(

@@ -160,8 +160,8 @@ impl Seed {
     }
 
     /// Votes on peers that are not judged yet, for a seed that was just linked.
-    pub(super) fn send_open_votes(&mut self, id: LinkId, to: NodeId) {
-        let votes: Vec<SignedRecord> = self.reports.votes_but_of(to).cloned().collect();
+    pub(super) fn send_open_votes(&mut self, id: LinkId) {
+        let votes: Vec<SignedRecord> = self.reports.votes_of(self.me()).cloned().collect();
         for chunk in votes.chunks(RECORDS_MAX) {
             self.send(id, Frame::Records(chunk.to_vec()));
         }
