@@ -266,7 +266,7 @@ async fn wrong_lines_get_an_error_and_the_connection_lives() {
     assert_eq!(client.refused("hello").await, "bad_json");
     assert_eq!(client.refused("[1,2]").await, "bad_request");
     assert_eq!(client.refused(r#"{"command":"fly"}"#).await, "unknown_command");
-    assert_eq!(client.refused(r#"{"command":"subscribe","topic":"a/+"}"#).await, "bad_topic");
+    assert_eq!(client.refused(r#"{"command":"subscribe","topic":"a/#/b"}"#).await, "bad_topic");
     let name = "x".repeat(300);
     let request = format!(r#"{{"command":"create_topic","topic":"{name}"}}"#);
     assert_eq!(client.refused(&request).await, "bad_topic");

@@ -34,13 +34,18 @@ struct Inside {
 }
 
 impl Followed {
-    /// Whether topics may come that a pull waits for: of one filter, or of any.
-    pub(super) fn awaits(&self, filter: Option<&TopicFilter>) -> bool {
+    /// Whether topics may come that a pull waits for: those of one filter, or any.
+    pub(super) fn awaits(&self, wanted: Option<&TopicFilter>) -> bool {
         let inner = self.lock();
-        match filter {
-            Some(filter) => inner.filters.contains_key(filter),
+        match wanted {
+            Some(wanted) => inner.filters.keys().any(|filter| overlap(filter, wanted)),
             None => !inner.filters.is_empty(),
         }
+    }
+
+    /// Whether there is a subscription to just this filter.
+    fn has(&self, filter: &TopicFilter) -> bool {
+        self.lock().filters.contains_key(filter)
     }
 
     /// Whether a filter selects the topic.
@@ -89,7 +94,7 @@ impl Session {
         options: impl Into<SubscribeOptions>,
     ) -> Result<(), Error> {
         let (filter, options) = (TopicFilter::new(filter)?, options.into());
-        if self.state.followed.awaits(Some(&filter)) {
+        if self.state.followed.has(&filter) {
             return Ok(());
         }
         let since = Instant::now();
@@ -197,4 +202,38 @@ impl Follower {
 /// From an instant on.
 pub(crate) fn since(since: Instant) -> From {
     From::Since(since.elapsed() + LOOK_BACK)
+}
+
+/// Whether a topic can be of both filters.
+fn overlap(one: &TopicFilter, other: &TopicFilter) -> bool {
+    let (mut one, mut other) = (one.as_str().split('/'), other.as_str().split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_overlap_where_a_topic_is_of_both() {
+        let filter = |text| TopicFilter::new(text).expect("legal");
+        for (one, other, both) in [
+            ("a/+", "a/b", true),
+            ("+/b", "a/+", true),
+            ("a/#", "a", true),
+            ("#", "x/y", true),
+            ("a/+", "b/+", false),
+            ("a/+", "a", false),
+            ("a/b/c", "a/+", false),
+        ] {
+            assert_eq!(overlap(&filter(one), &filter(other)), both, "{one} {other}");
+            assert_eq!(overlap(&filter(other), &filter(one)), both, "{other} {one}");
+        }
+    }
 }
