@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tidings_proto::seed::event::{Durable, Event};
 use tidings_proto::{Instant, Seed};
-use tidings_runtime::{Clock, Host};
+use tidings_runtime::{Clock, Host, Kept};
 use tokio_util::sync::CancellationToken;
 
 use crate::notices;
@@ -31,7 +31,7 @@ impl Host<Seed> for SeedHost {
         }
     }
 
-    fn persist(&mut self, record: Durable) {
-        match record {}
+    fn persist(&mut self, _token: u64, _record: Durable) -> Kept {
+        Kept::Now
     }
 }

@@ -15,7 +15,7 @@ use crate::wire::record::{Record, SignedRecord};
 /// Chunks sent at once: 16 x 50 kB at most, a tenth of a link's queue of 8 MiB.
 const BURST: usize = 16;
 /// The pause between bursts. With the burst, at most 16 MB/s.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far a transfer is: the kind of record, and the last one that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +41,6 @@ impl Seed {
     pub(super) fn transfer_more(&mut self, now: Instant, id: LinkId) {
         let mut slots = self.sync.slots.iter_mut();
         let Some(slot) = slots.position(|slot| slot.link == Some(id)) else { return };
-        let mut votes = self.sync.slots[slot].votes.take();
-        for _ in 0..BURST {
-            let Some((floor, from)) = votes.take() else { break };
-            let (frame, next) = self.votes_chunk(floor, from);
-            votes = (!frame.last).then_some((floor, next));
-            self.send(id, Frame::Votes(frame));
-        }
         let mut cursor = self.sync.slots[slot].cursor.take();
         for _ in 0..BURST {
             let Some(at) = cursor else { break };
@@ -56,6 +49,14 @@ impl Seed {
                 self.send(id, frame);
             }
             cursor = next;
+        }
+        // The last of the votes says that the tables were sent as well.
+        let mut votes = self.sync.slots[slot].votes.take();
+        for _ in 0..BURST {
+            let Some(telling) = votes.take_if(|_| cursor.is_none()) else { break };
+            let (frame, next) = self.votes_chunk(telling);
+            votes = next;
+            self.send(id, Frame::Votes(frame));
         }
         if cursor.is_some() || votes.is_some() {
             self.timers.set(Timer::Transfer(id), now + PAUSE);

@@ -33,6 +33,8 @@ impl Seed {
         SeedStatus {
             node: self.me(),
             incarnation: self.config.identity.incarnation,
+            learning: self.acceptors.is_learning(),
+            held: self.held.len(),
             reachable: self.sync.reachable(),
             quorum: quorum(self.sync.total()),
             seeds: seeds.collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::seed::event::Command;
+use tidings_proto::seed::memory::Memory;
 use tidings_proto::{RequestId, Seed};
 use tidings_runtime::config::SeedEntry;
 use tidings_runtime::listen::bind;
@@ -140,7 +141,12 @@ impl Running {
         let clock = Clock::start();
         let (cluster, name) = (&config.cluster.name, &config.seed.name);
         let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
-        let machine = Seed::new(config.seed_config(identity), data.key().signer(), clock.now());
+        let machine = Seed::new(
+            config.seed_config(identity),
+            data.key().signer(),
+            Memory::default(),
+            clock.now(),
+        );
         let left = CancellationToken::new();
         let host = SeedHost::new(clock, address, left.clone());
         let (key, limits) = (data.key().clone(), config.limits.links);
