@@ -23,6 +23,7 @@ pub mod node;
 pub mod ports_file;
 mod queue;
 pub mod shutdown;
+pub mod store;
 pub mod tls;
 pub mod traffic;
 mod wake;

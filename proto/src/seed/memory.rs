@@ -91,6 +91,19 @@ pub struct Memory {
 }
 
 impl Row {
+    /// The row as bytes, for a disk.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("rows contain nothing that postcard cannot write")
+    }
+
+    /// The row in these bytes, if they are one and nothing else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((row, [])) => Some(row),
+            _ => None,
+        }
+    }
+
     /// Its key; none when it holds a record of another kind, and is no row.
     pub fn key(&self) -> Option<Key> {
         match self {

@@ -57,6 +57,11 @@ impl Seed {
         self.index.get(topic)?.record()
     }
 
+    /// The record of a topic that this seed has accepted last, decided or not.
+    pub fn accepted_record(&self, topic: &Topic) -> Option<&TopicRecord> {
+        crate::seed::agreement::topic_of(self.acceptors.accepted(topic)?)
+    }
+
     /// Peers whose name, address or id contains `filter` (empty: all), the dead included,
     /// ordered by address. Takes time in proportion to all peers.
     pub fn peers(&self, now: Instant, filter: &str, offset: usize, limit: usize) -> Page<PeerView> {

@@ -7,7 +7,7 @@ use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
 use tidings_proto::seed::memory::{Key, Memory, Row};
 use tidings_proto::wire::frame::PeerEntry;
-use tidings_proto::wire::record::SignedRecord;
+use tidings_proto::wire::record::{Record, SignedRecord, TopicRecord};
 use tidings_proto::{
     Incarnation, Instant, NodeId, Peer, PeerConfig, RequestId, Seed, SeedConfig, Topic,
 };
@@ -55,6 +55,19 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// The record of a topic in the table of topics, and the one that was accepted last.
+    pub(super) fn topic(&self, topic: &Topic) -> [Option<&TopicRecord>; 2] {
+        let row = |key: Key| match self.rows.get(&key)? {
+            Row::Topic(signed) => Some(&signed.record),
+            Row::Register { accepted, .. } => accepted.as_ref().map(|vote| &vote.record.record),
+            _ => None,
+        };
+        [Key::Topic(topic.clone()), Key::Register(topic.clone())].map(|key| match row(key)? {
+            Record::Topic(record) => Some(record),
+            _ => None,
+        })
+    }
+
     /// Some rows change by themselves. Whoever reads the disk notices, and first of all writes
     /// down that this seed has to learn; false when there is nothing to damage.
     pub(super) fn damage(&mut self, rng: &mut Rng) -> bool {
