@@ -18,6 +18,8 @@ pub(crate) const COLLECTION_BYTES_MAX: usize = 64 << 20;
 /// As many neighbours are asked. Each is told what is here already, so the second and the third
 /// send what the first has missed.
 pub(crate) const SOURCES: usize = 3;
+/// No more than these are asked, whatever they answer: a peer's usual neighbours.
+pub(crate) const ASKED_MAX: usize = 8;
 /// A neighbour that says nothing for so long is passed over.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Who has just subscribed waits so long for neighbours to be linked: a dial with its handshake
@@ -42,6 +44,9 @@ pub(crate) struct Collection {
     pub(crate) since: Instant,
     /// Neighbours that were asked.
     pub(crate) asked: Vec<NodeId>,
+    /// How many of them take part in the topic, as far as they have answered. Who was just
+    /// leaving it has nothing, and counts for nothing.
+    pub(crate) answered: usize,
     /// The question that is open, and whom it went to.
     pub(crate) open: Option<(RequestId, LinkId)>,
     /// What neighbours sent.
@@ -71,6 +76,7 @@ impl Collection {
             received,
             since: now,
             asked: Vec::new(),
+            answered: 0,
             open: None,
             found: Found::new(),
             bytes: 0,

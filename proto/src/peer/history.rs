@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Peer;
 use super::collect::{
-    ANSWER_WITHIN, Collection, LINKS_WITHIN, LOOK_EVERY, SOURCES, arrange, ranges,
+    ANSWER_WITHIN, ASKED_MAX, Collection, LINKS_WITHIN, LOOK_EVERY, SOURCES, arrange, ranges,
 };
 use super::event::{Answer, CommandError, From, Passage};
 use super::links::Phase;
@@ -17,7 +17,7 @@ use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
-use crate::wire::frame::{BatchFrame, Cause, Frame, History, HistoryDone, Range, Select};
+use crate::wire::frame::{BatchFrame, Cause, Frame, History, HistoryDone, Mode, Range, Select};
 
 /// The most bytes sent in answer to one question; the rest is asked for again. A batch more may
 /// follow.
@@ -87,9 +87,10 @@ impl Peer {
         let links = local.links.iter().filter(|link| !collection.asked.contains(&link.node));
         let next = links.map(|link| (link.link, link.node)).next();
         let exist = local.others.unwrap_or(SOURCES).max(local.links.len());
-        let enough = collection.asked.len() >= SOURCES.min(exist) || collection.is_full();
+        let enough = collection.answered >= SOURCES.min(exist) || collection.is_full();
         match next {
             _ if enough => self.end_collecting(request),
+            Some(_) if collection.asked.len() >= ASKED_MAX => self.end_collecting(request),
             Some((link, node)) => {
                 collection.asked.push(node);
                 self.ask_for_history(request, link, None);
@@ -141,8 +142,9 @@ impl Peer {
         }
         let now = self.now;
         let mut frames = Vec::new();
-        let mut next = None;
+        let (mut next, mut holds) = (None, false);
         if let Some(local) = self.topics.get(&history.topic) {
+            holds = local.mode() != Mode::None;
             let mut sent = 0;
             let selected = select(local.retention.by_stream(), history, now);
             for (key, kept) in selected.filter(|(key, _)| history.after.is_none_or(|a| **key > a)) {
@@ -164,7 +166,7 @@ impl Peer {
         for frame in frames {
             self.out.send(id, Class::Repair, Frame::Batch(frame));
         }
-        let done = HistoryDone { request: history.request, next };
+        let done = HistoryDone { request: history.request, next, holds };
         self.out.send(id, Class::Repair, Frame::HistoryDone(done));
     }
 
@@ -203,6 +205,7 @@ impl Peer {
             return self.ask_for_history(request, id, done.next);
         }
         collection.open = None;
+        collection.answered += usize::from(done.holds);
         self.go_on_collecting(request);
     }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::rig::{Rig, topic};
 use crate::id::{Incarnation, NodeId, Origin, RequestId};
+use crate::machine::Input;
 use crate::peer::event::{Answer, Command, Event, From, Passage};
 use crate::wire::batch::Batch;
 
@@ -178,6 +179,33 @@ fn a_silent_neighbour_is_passed_over() {
     let before = rig.now;
     assert_eq!(history(&mut rig, 2, From::All).len(), 5, "the other one has it all");
     assert!(rig.now.since(before) < Duration::from_secs(4));
+}
+
+#[test]
+fn a_neighbour_that_is_leaving_the_topic_is_no_source() {
+    let mut rig = rig();
+    rig.subscribe(3, From::New);
+    rig.subscribe(2, recent());
+    rig.run(500);
+    let leave = |request| Command::Unsubscribe { request, topic: topic() };
+    rig.ask(3, leave).expect("unsubscribed");
+    // A seed says that there is one subscriber, and the only link is that of who has just left.
+    let local = rig.peers[2].topics.get_mut(&topic()).expect("subscribed");
+    local.others = Some(1);
+    let links = local.links.clone();
+    local.links.retain(|link| link.node == NodeId([4; 32]));
+    assert_eq!(local.links.len(), 1);
+    let request = RequestId(77);
+    let command = Command::History { request, topic: topic(), from: From::All };
+    rig.feed(2, Input::Command(command));
+    rig.run(200);
+    assert!(!rig.answers.contains_key(&request), "it waits for one that has the topic");
+    rig.peers[2].topics.get_mut(&topic()).expect("subscribed").links = links;
+    rig.run(2_000);
+    let Some(Ok(Answer::History(passages))) = rig.answers.remove(&request) else {
+        panic!("no answer");
+    };
+    assert_eq!(passages.iter().flat_map(show).count(), 5);
 }
 
 #[test]
