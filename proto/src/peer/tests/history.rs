@@ -196,7 +196,7 @@ fn a_neighbour_that_is_leaving_the_topic_is_no_source() {
     local.links.retain(|link| link.node == NodeId([4; 32]));
     assert_eq!(local.links.len(), 1);
     let request = RequestId(77);
-    let command = Command::History { request, topic: topic(), from: From::All };
+    let command = everything(request);
     rig.feed(2, Input::Command(command));
     rig.run(200);
     assert!(!rig.answers.contains_key(&request), "it waits for one that has the topic");
