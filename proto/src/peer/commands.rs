@@ -56,7 +56,9 @@ impl Peer {
             }
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
-            Command::History { request, topic, from } => self.collect(request, &topic, from),
+            Command::History { request, topic, from, received } => {
+                self.collect(request, &topic, from, received);
+            }
             Command::Restore { request, topic, positions, batches, missed } => {
                 self.restore(request, &topic, &positions, batches, missed);
             }
