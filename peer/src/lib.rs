@@ -64,7 +64,7 @@ pub use session::{
     Numbered, Pulled, SESSION_NAME_BYTES_MAX, Session, SessionInfo, SubscriptionInfo,
 };
 pub use store::StoreError;
-pub use subscribe::{Policy, SubscribeOptions};
+pub use subscribe::{Policy, Position, SubscribeOptions};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{

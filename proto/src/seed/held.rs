@@ -113,6 +113,7 @@ fn says_nothing(frame: &Frame) -> bool {
             | Frame::Pong(_)
             | Frame::VotesRequest
             | Frame::RecordsRequest
+            | Frame::VoteAsked(..)
     )
 }
 

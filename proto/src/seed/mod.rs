@@ -15,6 +15,7 @@
 //! other). This file only composes them.
 
 mod agreement;
+mod confirm;
 mod digest;
 pub mod event;
 mod heads;
@@ -115,6 +116,8 @@ pub struct Seed {
     rounds_reserved: u64,
     /// With whom this seed founded the cluster in this life, and in which life of theirs.
     founders: BTreeMap<NodeId, Incarnation>,
+    /// Rounds of asking voters so far.
+    confirmations: u64,
     hosts_gone: HostsGone,
     watches: Watches,
     started: Instant,
@@ -139,6 +142,8 @@ enum Timer {
     Transfer(LinkId),
     /// An accused peer is dialled, judged, or its case closed.
     Case(NodeId),
+    /// Voters are asked again whether their votes stand.
+    Confirm(NodeId),
     /// A seed that has never voted waits no longer for others.
     Learn,
     /// Some more rows are written anew.
@@ -189,6 +194,7 @@ impl Seed {
             round: 0,
             rounds_reserved: 0,
             founders: BTreeMap::new(),
+            confirmations: 0,
             hosts_gone: HostsGone::new(),
             watches: Watches::default(),
             started: now,
@@ -213,6 +219,7 @@ impl Seed {
                 Timer::Digest => self.tell_digest(now),
                 Timer::Transfer(link) => self.transfer_more(now, link),
                 Timer::Case(node) => self.case_due(now, due, node),
+                Timer::Confirm(node) => self.confirm_again(now, node),
                 Timer::Learn => self.graduate(now),
                 Timer::Rewrite => self.rewrite_more(now),
             }

@@ -305,6 +305,12 @@ impl Registry {
         self.ended.insert(node, Ended { record, signature, votes, until });
     }
 
+    /// Whether this life, or a later one, was declared dead.
+    pub(super) fn is_dead(&self, node: &NodeId, life: Incarnation) -> bool {
+        let dead = self.ended.get(node).filter(|ended| ended.votes.is_some());
+        dead.is_some_and(|ended| ended.record.incarnation >= life)
+    }
+
     fn forget(&mut self, node: &NodeId) {
         let Some(ended) = self.ended.remove(node) else { return };
         self.touched.insert(Key::Ended(*node));

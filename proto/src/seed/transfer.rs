@@ -9,7 +9,7 @@ use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::sync::PROVISIONAL_PART;
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Lease, RECORDS_MAX};
+use crate::wire::frame::{Dead, Frame, Lease, RECORDS_MAX};
 use crate::wire::record::{Record, SignedRecord};
 
 /// Chunks sent at once: 16 x 50 kB at most, a tenth of a link's queue of 8 MiB.
@@ -74,9 +74,9 @@ impl Seed {
                 (frames, Some(next))
             }
             Cursor::Ended(from) => {
-                let (records, last) = self.ended_chunk(from);
+                let (frames, last) = self.ended_chunk(from);
                 let next = last.map_or(Cursor::Topics(Bound::Unbounded), Cursor::Ended);
-                (frame(records), Some(next))
+                (frames, Some(next))
             }
             Cursor::Topics(from) => {
                 let some = self.index.signed_from(from).take(RECORDS_MAX);
@@ -118,22 +118,30 @@ impl Seed {
         (frames, last.filter(|_| full).map(Bound::Excluded))
     }
 
-    /// Who left, and the votes on who died.
-    fn ended_chunk(&self, from: Bound<NodeId>) -> (Vec<SignedRecord>, Option<Bound<NodeId>>) {
-        let (mut records, mut last) = (Vec::new(), None);
+    /// Who left, and the verdicts on who died.
+    fn ended_chunk(&self, from: Bound<NodeId>) -> (Vec<Frame>, Option<Bound<NodeId>>) {
+        let (mut left, mut frames, mut records, mut last) = (Vec::new(), Vec::new(), 0, None);
         for (node, ended) in self.registry.ended_from(from) {
-            let left = ended.votes.is_none().then(|| SignedRecord {
-                record: Record::Peer(ended.record.clone()),
-                signature: ended.signature,
-            });
-            let votes = ended.votes.iter().flatten();
-            if records.len() + votes.clone().count() + 1 > RECORDS_MAX {
-                return (records, last.map(Bound::Excluded));
+            records += ended.votes.as_ref().map_or(1, Vec::len);
+            if records > RECORDS_MAX {
+                frames.extend(frame(left));
+                return (frames, last.map(Bound::Excluded));
             }
-            records.extend(votes.cloned().chain(left));
             last = Some(*node);
+            match &ended.votes {
+                Some(votes) => frames.push(Frame::Dead(Dead {
+                    node: *node,
+                    incarnation: ended.record.incarnation,
+                    votes: votes.clone(),
+                })),
+                None => left.push(SignedRecord {
+                    record: Record::Peer(ended.record.clone()),
+                    signature: ended.signature,
+                }),
+            }
         }
-        (records, None)
+        frames.extend(frame(left));
+        (frames, None)
     }
 
     fn subscriptions_chunk(

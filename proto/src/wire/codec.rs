@@ -23,8 +23,8 @@ pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::VoteWithdrawn`].
-const CONTROL_KINDS: u8 = 48;
+/// One past the kind of the last control frame, [`Frame::VoteStands`].
+const CONTROL_KINDS: u8 = 50;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]

@@ -160,6 +160,13 @@ pub enum Frame {
     /// Seed to seed: the sender votes no more that this life of a node is over.
     VoteWithdrawn(NodeId, Incarnation),
 
+    /// Seed to seed: does the receiver still vote that this life of a node is over?
+    VoteAsked(NodeId, Incarnation, RequestId),
+
+    /// Seed to seed: the answer, with the round of the question. The other one is
+    /// [`Frame::VoteWithdrawn`].
+    VoteStands(NodeId, Incarnation, RequestId),
+
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
     Batch(BatchFrame),

@@ -97,6 +97,8 @@ impl FrameKind {
             | Frame::Decree(_)
             | Frame::VotesRequest
             | Frame::VoteWithdrawn(..)
+            | Frame::VoteAsked(..)
+            | Frame::VoteStands(..)
             | Frame::Votes(_) => Self::Tables,
         }
     }

@@ -74,8 +74,7 @@ fn some() -> Vec<Change> {
     let vote = Vote { ballot, record: topic_record("a/b") };
     let ended = Row::Ended { record: peer(3, 8), votes: Some(Vec::new()) };
     let promised = Row::Register { topic: topic("x"), promised: ballot, accepted: None };
-    let accepted =
-        Row::Register { topic: topic("a/b"), promised: ballot, accepted: Some(vote) };
+    let accepted = Row::Register { topic: topic("a/b"), promised: ballot, accepted: Some(vote) };
     let rows = vec![
         Row::Peer(peer(1, 10)),
         Row::Peer(peer(2, 10)),
