@@ -208,11 +208,12 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         }
     }
 
-    /// From now on it votes. Returns who told it everything without being a voter.
+    /// From now on it votes. Returns with whom it founds the cluster: nobody, where there were
+    /// voters to learn from.
     pub(super) fn begin_to_vote(&mut self) -> BTreeSet<NodeId> {
+        let is_new = self.is_new();
         let heard = self.learning.take().unwrap_or_default();
-        let other = |(node, teacher)| (teacher != Teacher::Voter).then_some(node);
-        heard.into_iter().filter_map(other).collect()
+        heard.into_keys().filter(|_| is_new).collect()
     }
 
     /// Forgets a register.
