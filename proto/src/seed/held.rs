@@ -112,7 +112,7 @@ fn says_nothing(frame: &Frame) -> bool {
             | Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::VotesRequest
-            | Frame::RecordsRequest
+            | Frame::RecordsRequest(_)
             | Frame::VoteAsked(..)
     )
 }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_depends_waits_in_order_and_the_rest_does_not() {
         let mut held = Held::default();
-        assert!(held.pass(send(1, Frame::RecordsRequest)).is_some());
+        assert!(held.pass(send(1, Frame::VotesRequest)).is_some());
         assert!(held.pass(send(1, Frame::Watched(crate::id::RequestId(1)))).is_some());
         let first = held.next_token();
         assert!(held.pass(send(1, Frame::Watched(crate::id::RequestId(2)))).is_none());

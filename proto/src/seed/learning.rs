@@ -9,7 +9,7 @@ use crate::seed::agreement::topic_of;
 use crate::seed::event::Notice;
 use crate::seed::memory::Key;
 use crate::seed::sync::Telling;
-use crate::seed::transfer::Cursor;
+use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{RECORDS_MAX, Teacher, Vote, Votes};
@@ -32,9 +32,9 @@ impl Seed {
         let state = &mut self.sync.slots[slot];
         state.learns = true;
         state.votes = Some(Telling { floor, teacher, from: Bound::Unbounded });
-        if state.cursor.is_none() {
-            state.cursor = Some(Cursor::Peers(Bound::Unbounded));
-        }
+        // What no hash tells of is sent as well: who has died or left, which topics are deleted.
+        state.cursor = Some(Cursor::Peers(Bound::Unbounded));
+        state.wanted = Wanted::ALL;
         self.timers.set(Timer::Transfer(link), now);
     }
 

@@ -195,8 +195,9 @@ impl Registry {
         })
     }
 
-    pub(super) fn hashes(&self) -> [TableHash; 2] {
-        [self.peers_hash, self.subscriptions_hash]
+    /// Those of the peers, and of their subscriptions.
+    pub(super) fn hashes(&self) -> [&TableHash; 2] {
+        [&self.peers_hash, &self.subscriptions_hash]
     }
 
     /// How a record stands to what is known.
@@ -240,7 +241,7 @@ impl Registry {
         let node = record.node;
         self.forget(&node);
         self.touched.insert(Key::Peer(node));
-        self.peers_hash.add(&record);
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.insert((first_address(&record), node));
         self.leases.insert((lease, node));
         self.live.insert(node);
@@ -253,8 +254,8 @@ impl Registry {
     pub(super) fn update(&mut self, record: PeerRecord, signature: Signature) {
         let Some(peer) = self.peers.get_mut(&record.node) else { return };
         self.touched.insert(Key::Peer(record.node));
-        self.peers_hash.remove(&peer.record);
-        self.peers_hash.add(&record);
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.remove(&(first_address(&peer.record), record.node));
         self.by_address.insert((first_address(&record), record.node));
         peer.record = record;
@@ -265,11 +266,12 @@ impl Registry {
     pub(super) fn remove(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
         self.touched.insert(Key::Peer(*node));
-        self.peers_hash.remove(&peer.record);
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
         for (topic, subscription) in &peer.subscriptions {
             self.subscriptions -= 1;
             if subscription.subscribed {
-                self.subscriptions_hash.remove(&hashed(&peer.record, topic, subscription));
+                self.subscriptions_hash
+                    .remove(range(node), &hashed(&peer.record, topic, subscription));
             }
         }
         self.by_address.remove(&(first_address(&peer.record), *node));
@@ -362,7 +364,7 @@ impl Registry {
         self.remove_subscription(node, &topic);
         let Some(peer) = self.peers.get_mut(node) else { return };
         if new.subscribed {
-            self.subscriptions_hash.add(&hashed(&peer.record, &topic, &new));
+            self.subscriptions_hash.add(range(node), &hashed(&peer.record, &topic, &new));
         }
         self.subscriptions += 1;
         self.touched.insert(Key::Subscription(*node, topic.clone()));
@@ -375,9 +377,15 @@ impl Registry {
         self.subscriptions -= 1;
         self.touched.insert(Key::Subscription(*node, topic.clone()));
         if old.subscribed {
-            self.subscriptions_hash.remove(&hashed(&peer.record, topic, &old));
+            self.subscriptions_hash.remove(range(node), &hashed(&peer.record, topic, &old));
         }
     }
+}
+
+/// Where a node's records stand in the hashes of the tables: by its first byte, so that the
+/// records of a range are neighbours in the table too.
+pub(super) fn range(node: &NodeId) -> u8 {
+    node.0[0]
 }
 
 /// What the hash of the table says of a subscription.

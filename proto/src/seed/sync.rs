@@ -16,10 +16,12 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
-use crate::seed::transfer::Cursor;
+use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, Reason, Teacher};
+use crate::wire::frame::{
+    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, Teacher,
+};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -52,8 +54,9 @@ pub(super) struct Slot {
     greeting: Option<LinkId>,
     failures: u32,
     mismatches: u32,
-    /// A full transfer to it that is under way.
+    /// A transfer to it that is under way, and what of the tables it is of.
     pub(super) cursor: Option<Cursor>,
+    pub(super) wanted: Wanted,
     /// The life that it said it is in.
     pub(super) incarnation: Incarnation,
     /// On this link it asked for all that this seed knows.
@@ -107,6 +110,7 @@ impl Sync {
             cursor: None,
             incarnation: Incarnation::default(),
             learns: false,
+            wanted: Wanted::default(),
             votes: None,
         };
         Self { slots: others.map(slot).collect(), renewed: BTreeSet::new() }
@@ -342,6 +346,12 @@ impl Seed {
         TableHash::of(&[peers, subscriptions, self.index.hash()])
     }
 
+    /// Where it differs from what another seed lists.
+    fn range_hashes(&self) -> RangeHashes {
+        let [peers, subscriptions] = self.registry.hashes().map(|hash| hash.ranges().to_vec());
+        RangeHashes { peers, subscriptions, topics: self.index.hash().ranges().to_vec() }
+    }
+
     pub(super) fn table_frame(&mut self, now: Instant, slot: usize, id: LinkId, frame: Frame) {
         let Some(from) = self.links.get(id).map(|link| link.node) else { return };
         match frame {
@@ -355,7 +365,7 @@ impl Seed {
             Frame::VoteWithdrawn(node, life) => self.take_withdrawal(from, node, life),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),
-            Frame::RecordsRequest => self.transfer_all(now, slot, id),
+            Frame::RecordsRequest(hashes) => self.transfer_differing(now, slot, id, &hashes),
             _ => self.violation(now, id, "a frame that seeds do not exchange"),
         }
     }
@@ -366,7 +376,8 @@ impl Seed {
         state.mismatches = if same { 0 } else { state.mismatches + 1 };
         if state.mismatches >= MISMATCHES {
             state.mismatches = 0;
-            self.send(id, Frame::RecordsRequest);
+            let hashes = self.range_hashes();
+            self.send(id, Frame::RecordsRequest(Box::new(hashes)));
         }
     }
 

@@ -180,6 +180,10 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::TopicPage(page) => ("items", page.items.len(), frame::PAGE_MAX),
         Frame::Dead(dead) => ("votes", dead.votes.len(), frame::SAMPLE_MAX),
         Frame::Records(records) => ("records", records.len(), frame::RECORDS_MAX),
+        Frame::RecordsRequest(hashes) => {
+            let longest = hashes.peers.len().max(hashes.subscriptions.len());
+            ("ranges", longest.max(hashes.topics.len()), frame::RANGE_HASHES_MAX)
+        }
         Frame::Leases(leases) => ("leases", leases.len(), frame::LEASES_MAX),
         Frame::Watch(watch) => {
             let count = watch.topics.len() + watch.filters.len() + watch.dropped.len();
