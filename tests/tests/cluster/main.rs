@@ -30,6 +30,7 @@ mod real_input;
 mod requests;
 mod restart;
 mod scripts;
+mod seed_disk;
 mod seeds_down;
 mod sessions;
 mod shutdown;
