@@ -61,8 +61,7 @@ fn all_seeds_are_killed_at_once_and_know_everything_afterwards() {
     for seed in &mut cluster.seeds {
         seed.restart();
     }
-    let expected: Vec<_> =
-        (0..TOPICS).filter(|n| *n != 3).map(|n| format!("t/{n:02}")).collect();
+    let expected: Vec<_> = (0..TOPICS).filter(|n| *n != 3).map(|n| format!("t/{n:02}")).collect();
     wait::passes("a majority has every topic and every registration", BACK, || {
         let whole = |seed: &&Node| {
             peers(seed).as_ref() == Some(&known) && names(seed).as_ref() == Some(&expected)
@@ -142,11 +141,12 @@ fn a_seed_with_a_full_disk_ends_with_a_clear_word_and_loses_nothing() {
     let program = binaries::folder().join("seed").display().to_string();
     let script = format!(
         "trap '' XFSZ; ulimit -f 400; exec '{program}' run --listen {} --http {} --data '{}' \
-         --config '{}' --log-dir ''",
+         --config '{}' --log-dir '{}'",
         spec.listen,
         spec.http,
         spec.data.display(),
-        spec.config.display()
+        spec.config.display(),
+        spec.folder.display()
     );
     let mut made = 0;
     let ended = std::thread::scope(|scope| {
@@ -176,8 +176,9 @@ fn a_seed_with_a_full_disk_ends_with_a_clear_word_and_loses_nothing() {
 #[test]
 fn a_directory_that_cannot_be_written_and_a_file_of_somebody_else_are_errors() {
     let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().display().to_string();
     let run = |data: &str| {
-        let words = ["run", "--listen", "127.0.0.1:0", "--data", data, "--log-dir", ""];
+        let words = ["run", "--listen", "127.0.0.1:0", "--data", data, "--log-dir", &logs];
         cli::program("seed", &words).expect_code(1).stderr
     };
     // Nobody, not even the system's administrator, makes a directory there.
