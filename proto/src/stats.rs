@@ -69,6 +69,8 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Verdicts that were ignored because their voters are not known to be seeds.
+        verdicts_unknown,
         /// Questions to seeds that took longer than usual, so that others were asked too.
         requests_late,
         /// Questions for history answered.
