@@ -155,6 +155,8 @@ counters! {
         heads_shed,
         /// Full table transfers sent to other seeds.
         table_transfers,
+        /// Links closed because too much waited for the disk of this seed.
+        links_overflowed,
         /// Frames shed because a link's queue was full.
         frames_shed,
     }

@@ -67,7 +67,32 @@ impl Seed {
             let answer = Registered { lease_ms: 0, peers, total, seeds };
             return self.send(link, Frame::Registered(answer));
         }
+        // A seed that lost its memory does not count towards the majority that a peer looks for.
+        if self.acceptors.is_learning() {
+            if let Some(session) = self.links.session_mut(link) {
+                session.waiting = true;
+            }
+            return;
+        }
         self.registered(now, link, record);
+    }
+
+    /// This seed has learned what others know: registrations that waited for it are answered.
+    pub(super) fn answer_waiting(&mut self, now: Instant) {
+        let sessions: Vec<_> = self.links.sessions().map(|(node, link)| (*node, link)).collect();
+        for (node, link) in sessions {
+            let waits = self
+                .links
+                .session_mut(link)
+                .is_some_and(|session| std::mem::take(&mut session.waiting));
+            let record = self.registry.peer(&node).map(|peer| peer.record.clone());
+            match record {
+                Some(record) if waits => self.registered(now, link, record),
+                // Meanwhile its life ended; told so, it registers anew.
+                None if waits => self.send(link, unknown_here()),
+                _ => {}
+            }
+        }
     }
 
     fn registered(&mut self, now: Instant, link: LinkId, record: PeerRecord) {
