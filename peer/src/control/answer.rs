@@ -74,6 +74,13 @@ pub struct TopicMore {
     /// How long the host has been away, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_away_ms: Option<u64>,
+    /// When another peer may take the topic over, in milliseconds from now; 0 when it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeover_in_ms: Option<u64>,
+    /// When the topic is dropped unless somebody subscribes or its host returns, in milliseconds
+    /// from now. Not there while it has subscribers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_in_ms: Option<u64>,
     /// The log is kept on disk by the host.
     pub durable: bool,
     /// A majority of the seeds confirmed this.
@@ -90,17 +97,20 @@ pub struct TopicMore {
 
 impl From<&TopicInfo> for TopicMore {
     fn from(info: &TopicInfo) -> Self {
-        let (state, host_addr, host_away_ms) = match info.hosting {
-            Hosting::None => ("unknown", None, None),
+        let (state, host_addr, absence) = match info.hosting {
+            // What was dropped is not found, and so not shown.
+            Hosting::None | Hosting::Dropped => ("unknown", None, None),
             Hosting::Here(peer) => ("hosted", Some(peer.address), None),
-            Hosting::Away(for_ms) => ("host_away", None, Some(for_ms)),
-            Hosting::Orphaned(for_ms) => ("orphaned", None, Some(for_ms)),
+            Hosting::Away(absence) => ("host_away", None, Some(absence)),
+            Hosting::Orphaned(absence) => ("orphaned", None, Some(absence)),
         };
         let local = info.local.unwrap_or_default();
         Self {
             state: state.to_owned(),
             host_addr,
-            host_away_ms,
+            host_away_ms: absence.map(|absence| absence.gone_ms),
+            takeover_in_ms: absence.map(|absence| absence.takeover_in_ms),
+            drop_in_ms: absence.and_then(|absence| absence.drop_in_ms),
             durable: info.record.policy.durable,
             confirmed: info.confirmed,
             subscribed: info.local.is_some(),
@@ -313,6 +323,9 @@ pub struct LocalTopicView {
     pub retained_batches: usize,
     /// Bytes retained.
     pub retained_bytes: usize,
+    /// It has the message that the topic retains.
+    #[serde(default)]
+    pub retains: bool,
     /// Streams known.
     pub streams: usize,
 }
@@ -326,6 +339,7 @@ impl From<&TopicStatus> for LocalTopicView {
             neighbors: topic.neighbors,
             retained_batches: topic.retained_batches,
             retained_bytes: topic.retained_bytes,
+            retains: topic.retains,
             streams: topic.streams,
         }
     }
@@ -347,6 +361,9 @@ pub struct MessageView {
     pub incarnation: u64,
     /// When it was published, by the publisher's clock.
     pub published_at: String,
+    /// It is not new: its topic retains it, and the subscription has just begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retained: bool,
     /// Texts beside the body.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
@@ -386,6 +403,7 @@ impl From<&Message> for MessageView {
             seq: message.seq,
             incarnation: message.incarnation.0,
             published_at: time(message.published_at()),
+            retained: message.retained,
             headers: message.headers.clone(),
             pos: 0,
             redelivered: false,

@@ -25,8 +25,9 @@ const COMMANDS: [(&str, &str, &str); 18] = [
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
         "publish",
-        "topic, message | message_base64, headers?, wait_ms?",
-        "publish one message; headers: an object of strings; wait_ms: wait as long for room when \
+        "topic, message | message_base64, headers?, retain?, wait_ms?",
+        "publish one message; headers: an object of strings; retain: whoever subscribes later gets \
+         it first, until an empty one is retained; wait_ms: wait as long for room when \
          the peer is busy (default 30000), 0 to be refused at once",
     ),
     (

@@ -10,7 +10,7 @@ use super::error::StoreError;
 /// Marks the file as ours: "tdng".
 const APPLICATION_ID: i64 = 0x7464_6e67;
 /// Raised with each change of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// The directory is locked, so nobody else has the file open but a person who looks at it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,6 +47,20 @@ CREATE INDEX log_topic ON log (topic, id);
 CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), now_us INTEGER NOT NULL);
 ";
 
+/// Tables that version 2 added; an older file gets them when it is opened.
+const TABLES_2: &str = "
+CREATE TABLE IF NOT EXISTS retained (
+    topic TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, batch BLOB NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS value (
+    topic TEXT PRIMARY KEY, came_us INTEGER NOT NULL, batch BLOB NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS filter (
+    filter TEXT PRIMARY KEY, newest INTEGER NOT NULL, durable INTEGER NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS matching (topic TEXT PRIMARY KEY);
+";
+
 /// Opens the file at `path`, and makes it when it is missing or empty.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let opened = Connection::open(path).map_err(|source| failed(path, source))?;
@@ -69,11 +83,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     // after the next checkpoint, which follows within about a second.
     opened.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;").map_err(at)?;
     if tables == 0 {
-        let mark = format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID};
-             PRAGMA user_version = {VERSION}; COMMIT;"
-        );
+        let mark = format!("BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; COMMIT;");
         opened.execute_batch(&mark).map_err(at)?;
+    }
+    if tables == 0 || version < VERSION {
+        let grow = format!("BEGIN; {TABLES_2} PRAGMA user_version = {VERSION}; COMMIT;");
+        opened.execute_batch(&grow).map_err(at)?;
     }
     let check: String =
         opened.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at)?;

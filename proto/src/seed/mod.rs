@@ -8,12 +8,13 @@
 //! (reported neighbours), `heads` (how far streams are), `sampler`, `digest`, `timers`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
 //! records are taken), `agreement` (topics are created and deleted), `hosts` and `watches`
-//! (topics without a host, peers that want to hear of topics), `liveness` (silent links),
+//! (topics without a host, peers that want to hear of topics), `deserted` (topics that nobody wants), `liveness` (silent links),
 //! `reports`, `probes` and `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each
 //! other). This file only composes them.
 
 mod agreement;
 mod confirm;
+mod deserted;
 mod digest;
 pub mod event;
 mod heads;
@@ -58,6 +59,7 @@ use crate::stats::SeedStats;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
 use crate::wire::record::SignedRecord;
+use deserted::Deserted;
 use event::{Command, Durable, Event, Notice};
 use heads::KnownHeads;
 use hosts::HostsGone;
@@ -98,6 +100,7 @@ pub struct Seed {
     /// Rounds of asking voters so far.
     confirmations: u64,
     hosts_gone: HostsGone,
+    deserted: Deserted,
     watches: Watches,
     started: Instant,
     now: Instant,
@@ -125,6 +128,8 @@ enum Timer {
     Confirm(NodeId),
     /// A seed that has just started waits no longer for others.
     Learn,
+    /// Topics are looked at that nobody hosts.
+    Deserted,
 }
 
 /// Why this seed dialled.
@@ -145,6 +150,7 @@ impl Seed {
             timers.set(Timer::DialSeed(slot), now);
         }
         timers.set(Timer::Learn, now + agreement::LEARN_AT_MOST);
+        timers.set(Timer::Deserted, now);
         if !sync.slots.is_empty() {
             timers.set(Timer::Digest, now + config.sync_interval);
         }
@@ -167,6 +173,7 @@ impl Seed {
             round: 0,
             confirmations: 0,
             hosts_gone: HostsGone::new(),
+            deserted: Deserted::default(),
             watches: Watches::default(),
             started: now,
             now,
@@ -190,6 +197,7 @@ impl Seed {
                 Timer::Case(node) => self.case_due(now, due, node),
                 Timer::Confirm(node) => self.confirm_again(now, node),
                 Timer::Learn => self.graduate(now),
+                Timer::Deserted => self.look_for_deserted(now),
             }
         }
         while let Some(node) = self.registry.expired(now) {
