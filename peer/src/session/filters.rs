@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tidings_proto::peer::event::{CommandError, From};
 use tidings_proto::{Topic, TopicFilter};
+use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -180,6 +181,23 @@ impl Session {
             self.peer.sessions().store.end_filter(filter.clone()).await?;
         }
         self.peer.inner.unwatch(&filter).await
+    }
+
+    /// Resolves when a topic begins to be streamed, from when this is called on.
+    pub(crate) fn streaming(&self) -> Notified<'_> {
+        self.state.streaming.notified()
+    }
+
+    /// Topics that are streamed.
+    pub(crate) fn streamed(&self) -> Vec<Topic> {
+        let topics = self.state.lock();
+        let streamed = topics.iter().filter(|(_, kept)| kept.stream);
+        streamed.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Its filters.
+    pub fn filters(&self) -> Vec<TopicFilter> {
+        self.state.followed.filters()
     }
 
     async fn follow(

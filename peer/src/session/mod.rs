@@ -18,8 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidings_proto::{Topic, TopicFilter};
-use tokio::sync::futures::Notified;
+use tidings_proto::Topic;
 
 pub(crate) use filters::{LOOK_BACK, Received, since};
 pub use kept::Numbered;
@@ -344,23 +343,6 @@ impl Session {
         self.state.changed();
         self.state.streaming.notify_waiters();
         Ok(())
-    }
-
-    /// Resolves when a topic begins to be streamed, from when this is called on.
-    pub(crate) fn streaming(&self) -> Notified<'_> {
-        self.state.streaming.notified()
-    }
-
-    /// Topics that are streamed.
-    pub(crate) fn streamed(&self) -> Vec<Topic> {
-        let topics = self.state.lock();
-        let streamed = topics.iter().filter(|(_, kept)| kept.stream);
-        streamed.map(|(topic, _)| topic.clone()).collect()
-    }
-
-    /// Its filters.
-    pub fn filters(&self) -> Vec<TopicFilter> {
-        self.state.followed.filters()
     }
 
     /// Receives a topic no more; what waits of it is dropped.

@@ -2,8 +2,8 @@
 
 use rusqlite::params;
 use tidings_proto::{Topic, TopicFilter};
+use tidings_runtime::store::Sum;
 
-use super::sum::Sum;
 use super::write::{Rows, newest_of};
 use crate::subscribe::SubscribeOptions;
 

@@ -8,12 +8,10 @@
 //! Reading order: `schema` is the file, `load` reads it at the start, `write` changes it, and
 //! `thread` decides when; [`Store`] is the way there.
 
-mod error;
 mod filters;
 mod load;
 mod retained;
 mod schema;
-mod sum;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -29,8 +27,8 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
-pub use error::StoreError;
 pub(crate) use load::{Saved, SavedLog, SavedSubscription};
+pub use tidings_runtime::store::StoreError;
 
 use crate::error::Error;
 use crate::journal::{QueueLimits, Slot};
@@ -118,7 +116,7 @@ impl Store {
         now_us: i64,
     ) -> Result<(Self, Saved), StoreError> {
         let path = directory.join(FILE);
-        let connection = schema::open(&path)?;
+        let connection = schema::FORMAT.open(&path)?;
         let saved = load::load(&connection, &path, now_us)?;
         let (jobs, queue) = mpsc::sync_channel(WAITING_JOBS_MAX);
         let counts = Arc::new(Counts::default());

@@ -3,8 +3,8 @@
 
 use rusqlite::params;
 use tidings_proto::wire::batch::Batch;
+use tidings_runtime::store::Sum;
 
-use super::sum::Sum;
 use super::write::{Rows, none, signed};
 
 impl Rows<'_> {

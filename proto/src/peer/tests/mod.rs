@@ -4,5 +4,6 @@ mod membership;
 mod messages;
 mod retained;
 mod rig;
+mod sessions;
 mod slow;
 mod spreading;
