@@ -124,8 +124,8 @@ impl Peer {
         }
     }
 
-    /// A verdict counts with the votes of a majority, of seeds that this peer knows to be seeds. Its
-    /// own death it believes without knowing the voters: all that follows is another life.
+    /// A verdict counts with the votes of a majority, of seeds that this peer knows to be seeds.
+    /// Its own death it believes without knowing the voters: all that follows is another life.
     fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
         let voters = self.voters(dead);
         if voters.len() < self.rendezvous.quorum() {
