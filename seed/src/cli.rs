@@ -12,6 +12,7 @@ Examples:
   seed status --http 127.0.0.1:8101 --json
   seed peers --filter 127.0.0.1:72
   seed topics --filter 'sport/#'
+  seed deaths --filter 127.0.0.1:7204  (who reported it, who voted)
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 unreachable.";
 
@@ -29,6 +30,7 @@ enum Command {
     Status(commands::status::Args),
     Peers(commands::peers::Args),
     Topics(commands::topics::Args),
+    Deaths(commands::deaths::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
 }
@@ -40,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Topics(args) => ask(commands::topics::run(args)),
+        Command::Deaths(args) => ask(commands::deaths::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
     }

@@ -209,7 +209,7 @@ pub(super) async fn deaths(
         incarnation: death.peer.incarnation.0,
         at: time(pages.clock.wall_us(death.at)),
         reporters: ids(&death.reporters),
-        probe: death.probe,
+        probe: death.probe.to_owned(),
         voters: ids(&death.voters),
     };
     Ok(Json(Items { total: page.total, items: page.items.into_iter().map(view).collect() }))

@@ -103,7 +103,7 @@ pub(crate) struct TopologyNode {
     pub(crate) neighbors: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Death {
     pub(crate) node: String,
     pub(crate) addr: SocketAddr,
@@ -111,9 +111,10 @@ pub(crate) struct Death {
     pub(crate) incarnation: u64,
     /// When this seed had the votes of a majority, RFC 3339.
     pub(crate) at: String,
+    /// Who reported it: peers, seeds that voted, this seed itself.
     pub(crate) reporters: Vec<String>,
     /// How this seed's own probe went.
-    pub(crate) probe: &'static str,
+    pub(crate) probe: String,
     pub(crate) voters: Vec<String>,
 }
 
