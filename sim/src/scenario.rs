@@ -61,6 +61,9 @@ pub struct Scenario {
     /// Clocks run fast or slow by at most this much.
     #[serde(default)]
     pub skew_ppm: u32,
+    /// The disks of seeds say that all is written, and forget it: for tests of the judges.
+    #[serde(default)]
+    pub disks_lie: bool,
     /// Changes of the peers' configuration, to compare rules.
     #[serde(default)]
     pub tune: Tune,

@@ -1,13 +1,14 @@
 //! The topics: who hosts each, and who subscribes to it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::crypto::{SIGNATURE_BYTES, Signature};
 use crate::filter::TopicFilter;
 use crate::id::{NodeId, Topic};
 use crate::seed::digest::TableHash;
+use crate::seed::memory::Key;
 use crate::seed::sampler::Sampler;
 use crate::wire::record::{Record, SignedRecord, TopicRecord};
 
@@ -32,6 +33,8 @@ pub(super) struct Index {
     /// Live topics of each host.
     hosted: BTreeMap<NodeId, usize>,
     hash: TableHash,
+    /// Rows that the disk does not hold as they are here.
+    pub(super) touched: BTreeSet<Key>,
 }
 
 impl Entry {
@@ -67,8 +70,8 @@ impl Index {
         self.hosted.get(node).copied().unwrap_or(0)
     }
 
-    pub(super) fn hash(&self) -> TableHash {
-        self.hash
+    pub(super) fn hash(&self) -> &TableHash {
+        &self.hash
     }
 
     /// Topics that are not deleted, ordered by name.
@@ -77,6 +80,12 @@ impl Index {
             let record = entry.record().filter(|record| !record.deleted)?;
             Some((record, &entry.subscribers))
         })
+    }
+
+    /// All rows that are kept of this table.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let kept = self.topics.iter().filter(|(_, entry)| entry.record.is_some());
+        kept.map(|(topic, _)| Key::Topic(topic.clone()))
     }
 
     /// Records after `topic`, those of deleted topics included, ordered by name.
@@ -111,6 +120,7 @@ impl Index {
     pub(super) fn set(&mut self, record: TopicRecord, signature: Signature) -> Option<TopicRecord> {
         let topic = record.topic.clone();
         let old = self.unset(&topic);
+        self.touched.insert(Key::Topic(topic.clone()));
         let entry = self.topics.entry(topic.clone()).or_default();
         if record.deleted {
             self.burials += 1;
@@ -119,7 +129,7 @@ impl Index {
         } else {
             self.live += 1;
             *self.hosted.entry(record.host).or_default() += 1;
-            self.hash.add(&record);
+            self.hash.add(range(&record.topic), &record);
         }
         entry.record = Some((record, signature));
         old
@@ -129,11 +139,12 @@ impl Index {
     fn unset(&mut self, topic: &Topic) -> Option<TopicRecord> {
         let entry = self.topics.get_mut(topic)?;
         let (record, _) = entry.record.take()?;
+        self.touched.insert(Key::Topic(topic.clone()));
         if let Some(place) = entry.buried.take() {
             self.deleted.remove(&place);
         } else {
             self.live -= 1;
-            self.hash.remove(&record);
+            self.hash.remove(range(&record.topic), &record);
             if let Some(count) = self.hosted.get_mut(&record.host) {
                 *count -= 1;
                 if *count == 0 {
@@ -181,4 +192,9 @@ type Rank = ((u64, u64, Reverse<NodeId>), [u8; SIGNATURE_BYTES]);
 
 fn rank(record: &TopicRecord, signature: &Signature) -> Rank {
     (record.rank(), signature.0)
+}
+
+/// Where a topic's record stands in the hash of the table: names begin alike, so by their hash.
+pub(super) fn range(topic: &Topic) -> u8 {
+    blake3::hash(topic.as_str().as_bytes()).as_bytes()[0]
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::crypto::Signature;
 use crate::id::{Incarnation, NodeId, Topic};
 use crate::seed::digest::TableHash;
+use crate::seed::memory::Key;
 use crate::seed::sampler::Sampler;
 use crate::time::Instant;
 use crate::wire::frame::{PeerEntry, PeerState};
@@ -73,6 +74,15 @@ pub(super) struct Registry {
     subscriptions: usize,
     peers_hash: TableHash,
     subscriptions_hash: TableHash,
+    /// Rows that the disk does not hold as they are here.
+    pub(super) touched: BTreeSet<Key>,
+}
+
+impl Ended {
+    /// The record as its owner signed it.
+    pub(super) fn signed(&self) -> SignedRecord {
+        SignedRecord { record: Record::Peer(self.record.clone()), signature: self.signature }
+    }
 }
 
 impl Peer {
@@ -122,6 +132,23 @@ impl Registry {
         self.peers.get(node).filter(|peer| peer.record.incarnation == incarnation)
     }
 
+    /// An ended life that is remembered.
+    pub(super) fn ended(&self, node: &NodeId) -> Option<&Ended> {
+        self.ended.get(node)
+    }
+
+    /// All rows that are kept of these tables.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let of = |(node, peer): (&NodeId, &'_ Peer)| {
+            let node = *node;
+            let topics: Vec<Topic> = peer.subscriptions.keys().cloned().collect();
+            let wanted = topics.into_iter().map(move |topic| Key::Subscription(node, topic));
+            std::iter::once(Key::Peer(node)).chain(wanted)
+        };
+        let ended = self.ended.keys().map(|node| Key::Ended(*node));
+        self.peers.iter().flat_map(of).chain(ended)
+    }
+
     /// How many peers are listed.
     pub(super) fn count(&self) -> usize {
         self.peers.len()
@@ -168,8 +195,9 @@ impl Registry {
         })
     }
 
-    pub(super) fn hashes(&self) -> [TableHash; 2] {
-        [self.peers_hash, self.subscriptions_hash]
+    /// Those of the peers, and of their subscriptions.
+    pub(super) fn hashes(&self) -> [&TableHash; 2] {
+        [&self.peers_hash, &self.subscriptions_hash]
     }
 
     /// How a record stands to what is known.
@@ -212,7 +240,8 @@ impl Registry {
         debug_assert!(!self.peers.contains_key(&record.node), "the former life is removed first");
         let node = record.node;
         self.forget(&node);
-        self.peers_hash.add(&record);
+        self.touched.insert(Key::Peer(node));
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.insert((first_address(&record), node));
         self.leases.insert((lease, node));
         self.live.insert(node);
@@ -224,8 +253,9 @@ impl Registry {
     /// Replaces the record of a listed peer by a newer one of the same life.
     pub(super) fn update(&mut self, record: PeerRecord, signature: Signature) {
         let Some(peer) = self.peers.get_mut(&record.node) else { return };
-        self.peers_hash.remove(&peer.record);
-        self.peers_hash.add(&record);
+        self.touched.insert(Key::Peer(record.node));
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.remove(&(first_address(&peer.record), record.node));
         self.by_address.insert((first_address(&record), record.node));
         peer.record = record;
@@ -235,11 +265,13 @@ impl Registry {
     /// Unlists a peer and returns what was known of it.
     pub(super) fn remove(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
-        self.peers_hash.remove(&peer.record);
+        self.touched.insert(Key::Peer(*node));
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
         for (topic, subscription) in &peer.subscriptions {
             self.subscriptions -= 1;
             if subscription.subscribed {
-                self.subscriptions_hash.remove(&hashed(&peer.record, topic, subscription));
+                self.subscriptions_hash
+                    .remove(range(node), &hashed(&peer.record, topic, subscription));
             }
         }
         self.by_address.remove(&(first_address(&peer.record), *node));
@@ -271,6 +303,7 @@ impl Registry {
             self.by_address.insert((first_address(&record), node));
         }
         self.forget.insert((until, node));
+        self.touched.insert(Key::Ended(node));
         self.ended.insert(node, Ended { record, signature, votes, until });
     }
 
@@ -282,6 +315,7 @@ impl Registry {
 
     fn forget(&mut self, node: &NodeId) {
         let Some(ended) = self.ended.remove(node) else { return };
+        self.touched.insert(Key::Ended(*node));
         self.forget.remove(&(ended.until, *node));
         if ended.votes.is_some() {
             self.dead -= 1;
@@ -330,9 +364,10 @@ impl Registry {
         self.remove_subscription(node, &topic);
         let Some(peer) = self.peers.get_mut(node) else { return };
         if new.subscribed {
-            self.subscriptions_hash.add(&hashed(&peer.record, &topic, &new));
+            self.subscriptions_hash.add(range(node), &hashed(&peer.record, &topic, &new));
         }
         self.subscriptions += 1;
+        self.touched.insert(Key::Subscription(*node, topic.clone()));
         peer.subscriptions.insert(topic, new);
     }
 
@@ -340,10 +375,17 @@ impl Registry {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let Some(old) = peer.subscriptions.remove(topic) else { return };
         self.subscriptions -= 1;
+        self.touched.insert(Key::Subscription(*node, topic.clone()));
         if old.subscribed {
-            self.subscriptions_hash.remove(&hashed(&peer.record, topic, &old));
+            self.subscriptions_hash.remove(range(node), &hashed(&peer.record, topic, &old));
         }
     }
+}
+
+/// Where a node's records stand in the hashes of the tables: by its first byte, so that the
+/// records of a range are neighbours in the table too.
+pub(super) fn range(node: &NodeId) -> u8 {
+    node.0[0]
 }
 
 /// What the hash of the table says of a subscription.

@@ -12,14 +12,16 @@ use core::time::Duration;
 use rand::RngExt as _;
 
 use crate::config::{SeedConfig, quorum};
-use crate::id::{LinkId, NodeId, Topic};
+use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
-use crate::seed::transfer::Cursor;
+use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, Reason};
+use crate::wire::frame::{
+    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, SAMPLE_MAX, Teacher,
+};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -52,10 +54,25 @@ pub(super) struct Slot {
     greeting: Option<LinkId>,
     failures: u32,
     mismatches: u32,
-    /// A full transfer to it that is under way.
+    /// A transfer to it that is under way, and what of the tables it is of.
     pub(super) cursor: Option<Cursor>,
-    /// Votes that are being sent to it: the floor that was promised, and how far they are.
-    pub(super) votes: Option<(Ballot, Bound<Topic>)>,
+    pub(super) wanted: Wanted,
+    /// The life that it said it is in.
+    pub(super) incarnation: Incarnation,
+    /// On this link it asked for all that this seed knows.
+    pub(super) learns: bool,
+    /// Votes that are being sent to it.
+    pub(super) votes: Option<Telling>,
+}
+
+/// How far the votes are that a seed is told which has lost its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// What this seed has promised not to accept anything below of.
+    pub(super) floor: Ballot,
+    /// What this seed was when it began.
+    pub(super) teacher: Teacher,
+    pub(super) from: Bound<Topic>,
 }
 
 /// Who says to be a seed.
@@ -91,6 +108,9 @@ impl Sync {
             failures: 0,
             mismatches: 0,
             cursor: None,
+            incarnation: Incarnation::default(),
+            learns: false,
+            wanted: Wanted::default(),
             votes: None,
         };
         Self { slots: others.map(slot).collect(), renewed: BTreeSet::new() }
@@ -108,6 +128,12 @@ impl Sync {
     /// Seeds that are linked, this one included.
     pub(super) fn reachable(&self) -> usize {
         1 + self.slots.iter().filter(|slot| slot.link.is_some()).count()
+    }
+
+    /// The keys of the configured seeds as far as they are known, `own` among them.
+    pub(super) fn keys(&self, own: NodeId) -> Vec<NodeId> {
+        let others = self.slots.iter().filter_map(|slot| slot.node);
+        std::iter::once(own).chain(others).take(SAMPLE_MAX).collect()
     }
 
     /// The slot of a node that answered at its address.
@@ -229,6 +255,8 @@ impl Seed {
         state.mismatches = MISMATCHES - 1;
         state.cursor = None;
         state.votes = None;
+        state.learns = false;
+        state.incarnation = hello.incarnation;
         self.timers.cancel(Timer::DialSeed(slot));
         if let Some(old) = old {
             self.close(now, old, Reason::Duplicate, "another link is kept");
@@ -324,6 +352,12 @@ impl Seed {
         TableHash::of(&[peers, subscriptions, self.index.hash()])
     }
 
+    /// Where it differs from what another seed lists.
+    fn range_hashes(&self) -> RangeHashes {
+        let [peers, subscriptions] = self.registry.hashes().map(|hash| hash.ranges().to_vec());
+        RangeHashes { peers, subscriptions, topics: self.index.hash().ranges().to_vec() }
+    }
+
     pub(super) fn table_frame(&mut self, now: Instant, slot: usize, id: LinkId, frame: Frame) {
         let Some(from) = self.links.get(id).map(|link| link.node) else { return };
         match frame {
@@ -337,7 +371,7 @@ impl Seed {
             Frame::VoteWithdrawn(node, life) => self.take_withdrawal(from, node, life),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),
-            Frame::RecordsRequest => self.transfer_all(now, slot, id),
+            Frame::RecordsRequest(hashes) => self.transfer_differing(now, slot, id, &hashes),
             _ => self.violation(now, id, "a frame that seeds do not exchange"),
         }
     }
@@ -348,7 +382,8 @@ impl Seed {
         state.mismatches = if same { 0 } else { state.mismatches + 1 };
         if state.mismatches >= MISMATCHES {
             state.mismatches = 0;
-            self.send(id, Frame::RecordsRequest);
+            let hashes = self.range_hashes();
+            self.send(id, Frame::RecordsRequest(Box::new(hashes)));
         }
     }
 

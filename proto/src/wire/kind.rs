@@ -93,7 +93,7 @@ impl FrameKind {
             Frame::Records(_)
             | Frame::Leases(_)
             | Frame::TableDigest(_)
-            | Frame::RecordsRequest
+            | Frame::RecordsRequest(_)
             | Frame::Decree(_)
             | Frame::VotesRequest
             | Frame::VoteWithdrawn(..)

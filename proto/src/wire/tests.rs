@@ -108,7 +108,13 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&Frame::Accept)[..], [0, 0, 0, 1, 4]);
     let bye = Frame::Goodbye(Goodbye { reason: Reason::Leaving, text: "x".into() });
     assert_eq!(&bytes_of(&bye)[..], [0, 0, 0, 4, 1, 0, 1, b'x']);
-    assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
+    let hashes = crate::wire::frame::RangeHashes {
+        peers: vec![1],
+        subscriptions: Vec::new(),
+        topics: vec![2, 300],
+    };
+    let request = bytes_of(&Frame::RecordsRequest(Box::new(hashes)));
+    assert_eq!(&request[..], [0, 0, 0, 8, 32, 1, 1, 0, 2, 2, 0xac, 2]);
     let topic = Topic::new("a").expect("legal");
     assert_eq!(&bytes_of(&Frame::GraftAll(topic.clone()))[..], [0, 0, 0, 3, 36, 1, b'a']);
     let filters = vec![TopicFilter::new("#").expect("legal")];

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidings_proto::peer::event::{Answer, CommandError, Event, Notice};
 use tidings_proto::seed::event as seed_event;
+use tidings_proto::seed::memory::apply;
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
@@ -120,6 +121,8 @@ pub(super) struct Apps {
     pub(super) apps: Vec<App>,
     /// Disks, by node.
     pub(super) disks: Vec<Disk>,
+    /// The disks of seeds forget all that they are told.
+    pub(super) disks_lie: bool,
     /// S4.
     pub(super) kept: Kept,
     /// S5.
@@ -157,6 +160,7 @@ impl Apps {
             gaps: BTreeSet::new(),
             apps: vec![app; nodes],
             disks: vec![Disk::default(); nodes],
+            disks_lie: false,
             kept: Kept::new(roster.seeds().end, expect.seeds_lost_max),
             certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
             owners: Owners::default(),
@@ -191,12 +195,16 @@ impl Apps {
         self.order.forget(node);
         self.answers.forget(node);
         self.owners.forget(node);
-        // A seed keeps nothing on disk yet: with its process it loses all.
+        // Whom it has heard, a seed does not write down.
         if self.roster.is_seed(node) {
             self.certificates.seed_lost(node);
-            if self.kept.seed_lost(node) {
-                self.owners.void();
-            }
+        }
+    }
+
+    /// The disk of a seed was lost, or a part of it.
+    pub(super) fn disk_hurt(&mut self, node: u32) {
+        if self.kept.seed_lost(node) {
+            self.owners.void();
         }
     }
 
@@ -427,7 +435,10 @@ impl Host<AnyNode> for Apps {
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
             }
-            node::Durable::Seed(record) => match record {},
+            node::Durable::Seed(_) if self.disks_lie => {}
+            node::Durable::Seed(changes) => {
+                changes.into_iter().for_each(|change| apply(&mut disk.rows, change));
+            }
         }
     }
 

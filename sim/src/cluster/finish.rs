@@ -98,6 +98,7 @@ impl Cluster<'_> {
             late_frames: counts.retransmitted,
             damaged_frames: counts.damaged,
             duplicated_frames: counts.duplicated,
+            writes_lost: counts.writes_lost,
             ..self.counts
         }
     }

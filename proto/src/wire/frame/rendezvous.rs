@@ -24,6 +24,8 @@ pub struct Registered {
     pub peers: Vec<PeerEntry>,
     /// How many live peers the seed knows, the asker included.
     pub total: u32,
+    /// The keys of the configured seeds as far as the sender knows them, its own among them.
+    pub seeds: Vec<NodeId>,
 }
 
 /// A lease is prolonged.
@@ -42,6 +44,8 @@ pub struct Renewed {
     pub lease_ms: u32,
     /// Peers to link with, because the asker is outside the largest part of the overlay.
     pub targets: Vec<PeerEntry>,
+    /// As in [`Registered`].
+    pub seeds: Vec<NodeId>,
 }
 
 /// Records to keep.
@@ -233,6 +237,17 @@ pub struct Dead {
     pub incarnation: Incarnation,
     /// Signed [`crate::wire::record::DeathVote`]s of a majority of seeds.
     pub votes: Vec<SignedRecord>,
+}
+
+/// Hashes of the ranges of each table. A range that is left out is taken to differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeHashes {
+    /// Of listed peers, by the first byte of their key.
+    pub peers: Vec<u64>,
+    /// Of their subscriptions, by the same.
+    pub subscriptions: Vec<u64>,
+    /// Of topics, by the first byte of the hash of their name.
+    pub topics: Vec<u64>,
 }
 
 /// How long a peer stays listed.
