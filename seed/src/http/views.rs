@@ -26,8 +26,10 @@ pub(crate) struct Status {
     pub(crate) incarnation: u64,
     pub(crate) version: String,
     pub(crate) uptime_ms: u64,
-    /// A majority of the seeds is reachable.
+    /// A majority of the seeds is reachable, and this one votes.
     pub(crate) ready: bool,
+    /// It has lost its memory, or never had one, and has yet to learn what the others know.
+    pub(crate) learning: bool,
     /// Seeds that are reachable, this one included.
     pub(crate) reachable: usize,
     pub(crate) quorum: usize,

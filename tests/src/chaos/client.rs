@@ -21,6 +21,8 @@ const LASTING_MAX: usize = 40;
 const PASSING_MAX: usize = 8;
 /// Topics of others that each application subscribes to.
 const SUBSCRIBED_MAX: usize = 20;
+/// Commands that put records.
+const WRITES: [&str; 3] = ["create_topic", "subscribe", "delete_topic"];
 /// Failures that are kept as text.
 const FAILED_MAX: usize = 1_000;
 
@@ -52,6 +54,8 @@ pub(super) struct Board {
     received: Vec<AtomicU64>,
     published: AtomicU64,
     pub(super) calls: Mutex<Vec<Duration>>,
+    /// How long those took that write.
+    pub(super) write_times: Mutex<Vec<Duration>>,
     /// When writes were acknowledged.
     pub(super) writes: Mutex<Vec<Instant>>,
     pub(super) failed: Mutex<Vec<Failed>>,
@@ -68,6 +72,7 @@ impl Board {
             received: (0..peers).map(|_| AtomicU64::new(0)).collect(),
             published: AtomicU64::new(0),
             calls: Mutex::default(),
+            write_times: Mutex::default(),
             writes: Mutex::default(),
             failed: Mutex::default(),
         }
@@ -149,7 +154,9 @@ impl Client {
         let lasting = self.created.is_multiple_of(2) && self.created < 2 * LASTING_MAX;
         let topic = format!("chaos/{}/{}", self.number, self.created);
         self.created += 1;
-        if self.create(&topic, lasting) {
+        // The first publication to a topic waits for subscribers to be linked, and writes would wait
+        // for that.
+        if self.create(&topic, lasting) && self.created.is_multiple_of(8) {
             self.call(&json!({"command": "publish", "topic": topic, "message": "first"}));
         }
         self.publish();
@@ -232,7 +239,9 @@ impl Client {
 
     /// A call that must succeed; `None` when it did not.
     fn call(&mut self, request: &Value) -> Option<Value> {
-        wait::pause(self.pause);
+        // Not all at the same pace, else they all write at the same moments.
+        let uneven = u32::try_from((self.created * 7 + self.number * 13) % 8).unwrap_or(0);
+        wait::pause(self.pause / 2 + self.pause * uneven / 8);
         let headless = self.board.headless.load(Ordering::SeqCst);
         let at = Instant::now();
         let asked = self.control.send(format!("{request}\n").as_bytes());
@@ -241,6 +250,9 @@ impl Client {
         let why = match answer {
             Ok(answer) if answer["status"] == "ok" => {
                 lock(&self.board.calls).push(took);
+                if matches!(request["command"].as_str(), Some(name) if WRITES.contains(&name)) {
+                    lock(&self.board.write_times).push(took);
+                }
                 return Some(answer);
             }
             Ok(answer) if headless && answer["code"] == "no_quorum" => {

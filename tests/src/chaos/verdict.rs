@@ -78,6 +78,8 @@ pub struct Verdict {
     pub refused: u64,
     /// Writes that were acknowledged: topics created and deleted, subscriptions.
     pub writes: usize,
+    /// How long they took.
+    pub write_times: Spread,
     /// The time between two acknowledged writes of anybody.
     pub gaps: Spread,
     /// The longest of them, and when each began.
@@ -122,6 +124,7 @@ pub(super) fn judge(
         failed: lock(&board.failed).clone(),
         refused: board.refused.load(Ordering::SeqCst),
         writes: writes.len(),
+        write_times: Spread::of(lock(&board.write_times).clone()),
         gaps,
         longest,
         happened,
@@ -155,6 +158,7 @@ impl fmt::Display for Verdict {
         let late = if self.gaps.p99 > GAP_TARGET { " (MISSED)" } else { "" };
         let per_second = self.writes as f64 / seconds;
         writeln!(f, "writes           {} acknowledged, {per_second:.0}/s", self.writes)?;
+        writeln!(f, "write times      {}", self.write_times)?;
         let target = GAP_TARGET.as_millis();
         writeln!(f, "write gap        {}; target p99 {target} ms{late}", self.gaps)?;
         for (gap, at) in &self.longest {
