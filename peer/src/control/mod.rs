@@ -24,6 +24,7 @@ mod request;
 mod server;
 mod sessions;
 mod streams;
+mod topics;
 
 pub use answer::{
     CommandView, ConnectedView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView,
