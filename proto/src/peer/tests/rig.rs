@@ -14,7 +14,7 @@ use crate::peer::Peer;
 use crate::peer::event::{Answer, Command, CommandError, Event, From, Notice};
 use crate::time::Instant;
 use crate::wire::batch::Message;
-use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::frame::{Cause, Frame, PeerEntry};
 use crate::wire::record::TopicPolicy;
 
 const LATENCY: Duration = Duration::from_millis(10);
@@ -31,6 +31,8 @@ pub(super) struct Rig {
     pub(super) stopped: BTreeSet<usize>,
     /// Batches between these two are lost.
     pub(super) lossy: BTreeSet<(usize, usize)>,
+    /// Every second batch pushed between these two is lost; whether the next one is.
+    pub(super) flaky: BTreeMap<(usize, usize), bool>,
     ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     inputs: BTreeMap<u64, (usize, Input<Command>)>,
@@ -81,6 +83,7 @@ impl Rig {
             answers: BTreeMap::new(),
             stopped: BTreeSet::new(),
             lossy: BTreeSet::new(),
+            flaky: BTreeMap::new(),
             ends: BTreeMap::new(),
             queue: BinaryHeap::new(),
             inputs: BTreeMap::new(),
@@ -202,6 +205,13 @@ impl Rig {
 
     fn send(&mut self, n: usize, link: LinkId, frame: Frame) {
         let Some(&(other, theirs)) = self.ends.get(&(n, link)) else { return };
+        let pushed = matches!(&frame, Frame::Batch(frame) if frame.cause == Cause::Push);
+        if let Some(lost) = self.flaky.get_mut(&(n, other)).filter(|_| pushed) {
+            *lost = !*lost;
+            if *lost {
+                return;
+            }
+        }
         if !(matches!(frame, Frame::Batch(_)) && self.lossy.contains(&(n, other))) {
             self.later(other, Input::Received { link: theirs, frame });
         }
