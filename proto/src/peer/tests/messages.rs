@@ -180,6 +180,25 @@ fn a_stream_that_is_always_a_little_behind_has_no_gap() {
 }
 
 #[test]
+fn what_was_beyond_the_window_comes_once_there_is_room() {
+    const COUNT: usize = 1_200;
+    let mut rig = rig_with_subscribers(6);
+    rig.lost.insert(2);
+    for n in 1..=COUNT {
+        rig.publish(0, &n.to_string()).expect("published");
+        rig.run(5);
+    }
+    assert!(rig.peers.iter().any(|peer| peer.stats().batches_beyond_window > 100));
+    assert_eq!(rig.bodies(1), ["1"]);
+    rig.lost.clear();
+    rig.run(6_000);
+    for n in 0..6 {
+        let expected: Vec<_> = (1..=COUNT).map(|n| n.to_string()).collect();
+        assert_eq!(rig.bodies(n), expected, "peer {n}");
+    }
+}
+
+#[test]
 fn frames_that_were_shed_are_made_good() {
     let mut rig = rig_with_subscribers(2);
     rig.publish(0, "1").expect("published");
