@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod status;
