@@ -69,7 +69,8 @@ impl Inner {
         drop(gate);
         wait(ticket).await?;
         // What comes from here on is in the log; what was before is asked for.
-        let command = |request| Command::History { request, topic, from: From::All };
+        let (from, received) = (From::All, Vec::new());
+        let command = |request| Command::History { request, topic, from, received };
         if let Answer::History(passages) = self.ask(command).await? {
             let now_us = self.clock.wall_us(self.clock.now());
             for passage in passages {

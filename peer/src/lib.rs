@@ -65,7 +65,7 @@ pub use session::{
     SubscriptionInfo,
 };
 pub use store::StoreError;
-pub use subscribe::{Policy, SubscribeOptions};
+pub use subscribe::{Policy, Position, SubscribeOptions};
 pub use subscription::Subscription;
 pub use tidings_proto::peer::event::{CommandError, From, TopicInfo};
 pub use tidings_proto::peer::status::{

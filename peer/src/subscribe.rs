@@ -1,10 +1,11 @@
 //! Subscribing: the reader, the machine's command, and what was published before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_proto::Topic;
 use tidings_proto::peer::event::{Answer, Command, CommandError, From, Passage};
+use tidings_proto::{Incarnation, NodeId, Origin, Topic};
 use tokio::sync::oneshot;
 
 use crate::delivery::GapReason;
@@ -42,6 +43,17 @@ pub struct SubscribeOptions {
     /// Keep the topic's log on disk, if the topic is durable, and serve it to others after a
     /// restart. The topic's host does so anyway.
     pub durable: bool,
+}
+
+/// How far a stream was received: one life of one publisher in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The publisher.
+    pub origin: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The last number that was received.
+    pub seq: u64,
 }
 
 impl std::convert::From<From> for SubscribeOptions {
@@ -89,7 +101,23 @@ impl Peer {
         topic: &str,
         options: impl Into<SubscribeOptions>,
     ) -> Result<Subscription, Error> {
-        self.subscribe_keeping(Topic::new(topic)?, options.into(), false).await
+        self.subscribe_keeping(Topic::new(topic)?, options.into(), Vec::new(), false).await
+    }
+
+    /// Goes on where a former subscription stood, perhaps one at another peer: of the streams
+    /// that were `received` comes what follows, as far as anybody retains it, and a
+    /// [`crate::Gap`] says what nobody does. Other streams begin as `options` say.
+    ///
+    /// # Errors
+    /// As for [`Self::subscribe_with`].
+    pub async fn subscribe_after(
+        &self,
+        topic: &str,
+        received: &[Position],
+        options: impl Into<SubscribeOptions>,
+    ) -> Result<Subscription, Error> {
+        let (topic, received) = (Topic::new(topic)?, positions(received));
+        self.subscribe_keeping(topic, options.into(), received, false).await
     }
 
     /// With `keep`, what is not read is kept on disk.
@@ -97,11 +125,12 @@ impl Peer {
         &self,
         topic: Topic,
         options: SubscribeOptions,
+        received: Vec<(Origin, u64)>,
         keep: bool,
     ) -> Result<Subscription, Error> {
         // In a task of its own: when the caller goes away, the machine's answer must be awaited
         // all the same before the topic is left again.
-        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, keep);
+        let subscribing = Arc::clone(&self.inner).subscribe(topic, options, received, keep);
         self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
     }
 }
@@ -112,18 +141,25 @@ impl Inner {
         self: Arc<Self>,
         topic: Topic,
         options: SubscribeOptions,
+        received: Vec<(Origin, u64)>,
         keep: bool,
     ) -> Result<Subscription, Error> {
         let (from, limits) = (options.from, options.policy.limits());
         let gate = self.membership.lock().await;
         let reader = self.shared.fanout.read(&topic, limits, self.first_ordinal())?;
-        let history = from != From::New;
+        let history = from != From::New || !received.is_empty();
         if keep && !history {
             reader.keep();
         }
         // From here on dropping the subscription cleans up.
         let mut subscription = Subscription::new(reader, Arc::clone(&self));
-        let live = if history { From::Since(OVERLAP) } else { From::New };
+        let live = match from {
+            From::New if !history => From::New,
+            // Where neighbours are found too late to be asked for history, what is new to this
+            // peer is found missing and repaired.
+            From::Since(age) if !received.is_empty() => From::Since(age.max(OVERLAP)),
+            _ => From::Since(OVERLAP),
+        };
         let ticket = self.shared.pending.ticket(Extra::None)?;
         let (request, name) = (ticket.request, topic.clone());
         self.send(Command::Subscribe { request, topic: name, from: live }).await?;
@@ -133,7 +169,8 @@ impl Inner {
             Arc::clone(&self).keep_log(expect_topic(answer)?).await?;
         }
         if history {
-            let begun = self.begin_in_the_past(&topic, from, &subscription, limits, keep).await?;
+            let past = (from, received);
+            let begun = self.begin_in_the_past(&topic, past, &subscription, limits, keep).await?;
             subscription.replace_reader(begun);
         }
         Ok(subscription)
@@ -143,7 +180,7 @@ impl Inner {
     async fn begin_in_the_past(
         &self,
         topic: &Topic,
-        from: From,
+        (from, received): (From, Vec<(Origin, u64)>),
         subscription: &Subscription,
         limits: Option<QueueLimits>,
         keep: bool,
@@ -153,7 +190,7 @@ impl Inner {
         let handover = Handover { journal, limits, keep, sender };
         let ticket = self.shared.pending.ticket(Extra::Handover(handover))?;
         let (request, topic) = (ticket.request, topic.clone());
-        self.send(Command::History { request, topic, from }).await?;
+        self.send(Command::History { request, topic, from, received }).await?;
         wait(ticket).await?;
         receiver.await.map_err(|_| Error::Stopped)
     }
@@ -164,6 +201,16 @@ impl Inner {
     pub(crate) fn first_ordinal(&self) -> u64 {
         u64::try_from(self.clock.wall_us(self.clock.now())).unwrap_or(1 << 40).max(1 << 40)
     }
+}
+
+/// As the machine takes them; of two of one stream the further one.
+pub(crate) fn positions(received: &[Position]) -> Vec<(Origin, u64)> {
+    let mut positions: BTreeMap<Origin, u64> = BTreeMap::new();
+    for &Position { origin: node, incarnation, seq } in received {
+        let known = positions.entry(Origin { node, incarnation }).or_default();
+        *known = seq.max(*known);
+    }
+    positions.into_iter().collect()
 }
 
 impl Handover {

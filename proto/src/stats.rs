@@ -69,6 +69,8 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Questions to seeds that took longer than usual, so that others were asked too.
+        requests_late,
         /// Questions for history answered.
         histories_answered,
         /// Batches sent because a neighbour asked for history.

@@ -20,6 +20,7 @@ pub struct Proxy {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Arc<Connection>>>>,
     stop: Arc<AtomicBool>,
+    blocked: Arc<AtomicBool>,
 }
 
 /// One connection through a proxy.
@@ -42,24 +43,45 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound socket has an address");
         let connections = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
+        let blocked = Arc::new(AtomicBool::new(false));
         let (made, stopped) = (Arc::clone(&connections), Arc::clone(&stop));
+        let refusing = Arc::clone(&blocked);
         thread::spawn(move || {
             for accepted in listener.incoming() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
+                if refusing.load(Ordering::Relaxed) {
+                    continue;
+                }
                 // A connection that cannot be passed on is closed, as by a node that is down.
                 if let Ok(connection) = accepted.and_then(|near| pass_on(near, target)) {
+                    if refusing.load(Ordering::Relaxed) {
+                        connection.close();
+                    }
                     made.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
                 }
             }
         });
-        Self { address, connections, stop }
+        Self { address, connections, stop, blocked }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Ends all connections and closes new ones at once, until it is unblocked.
+    pub fn block(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+        if blocked {
+            self.cut();
+        }
+    }
+
+    fn cut(&self) {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.iter().for_each(|connection| connection.close());
     }
 
     /// The connection whose end at the target has this address, as the target sees it.
@@ -77,8 +99,7 @@ impl Drop for Proxy {
         self.stop.store(true, Ordering::Relaxed);
         // Wakes the thread that listens; if that fails it has ended.
         let _ = TcpStream::connect(self.address);
-        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.iter().for_each(|connection| connection.close());
+        self.cut();
     }
 }
 

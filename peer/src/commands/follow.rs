@@ -1,11 +1,14 @@
-//! Events of topics that go on when the peer is restarted: what was seen is not shown twice, and
-//! what is still retained is not missed.
+//! Events of topics that go on when the peer is restarted or the connection is lost: nothing is
+//! shown twice, and each stream goes on after the last message that was shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidings::control::{Client, ClientError, Code, EventView, Request, Start, Subscribe};
+use tidings::control::{
+    Client, ClientError, Code, ConnectedView, EventView, POSITIONS_MAX, PositionView, Received,
+    Request, Start, Subscribe,
+};
 
 use crate::cli::Control;
 use crate::failure::Failure;
@@ -14,8 +17,9 @@ use crate::table;
 /// After a lost connection the peer is tried again after this, and then ever more seldom.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// What was published so long before the connection was lost may have been on its way still.
-const OVERLAP: Duration = Duration::from_secs(60);
+/// A topic that was there and is not found by a peer that has just started may be one whose host
+/// restarts too. After so long it is gone.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Streams whose position is remembered; beyond it the one that was silent for longest is
 /// forgotten, and could be shown again after a restart. As many as a topic's streams.
 const STREAMS_MAX: usize = 65_536;
@@ -25,12 +29,15 @@ const STREAMS_MAX: usize = 65_536;
 pub(crate) struct Follower {
     control: Control,
     topics: Vec<String>,
+    /// The session to use; `None` for streams of the connection alone.
+    session: Option<String>,
     client: Option<Client>,
     seen: Seen,
     start: Start,
     begun: Instant,
-    /// When the connection was found lost.
-    lost: Instant,
+    /// In a session: the place of the last event of each topic that was handed out, and whether
+    /// the peer was told that it has arrived.
+    handed_out: BTreeMap<String, (u64, bool)>,
 }
 
 /// How far each stream was shown.
@@ -64,14 +71,24 @@ impl Follower {
         control: Control,
         topics: Vec<String>,
         start: Start,
+        session: Option<String>,
     ) -> Result<Self, Failure> {
-        let begun = Instant::now();
-        let client = subscribe(&control, &topics, start).await.map_err(Trouble::into_failure)?;
-        for topic in &topics {
+        let mut follower = Self {
+            control,
+            topics,
+            session,
+            client: None,
+            seen: Seen::default(),
+            start,
+            begun: Instant::now(),
+            handed_out: BTreeMap::new(),
+        };
+        let client = follower.subscribe(start).await.map_err(Trouble::into_failure)?;
+        follower.client = Some(client);
+        for topic in &follower.topics {
             eprintln!("subscribed to '{}'", table::printable(topic));
         }
-        let seen = Seen::default();
-        Ok(Self { control, topics, client: Some(client), seen, start, begun, lost: begun })
+        Ok(follower)
     }
 
     /// The next event. Nothing is lost when the future is dropped.
@@ -86,6 +103,7 @@ impl Follower {
             };
             match client.event().await {
                 Ok(event) => {
+                    self.note_handed_out(&event);
                     if self.seen.is_news(&event) {
                         return Ok(event);
                     }
@@ -93,42 +111,100 @@ impl Follower {
                 Err(error) if is_lost(&error) => {
                     eprintln!("peer: {error}; trying again");
                     self.client = None;
-                    self.lost = Instant::now();
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
+    /// Everything that was handed out is seen: a session need not send it again.
+    pub(crate) async fn printed(&mut self) {
+        for (topic, (pos, told)) in &mut self.handed_out {
+            let Some(client) = self.client.as_mut().filter(|_| !*told) else { continue };
+            let ack = Request::Ack { topic: topic.clone(), pos: *pos };
+            match client.call::<Value>(&ack).await {
+                // Of a topic that was deleted there is nothing to be told.
+                Ok(_) | Err(ClientError::Refused(_)) => *told = true,
+                // Whoever waits for the next event finds the connection lost, and what is sent
+                // again then is not shown again.
+                Err(_) => self.client = None,
+            }
+        }
+    }
+
+    fn note_handed_out(&mut self, event: &EventView) {
+        let (topic, pos) = match event {
+            EventView::Message(message) => (&message.topic, message.pos),
+            EventView::Gap(gap) => (&gap.topic, gap.pos),
+            EventView::TopicDeleted { topic } => {
+                self.handed_out.remove(topic);
+                return;
+            }
+        };
+        if self.session.is_some() && pos > 0 {
+            self.handed_out.insert(topic.clone(), (pos, false));
+        }
+    }
+
     /// Tries until the peer takes the subscriptions again.
     async fn reconnect(&mut self) -> Result<(), Failure> {
         let mut pause = RETRY_MIN;
+        let begun = Instant::now();
         loop {
-            match subscribe(&self.control, &self.topics, self.resumption()).await {
+            match self.subscribe(self.resumption()).await {
                 Ok(client) => {
                     eprintln!("peer: connected again");
                     self.client = Some(client);
                     return Ok(());
                 }
-                Err(Trouble::Passing(_)) => {
+                Err(Trouble::Final(failure)) => return Err(failure),
+                Err(Trouble::Gone(topic, failure)) if begun.elapsed() >= GONE_AFTER => {
+                    eprintln!("peer: topic '{}' is gone", table::printable(&topic));
+                    if !self.forget(&topic) {
+                        return Err(failure);
+                    }
+                }
+                Err(Trouble::Passing(_) | Trouble::Gone(..)) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
-                Err(Trouble::Final(failure)) => return Err(failure),
             }
         }
     }
 
-    /// Where to begin again. What was shown is left out anyway, so this is rather too early; but
-    /// not before the first subscription, of which the past was not wanted.
+    /// Where streams begin of which nothing was shown: where the first subscription did, of which
+    /// the past was not wanted.
     fn resumption(&self) -> Start {
-        let unseen = self.lost.elapsed() + OVERLAP;
+        let age = self.begun.elapsed();
         match self.start {
-            Start::New => Start::Ago(unseen.min(self.begun.elapsed())),
-            Start::Last(_) => Start::Ago(unseen),
-            Start::Ago(age) => Start::Ago(age + self.begun.elapsed()),
+            Start::New | Start::Last(_) => Start::Ago(age),
+            Start::Ago(before) => Start::Ago(before + age),
             start => start,
         }
+    }
+
+    async fn subscribe(&mut self, start: Start) -> Result<Client, Trouble> {
+        let mut client = self.control.open().await.map_err(Trouble::Final)??;
+        if let Some(name) = &self.session {
+            let received = self.handed_out.iter().map(|(topic, (pos, _))| (topic.clone(), *pos));
+            let connect = Request::Connect { name: name.clone(), received: received.collect() };
+            let connected: ConnectedView = client.call(&connect).await?;
+            if !connected.restored {
+                // Places are those of the session, which is a new one.
+                self.handed_out.clear();
+            }
+        }
+        for topic in &self.topics {
+            let subscribe = Subscribe::new(topic).streamed().starting(start);
+            let request = Request::Subscribe(subscribe.after(self.seen.received(topic)));
+            client.call::<Value>(&request).await.map_err(|error| match error {
+                ClientError::Refused(problem) if problem.code == Code::TopicNotFound => {
+                    Trouble::Gone(topic.clone(), ClientError::Refused(problem).into())
+                }
+                error => error.into(),
+            })?;
+        }
+        Ok(client)
     }
 
     /// A topic was deleted: it is not asked for again. Returns whether any is left.
@@ -142,6 +218,8 @@ impl Follower {
 enum Trouble {
     /// It may go well in a while.
     Passing(Failure),
+    /// There is no such topic, perhaps not yet.
+    Gone(String, Failure),
     /// It will not.
     Final(Failure),
 }
@@ -149,7 +227,7 @@ enum Trouble {
 impl Trouble {
     fn into_failure(self) -> Failure {
         match self {
-            Self::Passing(failure) | Self::Final(failure) => failure,
+            Self::Passing(failure) | Self::Gone(_, failure) | Self::Final(failure) => failure,
         }
     }
 }
@@ -157,9 +235,11 @@ impl Trouble {
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
         let passes = match &error {
-            ClientError::Refused(problem) => {
-                matches!(problem.code, Code::NoQuorum | Code::Timeout | Code::Busy | Code::Leaving)
-            }
+            ClientError::Refused(problem) => matches!(
+                problem.code,
+                // The peer may not have noticed yet that the former connection is lost.
+                Code::NoQuorum | Code::Timeout | Code::Busy | Code::Leaving | Code::NameTaken
+            ),
             ClientError::Unreachable { .. } => true,
             error => is_lost(error),
         };
@@ -175,16 +255,23 @@ fn is_lost(error: &ClientError) -> bool {
     matches!(error, ClientError::Broken(_) | ClientError::Closed)
 }
 
-async fn subscribe(control: &Control, topics: &[String], start: Start) -> Result<Client, Trouble> {
-    let mut client = control.open().await.map_err(Trouble::Final)??;
-    for topic in topics {
-        let request = Request::Subscribe(Subscribe::new(topic).streamed().starting(start));
-        client.call::<Value>(&request).await?;
-    }
-    Ok(client)
-}
-
 impl Seen {
+    /// How far each stream was shown, of one topic or of all that a filter may select: those
+    /// that spoke last, as many as one request may name.
+    fn received(&self, name: &str) -> Received {
+        let is_filter = name.contains(['+', '#']);
+        let mut streams: Vec<_> =
+            self.streams.iter().filter(|(stream, _)| is_filter || stream.topic == name).collect();
+        streams.sort_unstable_by_key(|(_, position)| std::cmp::Reverse(position.at));
+        let mut received = Received::new();
+        for (stream, position) in streams.into_iter().take(POSITIONS_MAX) {
+            let Stream { topic, origin, incarnation } = stream.clone();
+            let view = PositionView { origin, incarnation, seq: position.seq };
+            received.entry(topic).or_default().push(view);
+        }
+        received
+    }
+
     /// Whether an event says something that was not seen yet; it is seen now.
     fn is_news(&mut self, event: &EventView) -> bool {
         let (stream, seq) = match event {
@@ -248,6 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_shown_is_what_was_received() {
+        let mut seen = Seen::default();
+        for (origin, life, seq) in [("a", 1, 1), ("a", 1, 2), ("b", 7, 3)] {
+            seen.is_news(&event(origin, life, seq));
+        }
+        let mut received = seen.received("t");
+        received.get_mut("t").expect("shown").sort_by(|a, b| a.origin.cmp(&b.origin));
+        let view = |origin: &str, incarnation, seq| PositionView {
+            origin: origin.to_owned(),
+            incarnation,
+            seq,
+        };
+        assert_eq!(
+            received,
+            Received::from([("t".into(), vec![view("a", 1, 2), view("b", 7, 3)])])
+        );
+        assert_eq!(seen.received("#").len(), 1);
+        assert!(seen.received("other").is_empty());
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let mut seen = Seen::default();
         for i in 0..STREAMS_MAX as u64 + 10 {
@@ -255,6 +363,7 @@ mod tests {
             seen.is_news(&event("other", i, 1));
         }
         assert_eq!(seen.streams.len(), STREAMS_MAX);
+        assert_eq!(seen.received("t")["t"].len(), POSITIONS_MAX);
         assert!(!seen.is_news(&event("first", 1, 1)), "who speaks is not forgotten");
     }
 }

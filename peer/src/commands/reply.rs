@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         headers: headers::of(args.header)?,
     };
     let mut replier = Replier { control: args.control.clone(), client: None, json: args.json };
-    let mut requests = Follower::start(args.control, vec![args.topic], Start::New).await?;
+    let mut requests = Follower::start(args.control, vec![args.topic], Start::New, None).await?;
     let mut working = JoinSet::new();
     let mut begun = 0;
     loop {

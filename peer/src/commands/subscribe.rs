@@ -16,8 +16,9 @@ use crate::{span, table};
 
 /// Print the messages of topics as they come
 ///
-/// When the peer is restarted, it is tried again until it answers; what was published meanwhile
-/// and is still retained comes then, and nothing comes twice.
+/// When the peer is restarted, or the connection to it is lost, it is tried again until it
+/// answers. Each publisher's messages go on after the last one that was printed: nothing comes
+/// twice, and what nobody retains any more is noted as missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,9 +26,10 @@ Examples:
   peer sub Sports Weather --all          what is retained first
   peer sub Sports --since 10m            or --last 100
   peer sub Sports --count 1 --wait 5s    exit code 27 when nothing comes for 5 s
+  peer sub Sports --session desk         what waits in the session 'desk' first
   peer sub Sports --raw | tee received.txt")]
 pub(crate) struct Args {
-    /// The topics
+    /// The topics, or filters such as 'sport/#' and 'sensors/+/temp'
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
     /// End after so many messages
@@ -46,6 +48,10 @@ pub(crate) struct Args {
     /// 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Start>,
+    /// Use the session of that name: what comes while nobody is connected waits in it for
+    /// `session_expiry`, also for the next `peer sub` with this name
+    #[arg(long, alias = "name", value_name = "NAME", conflicts_with_all = ["all", "last", "since"])]
+    session: Option<String>,
     #[command(flatten)]
     style: Style,
     #[command(flatten)]
@@ -56,11 +62,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let last = args.last.map(Start::Last);
     let all = args.all.then_some(Start::All);
     let start = args.since.or(last).or(all).unwrap_or_default();
-    let mut events = Follower::start(args.control, args.topics, start).await?;
+    let mut events = Follower::start(args.control, args.topics, start, args.session).await?;
     let mut printer = Printer { out: BufWriter::new(io::stdout()), style: args.style, printed: 0 };
     let printed = printer.follow(&mut events, args.count, args.wait).await;
     // What was printed is seen, whatever ended it.
     printer.out.flush()?;
+    events.printed().await;
     printed
 }
 
@@ -100,11 +107,15 @@ impl Printer {
         events: &mut Follower,
         wait: Option<Duration>,
     ) -> Result<EventView, Failure> {
-        let mut next = pin!(events.next());
-        if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-            return event;
+        {
+            let mut next = pin!(events.next());
+            if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                return event;
+            }
         }
         self.out.flush()?;
+        events.printed().await;
+        let next = events.next();
         let Some(wait) = wait else { return next.await };
         match tokio::time::timeout(wait, next).await {
             Ok(event) => event,

@@ -20,13 +20,15 @@ use crate::control::filters::{FilterStreams, is_filter};
 use crate::control::lines::{Line, Lines};
 use crate::control::named::NamedSession;
 use crate::control::output::{Closed, Items, Output, answer_line, output};
-use crate::control::request::{self, PUBLISH_WAIT_MS_MAX, Publish, Request, Start, Subscribe};
+use crate::control::request::{
+    self, PUBLISH_WAIT_MS_MAX, Publish, Request, Start, Subscribe, parse_received,
+};
 use crate::control::streams::Streams;
 use crate::error::Error;
 use crate::outgoing::Outgoing;
 use crate::peer::Peer;
 use crate::session::Session;
-use crate::subscribe::SubscribeOptions;
+use crate::subscribe::{Position, SubscribeOptions};
 
 /// After a line that is too long, as many bytes are read and forgotten at most, for as long, so
 /// that the client gets the error instead of a reset.
@@ -258,20 +260,24 @@ impl Connection {
         id: Option<&RawValue>,
         subscribe: &Subscribe,
     ) -> Result<(), Closed> {
-        let Subscribe { topic, stream, from, policy, durable } = subscribe;
+        let Subscribe { topic, stream, from, policy, durable, received } = subscribe;
         let subscribed = Subscribed { topic, stream: *stream, from: *from };
         let from = from.from(self.shared.peer.wall_us());
         let options = SubscribeOptions { from, policy: policy.0, durable: *durable };
+        // They were parsed before.
+        let mut received = parse_received(received).unwrap_or_default();
         if is_filter(topic) {
             let answer = serde_json::to_value(subscribed);
             let answer = answer.map_err(|e| Problem::new(Code::Internal, e.to_string()));
-            return self.subscribe_filter(id, topic, options, (*stream, answer)).await;
+            return self.subscribe_filter(id, topic, (options, received), (*stream, answer)).await;
         }
+        let received = Topic::new(topic).ok().and_then(|topic| received.remove(&topic));
+        let received = received.unwrap_or_default();
         if *stream && self.named.is_none() {
             if self.streams.claim(topic) {
                 return self.answer(id, Ok(subscribed)).await;
             }
-            return match self.open_stream(topic, options).await {
+            return match self.open_stream(topic, options, &received).await {
                 Ok(subscription) => {
                     // The answer comes before the first event.
                     self.answer(id, Ok(subscribed)).await?;
@@ -281,7 +287,7 @@ impl Connection {
                 Err(problem) => self.answer::<Done>(id, Err(problem)).await,
             };
         }
-        let done = self.session().subscribe_as(topic, options, *stream).await;
+        let done = self.session().subscribe_as(topic, options, &received, *stream).await;
         let streamed = done.is_ok().then(|| Topic::new(topic).ok()).flatten();
         self.answer(id, done.map(|()| subscribed).map_err(Problem::from)).await?;
         if let (Some(named), Some(topic)) = (&mut self.named, streamed) {
@@ -297,9 +303,10 @@ impl Connection {
         &mut self,
         topic: &str,
         options: SubscribeOptions,
+        received: &[Position],
     ) -> Result<crate::Subscription, Problem> {
         self.streams.check_room()?;
-        Ok(self.shared.peer.subscribe_with(topic, options).await?)
+        Ok(self.shared.peer.subscribe_after(topic, received, options).await?)
     }
 
     /// Ends this connection's stream of the topic; when it has none, the session's subscription.

@@ -17,7 +17,10 @@ use crate::control::streams::Streams;
 use crate::error::Error;
 use crate::peer::Peer;
 use crate::session::since;
-use crate::subscribe::SubscribeOptions;
+use crate::subscribe::{Position, SubscribeOptions};
+
+/// How far streams were received, by topic.
+pub(crate) type Positions = BTreeMap<Topic, Vec<Position>>;
 
 /// Whether a name that a client gave is a filter: names of topics contain no wildcards.
 pub(crate) fn is_filter(name: &str) -> bool {
@@ -36,7 +39,7 @@ impl Connection {
         &mut self,
         id: Option<&RawValue>,
         filter: &str,
-        options: SubscribeOptions,
+        (options, received): (SubscribeOptions, Positions),
         (stream, answer): (bool, Result<serde_json::Value, Problem>),
     ) -> Result<(), Closed> {
         if !stream {
@@ -50,7 +53,7 @@ impl Connection {
             let problem = Problem::new(Code::NotSupported, message);
             return self.answer::<Done>(id, Err(problem)).await;
         }
-        match self.open_filter(filter, options).await {
+        match self.open_filter(filter, options, &received).await {
             Ok(None) => self.answer(id, answer).await,
             Ok(Some((filter, subscriptions, appeared))) => {
                 // The answer comes before the first event.
@@ -62,7 +65,8 @@ impl Connection {
                 let guard = stop.clone().drop_guard();
                 self.filters.filters.insert(filter.clone(), guard);
                 let (peer, streams) = (self.shared.peer.clone(), self.streams.clone());
-                let follow = follow(peer, streams, self.output.clone(), options, appeared);
+                let follow =
+                    follow(peer, streams, self.output.clone(), (options, received), appeared);
                 let runtime = self.shared.peer.runtime().clone();
                 let peer = self.shared.peer.clone();
                 runtime.spawn(async move {
@@ -84,6 +88,7 @@ impl Connection {
         &mut self,
         filter: &str,
         options: SubscribeOptions,
+        received: &Positions,
     ) -> Result<Option<(TopicFilter, Vec<crate::Subscription>, mpsc::Receiver<Topic>)>, Problem>
     {
         let filter = TopicFilter::new(filter).map_err(Error::from)?;
@@ -97,7 +102,8 @@ impl Connection {
             if self.streams.has(topic.as_str()) {
                 continue;
             }
-            match self.shared.peer.subscribe_with(topic.as_str(), options).await {
+            let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
+            match self.shared.peer.subscribe_after(topic.as_str(), received, options).await {
                 Ok(subscription) => subscriptions.push(subscription),
                 // It was deleted meanwhile.
                 Err(Error::Refused(CommandError::TopicNotFound(_))) => {}
@@ -131,7 +137,7 @@ async fn follow(
     peer: Peer,
     mut streams: Streams,
     output: Output,
-    options: SubscribeOptions,
+    (options, received): (SubscribeOptions, Positions),
     mut appeared: mpsc::Receiver<Topic>,
 ) {
     let begun = Instant::now();
@@ -140,7 +146,8 @@ async fn follow(
             continue;
         }
         let options = SubscribeOptions { from: since(begun), ..options };
-        match peer.subscribe_with(topic.as_str(), options).await {
+        let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
+        match peer.subscribe_after(topic.as_str(), received, options).await {
             Ok(subscription) => streams.start_matching(subscription, output.clone()),
             Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
         }

@@ -15,10 +15,11 @@ const COMMANDS: [(&str, &str, &str); 18] = [
     ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
     (
         "subscribe",
-        "topic | filter, stream?, from?, policy?, buffer?, durable?",
+        "topic | filter, stream?, from?, received?, policy?, buffer?, durable?",
         "receive a topic, or all that a filter matches; stream: as events on this connection, \
          otherwise kept for pull; from: \"new\", \"all\", \"last:10\", {\"since\":\"10m\"} \
-         or a time, {\"origin\":id,\"seq\":n}; policy: \"block-retention\" or \"drop-oldest\" \
+         or a time, {\"origin\":id,\"seq\":n}; received: how far streams were received, what \
+         follows comes, as {\"Sports\":[{\"origin\":id,\"incarnation\":n,\"seq\":n}]}; policy: \"block-retention\" or \"drop-oldest\" \
          with buffer; durable: keep the log of a durable topic on disk",
     ),
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),

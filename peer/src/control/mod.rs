@@ -36,9 +36,9 @@ pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;
 pub use error::{Code, Problem};
 pub use request::{
-    Ask, BUFFER_DEFAULT, BUFFER_MAX, Body, Keep, LIST_DEFAULT, LIST_MAX, List, PUBLISH_WAIT_MS_MAX,
-    PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, Publish, Pull, REPLIES_MAX, Request, Start,
-    Subscribe, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, Unread,
+    Ask, BUFFER_DEFAULT, BUFFER_MAX, Body, Keep, LIST_DEFAULT, LIST_MAX, List, POSITIONS_MAX,
+    PUBLISH_WAIT_MS_MAX, PULL_DEFAULT, PULL_MAX, PULL_WAIT_MS_MAX, PositionView, Publish, Pull,
+    REPLIES_MAX, Received, Request, Start, Subscribe, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, Unread,
 };
 pub use server::{Options, Server};
 pub use tidings_runtime::network_view::{CountView, LinkItem, NetworkView, TrafficView};

@@ -143,7 +143,7 @@ impl Session {
         if has {
             return Ok(());
         }
-        match self.subscribe_as(topic.as_str(), options, false).await {
+        match self.subscribe_as(topic.as_str(), options, &[], false).await {
             Ok(()) => {
                 self.state.followed.set_own(topic, false);
                 Ok(())

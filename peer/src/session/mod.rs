@@ -31,7 +31,7 @@ pub use state::Pulled;
 use crate::error::Error;
 use crate::peer::Peer;
 use crate::store::Store;
-use crate::subscribe::SubscribeOptions;
+use crate::subscribe::{Position, SubscribeOptions, positions};
 use crate::subscription::Subscription;
 use kept::Kept;
 use state::{State, Which};
@@ -253,14 +253,16 @@ impl Session {
         topic: &str,
         options: impl Into<SubscribeOptions>,
     ) -> Result<(), Error> {
-        self.subscribe_as(topic, options.into(), false).await
+        self.subscribe_as(topic, options.into(), &[], false).await
     }
 
-    /// [`Self::subscribe`]; with `stream` the topic is left out by a pull of all topics.
+    /// [`Self::subscribe`]; with `stream` the topic is left out by a pull of all topics. Of what
+    /// was `received` nothing comes again.
     pub(crate) async fn subscribe_as(
         &self,
         topic: &str,
         options: SubscribeOptions,
+        received: &[Position],
         stream: bool,
     ) -> Result<(), Error> {
         let topic = Topic::new(topic)?;
@@ -277,7 +279,8 @@ impl Session {
             }
         }
         let keep = self.name.is_none();
-        let subscription = self.peer.subscribe_keeping(topic.clone(), options, keep).await?;
+        let subscription =
+            self.peer.subscribe_keeping(topic.clone(), options, positions(received), keep).await?;
         if keep {
             let now_us = self.peer.wall_us();
             permanent::begin(&self.peer.sessions().store, &subscription, options, now_us).await?;

@@ -18,6 +18,8 @@ pub(crate) const COLLECTION_BYTES_MAX: usize = 64 << 20;
 /// As many neighbours are asked. Each is told what is here already, so the second and the third
 /// send what the first has missed.
 pub(crate) const SOURCES: usize = 3;
+/// No more than these are asked, whatever they answer: a peer's usual neighbours.
+pub(crate) const ASKED_MAX: usize = 8;
 /// A neighbour that says nothing for so long is passed over.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Who has just subscribed waits so long for neighbours to be linked: a dial with its handshake
@@ -36,10 +38,15 @@ pub(crate) struct Collection {
     pub(crate) topic: Topic,
     /// Where the history begins.
     pub(crate) from: From,
+    /// How far streams were received already.
+    pub(crate) received: BTreeMap<Origin, u64>,
     /// When the application asked.
     pub(crate) since: Instant,
     /// Neighbours that were asked.
     pub(crate) asked: Vec<NodeId>,
+    /// How many of them take part in the topic, as far as they have answered. Who was just
+    /// leaving it has nothing, and counts for nothing.
+    pub(crate) answered: usize,
     /// The question that is open, and whom it went to.
     pub(crate) open: Option<(RequestId, LinkId)>,
     /// What neighbours sent.
@@ -57,12 +64,19 @@ pub(crate) struct Collections {
 
 impl Collection {
     /// Nothing was asked yet.
-    pub(crate) fn new(topic: Topic, from: From, now: Instant) -> Self {
+    pub(crate) fn new(
+        topic: Topic,
+        from: From,
+        received: BTreeMap<Origin, u64>,
+        now: Instant,
+    ) -> Self {
         Self {
             topic,
             from,
+            received,
             since: now,
             asked: Vec::new(),
+            answered: 0,
             open: None,
             found: Found::new(),
             bytes: 0,
@@ -137,17 +151,27 @@ impl Collections {
 }
 
 /// What of `found` belongs to a history that begins at `from`, in order of publication; each
-/// stream stays in its own order whatever its publisher's clock did.
-pub(crate) fn arrange(found: Found, from: From, now: Instant) -> Vec<Passage> {
+/// stream stays in its own order whatever its publisher's clock did. Of streams that were
+/// `received` it is what follows.
+pub(crate) fn arrange(
+    found: Found,
+    from: From,
+    received: &BTreeMap<Origin, u64>,
+    now: Instant,
+) -> Vec<Passage> {
     let newest = newest_life(&found, from);
     let mut latest: BTreeMap<Origin, Instant> = BTreeMap::new();
     let mut ordered = Vec::new();
     for ((origin, first), (batch, published)) in found {
-        let from_seq = match from {
-            From::Since(age) if now.since(published) > age => continue,
-            From::Stream { origin: node, seq, .. } => {
+        let last = batch.header().last_seq();
+        let from_seq = match (received.get(&origin), from) {
+            (Some(known), _) if last <= *known => continue,
+            (Some(known), _) => first.max(known + 1),
+            (None, From::New) => continue,
+            (None, From::Since(age)) if now.since(published) > age => continue,
+            (None, From::Stream { origin: node, seq, .. }) => {
                 let wanted = origin.node == node && Some(origin) == newest;
-                if !wanted || batch.header().last_seq() < seq {
+                if !wanted || last < seq {
                     continue;
                 }
                 first.max(seq)
@@ -160,9 +184,10 @@ pub(crate) fn arrange(found: Found, from: From, now: Instant) -> Vec<Passage> {
     }
     ordered.sort_by_key(|&(published, origin, from_seq, _)| (published, origin, from_seq));
     if let From::Last(count) = from {
-        cut(&mut ordered, count);
+        cut(&mut ordered, count, received);
     }
-    with_gaps(ordered.into_iter().map(|(_, _, from_seq, batch)| (batch, from_seq)))
+    let batches = ordered.into_iter().map(|(_, _, from_seq, batch)| (batch, from_seq));
+    with_gaps(batches, received)
 }
 
 fn newest_life(found: &Found, from: From) -> Option<Origin> {
@@ -174,23 +199,36 @@ fn newest_life(found: &Found, from: From) -> Option<Origin> {
     }
 }
 
-/// Leaves the last `count` messages.
-fn cut(ordered: &mut Vec<(Instant, Origin, u64, Arc<Batch>)>, count: u64) {
+/// Leaves the last `count` messages, and all of streams that were `received`.
+fn cut(
+    ordered: &mut Vec<(Instant, Origin, u64, Arc<Batch>)>,
+    count: u64,
+    received: &BTreeMap<Origin, u64>,
+) {
     let mut left = count;
-    let mut keep = ordered.len();
-    while keep > 0 && left > 0 {
-        let (_, _, from_seq, batch) = &mut ordered[keep - 1];
-        let messages = batch.header().last_seq() + 1 - *from_seq;
-        *from_seq += messages.saturating_sub(left);
-        left = left.saturating_sub(messages);
-        keep -= 1;
+    let mut kept = Vec::with_capacity(ordered.len());
+    for (published, origin, from_seq, batch) in ordered.drain(..).rev() {
+        let messages = batch.header().last_seq() + 1 - from_seq;
+        if received.contains_key(&origin) {
+            kept.push((published, origin, from_seq, batch));
+        } else if left > 0 {
+            let from_seq = from_seq + messages.saturating_sub(left);
+            left = left.saturating_sub(messages);
+            kept.push((published, origin, from_seq, batch));
+        }
     }
-    ordered.drain(..keep);
+    kept.reverse();
+    *ordered = kept;
 }
 
-/// Batches in the order of the list, with what is missing between two of a stream.
-fn with_gaps(batches: impl Iterator<Item = (Arc<Batch>, u64)>) -> Vec<Passage> {
-    let mut next: BTreeMap<Origin, u64> = BTreeMap::new();
+/// Batches in the order of the list, with what is missing between two of a stream, and after what
+/// was `received` of it.
+fn with_gaps(
+    batches: impl Iterator<Item = (Arc<Batch>, u64)>,
+    received: &BTreeMap<Origin, u64>,
+) -> Vec<Passage> {
+    let after = |(&origin, &seq): (&Origin, &u64)| (origin, seq.saturating_add(1));
+    let mut next: BTreeMap<Origin, u64> = received.iter().map(after).collect();
     let mut passages = Vec::new();
     for (batch, from_seq) in batches {
         let (origin, after) = (batch.header().origin, batch.header().last_seq() + 1);
@@ -203,8 +241,11 @@ fn with_gaps(batches: impl Iterator<Item = (Arc<Batch>, u64)>) -> Vec<Passage> {
     passages
 }
 
-/// What a set of batches covers, as ranges, the longest first.
-pub(crate) fn ranges<'a>(batches: impl Iterator<Item = &'a Arc<Batch>>) -> Vec<Range> {
+/// What a set of batches and what was `received` cover, as ranges, the longest first.
+pub(crate) fn ranges<'a>(
+    batches: impl Iterator<Item = &'a Arc<Batch>>,
+    received: &BTreeMap<Origin, u64>,
+) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for batch in batches {
         let (origin, from) = (batch.header().origin, batch.header().first_seq);
@@ -214,7 +255,8 @@ pub(crate) fn ranges<'a>(batches: impl Iterator<Item = &'a Arc<Batch>>) -> Vec<R
             _ => ranges.push(Range { origin, from, to }),
         }
     }
-    ranges.sort_by_key(|range| core::cmp::Reverse(range.to - range.from));
+    ranges.extend(received.iter().map(|(&origin, &to)| Range { origin, from: 1, to }));
+    ranges.sort_by_key(|range| core::cmp::Reverse(range.to.saturating_sub(range.from)));
     ranges.truncate(RANGES_MAX);
     ranges
 }

@@ -42,20 +42,21 @@ fn show(passages: &[Passage]) -> Vec<String> {
 }
 
 const NOW: Instant = Instant::from_millis(100_000);
+const NONE: BTreeMap<Origin, u64> = BTreeMap::new();
 
 #[test]
 fn streams_are_mixed_by_time_and_keep_their_own_order() {
     let (a, b) = (origin(1, 1), origin(2, 1));
     let all = found(&[(a, 1, 2, 10), (a, 3, 1, 9), (b, 5, 1, 8), (b, 6, 1, 11), (a, 4, 1, 12)]);
     let expected = ["2:5+1", "1:1+2", "1:3+1", "2:6+1", "1:4+1"];
-    assert_eq!(show(&arrange(all, From::All, NOW)), expected);
+    assert_eq!(show(&arrange(all, From::All, &NONE, NOW)), expected);
 }
 
 #[test]
 fn the_last_messages_are_cut_exactly() {
     let (a, b) = (origin(1, 1), origin(2, 1));
     let all = || found(&[(a, 1, 3, 1), (b, 1, 4, 2), (a, 4, 1, 3)]);
-    let last = |count| show(&arrange(all(), From::Last(count), NOW));
+    let last = |count| show(&arrange(all(), From::Last(count), &NONE, NOW));
     assert_eq!(last(0), [""; 0]);
     assert_eq!(last(1), ["1:4+1"]);
     assert_eq!(last(3), ["2:3+2", "1:4+1"]);
@@ -68,25 +69,25 @@ fn a_time_and_a_number_are_beginnings() {
     let (old, new, other) = (origin(1, 1), origin(1, 2), origin(2, 1));
     let all = || found(&[(old, 1, 9, 70), (new, 1, 2, 80), (new, 3, 2, 90), (other, 1, 1, 95)]);
     let since = From::Since(Duration::from_secs(20));
-    assert_eq!(show(&arrange(all(), since, NOW)), ["1:1+2", "1:3+2", "2:1+1"]);
+    assert_eq!(show(&arrange(all(), since, &NONE, NOW)), ["1:1+2", "1:3+2", "2:1+1"]);
     let stream = |incarnation, seq| From::Stream { origin: NodeId([1; 32]), incarnation, seq };
-    assert_eq!(show(&arrange(all(), stream(None, 2), NOW)), ["1:2+1", "1:3+2"]);
+    assert_eq!(show(&arrange(all(), stream(None, 2), &NONE, NOW)), ["1:2+1", "1:3+2"]);
     let former = stream(Some(Incarnation(1)), 8);
-    assert_eq!(show(&arrange(all(), former, NOW)), ["1:8+2"]);
+    assert_eq!(show(&arrange(all(), former, &NONE, NOW)), ["1:8+2"]);
 }
 
 #[test]
 fn what_nobody_has_is_a_gap() {
     let a = origin(1, 1);
     let all = found(&[(a, 3, 1, 1), (a, 6, 2, 2)]);
-    assert_eq!(show(&arrange(all, From::All, NOW)), ["1:3+1", "1:4-5?", "1:6+2"]);
+    assert_eq!(show(&arrange(all, From::All, &NONE, NOW)), ["1:3+1", "1:4-5?", "1:6+2"]);
 }
 
 #[test]
 fn ranges_join_what_follows_each_other() {
     let (a, b) = (origin(1, 1), origin(2, 1));
     let batches = [batch(a, 1, 2), batch(a, 3, 2), batch(a, 9, 1), batch(b, 1, 3)];
-    let ranges = ranges(batches.iter());
+    let ranges = ranges(batches.iter(), &NONE);
     let expected = [(a, 1, 4), (b, 1, 3), (a, 9, 9)];
     assert_eq!(ranges, expected.map(|(origin, from, to)| Range { origin, from, to }));
 }
@@ -94,7 +95,7 @@ fn ranges_join_what_follows_each_other() {
 #[test]
 fn a_collection_is_bounded() {
     let topic = Topic::new("t").expect("legal");
-    let mut one = Collection::new(topic, From::All, NOW);
+    let mut one = Collection::new(topic, From::All, NONE, NOW);
     one.bytes = COLLECTION_BYTES_MAX - 1;
     assert!(one.offer(&batch(origin(1, 1), 1, 1), NOW));
     assert!(!one.offer(&batch(origin(1, 1), 2, 1), NOW));

@@ -56,7 +56,9 @@ impl Peer {
             }
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
-            Command::History { request, topic, from } => self.collect(request, &topic, from),
+            Command::History { request, topic, from, received } => {
+                self.collect(request, &topic, from, received);
+            }
             Command::Restore { request, topic, positions, batches, missed } => {
                 self.restore(request, &topic, &positions, batches, missed);
             }
@@ -216,23 +218,19 @@ impl Peer {
             let error = CommandError::Limit { what: "bytes of a filter", limit: TEXT_BYTES_MAX };
             return self.out.answer(request, Err(error));
         }
-        let sessions: Vec<_> = self.rendezvous.sessions().collect();
-        let chosen = super::views::pick(&sessions, 1, &mut self.rng);
         let limit = limit.min(PAGE_MAX as u32);
-        match (chosen.first(), kind) {
-            (Some(&seed), _) => {
+        match (self.rendezvous.joined(), kind) {
+            (1.., _) => {
                 let id = self.requests.next_id();
                 let deadline = self.now + self.config.request_timeout * 2;
-                let topic = self.overlay.clone();
-                self.requests.open(id, topic, Goal::List(request), None, vec![seed], deadline);
-                let list = List { request: id, kind, filter, offset, limit };
-                self.out.control(seed, Frame::List(list));
+                let list = Frame::List(List { request: id, kind, filter, offset, limit });
+                self.ask_one(id, (self.overlay.clone(), Goal::List(request), list), deadline);
             }
-            (None, Kind::Peers) => {
+            (0, Kind::Peers) => {
                 let answer = self.known_peers(&filter, offset as usize, limit as usize);
                 self.out.answer(request, Ok(answer));
             }
-            (None, Kind::Topics) => {
+            (0, Kind::Topics) => {
                 let error = self.no_quorum();
                 self.out.answer(request, Err(error));
             }

@@ -101,6 +101,9 @@ pub enum Command {
         topic: Topic,
         /// Where to begin.
         from: From,
+        /// How far streams were received already: nothing of them up to there is in the answer,
+        /// and all that follows is in it or comes, wherever the rest begins.
+        received: Vec<(Origin, u64)>,
     },
     /// What this peer kept of a topic over a restart. To be given before the topic is subscribed
     /// to. Answers [`Answer::Done`].

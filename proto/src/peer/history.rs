@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::Peer;
 use super::collect::{
-    ANSWER_WITHIN, Collection, LINKS_WITHIN, LOOK_EVERY, SOURCES, arrange, ranges,
+    ANSWER_WITHIN, ASKED_MAX, Collection, LINKS_WITHIN, LOOK_EVERY, SOURCES, arrange, ranges,
 };
-use super::event::{Answer, CommandError, From};
+use super::event::{Answer, CommandError, From, Passage};
 use super::links::Phase;
 use super::retention::Retained;
 use crate::config::RetentionConfig;
@@ -17,7 +17,7 @@ use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
-use crate::wire::frame::{BatchFrame, Cause, Frame, History, HistoryDone, Range, Select};
+use crate::wire::frame::{BatchFrame, Cause, Frame, History, HistoryDone, Mode, Range, Select};
 
 /// The most bytes sent in answer to one question; the rest is asked for again. A batch more may
 /// follow.
@@ -44,7 +44,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn collect(&mut self, request: RequestId, topic: &Topic, from: From) {
+    pub(super) fn collect(
+        &mut self,
+        request: RequestId,
+        topic: &Topic,
+        from: From,
+        received: Vec<(Origin, u64)>,
+    ) {
         if self.topics.get(topic).is_none_or(|local| local.subscribed_at.is_none()) {
             let error = CommandError::TopicNotFound(topic.clone());
             return self.out.answer(request, Err(error));
@@ -54,7 +60,9 @@ impl Peer {
             let error = CommandError::Limit { what: "histories collected at once", limit };
             return self.out.answer(request, Err(error));
         }
-        self.collections.begin(request, Collection::new(topic.clone(), from, self.now));
+        let received = received.into_iter().collect();
+        let collection = Collection::new(topic.clone(), from, received, self.now);
+        self.collections.begin(request, collection);
         self.go_on_collecting(request);
     }
 
@@ -79,9 +87,10 @@ impl Peer {
         let links = local.links.iter().filter(|link| !collection.asked.contains(&link.node));
         let next = links.map(|link| (link.link, link.node)).next();
         let exist = local.others.unwrap_or(SOURCES).max(local.links.len());
-        let enough = collection.asked.len() >= SOURCES.min(exist) || collection.is_full();
+        let enough = collection.answered >= SOURCES.min(exist) || collection.is_full();
         match next {
             _ if enough => self.end_collecting(request),
+            Some(_) if collection.asked.len() >= ASKED_MAX => self.end_collecting(request),
             Some((link, node)) => {
                 collection.asked.push(node);
                 self.ask_for_history(request, link, None);
@@ -98,6 +107,8 @@ impl Peer {
         collection.open = Some((question, link));
         collection.due = now + ANSWER_WITHIN;
         let select = match collection.from {
+            // What of a stream follows what was received may be of any age.
+            _ if !collection.received.is_empty() => Select::AgeMs(u32::MAX),
             From::New => Select::AgeMs(0),
             From::All => Select::AgeMs(u32::MAX),
             From::Last(count) => Select::Last(count),
@@ -116,7 +127,7 @@ impl Peer {
                 let mut known: BTreeMap<(Origin, u64), &Arc<Batch>> = BTreeMap::new();
                 known.extend(local.retention.by_stream().map(|(key, kept)| (*key, &kept.batch)));
                 known.extend(collection.found.iter().map(|(key, (batch, _))| (*key, batch)));
-                ranges(known.into_values())
+                ranges(known.into_values(), &collection.received)
             }
         };
         let topic = collection.topic.clone();
@@ -131,8 +142,9 @@ impl Peer {
         }
         let now = self.now;
         let mut frames = Vec::new();
-        let mut next = None;
+        let (mut next, mut holds) = (None, false);
         if let Some(local) = self.topics.get(&history.topic) {
+            holds = local.mode() != Mode::None;
             let mut sent = 0;
             let selected = select(local.retention.by_stream(), history, now);
             for (key, kept) in selected.filter(|(key, _)| history.after.is_none_or(|a| **key > a)) {
@@ -154,7 +166,7 @@ impl Peer {
         for frame in frames {
             self.out.send(id, Class::Repair, Frame::Batch(frame));
         }
-        let done = HistoryDone { request: history.request, next };
+        let done = HistoryDone { request: history.request, next, holds };
         self.out.send(id, Class::Repair, Frame::HistoryDone(done));
     }
 
@@ -193,13 +205,14 @@ impl Peer {
             return self.ask_for_history(request, id, done.next);
         }
         collection.open = None;
+        collection.answered += usize::from(done.holds);
         self.go_on_collecting(request);
     }
 
     /// Answers with everything before what is delivered from now on.
     fn end_collecting(&mut self, request: RequestId) {
         let Some(collection) = self.collections.end(request) else { return };
-        let Collection { topic, from, mut found, .. } = collection;
+        let Collection { topic, from, received, mut found, .. } = collection;
         let now = self.now;
         let Some(local) = self.topics.get_mut(&topic) else {
             let error = CommandError::TopicNotFound(topic);
@@ -210,7 +223,7 @@ impl Peer {
         }
         // What a stream has still to deliver is live.
         found.retain(|_, (batch, _)| local.streams.is_settled(batch));
-        let mut ends: BTreeMap<Origin, u64> = BTreeMap::new();
+        let mut ends: BTreeMap<Origin, u64> = received.clone();
         for (origin, last) in
             found.values().map(|(b, _)| (b.header().origin, b.header().last_seq()))
         {
@@ -218,10 +231,17 @@ impl Peer {
             *end = last.max(*end);
         }
         let mut ready = Vec::new();
+        let mut lost = Vec::new();
         for (origin, end) in ends {
+            let high = local.streams.get_mut(&origin).map_or(0, |stream| stream.high());
+            if received.contains_key(&origin) && high > end {
+                // It is settled, so it is not delivered either.
+                lost.push(Passage::Gap { origin, from: end.saturating_add(1), to: high });
+            }
             ready.append(&mut local.streams.continue_after(origin, end));
         }
-        let passages = arrange(found, from, now);
+        let mut passages = arrange(found, from, &received, now);
+        passages.append(&mut lost);
         self.out.answer(request, Ok(Answer::History(passages)));
         self.deliver(ready);
     }

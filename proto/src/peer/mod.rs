@@ -25,6 +25,7 @@ mod filters;
 mod gossip;
 mod grafting;
 mod handshake;
+mod hedging;
 mod history;
 mod holes;
 mod hosting;
@@ -289,8 +290,7 @@ impl Peer {
             self.schedule.heads = self.now + Self::HEADS_EVERY;
             self.compare_with_seed();
         }
-        self.tend_sessions();
-        self.expire_requests();
+        self.tend_requests();
         self.expire_waiting();
         self.graft_due();
         self.repair_due();
@@ -349,7 +349,7 @@ impl Machine for Peer {
         let fixed =
             [self.schedule.tick, self.schedule.shuffle, self.schedule.digest, self.schedule.heads];
         let moving = [
-            self.rendezvous.next_deadline(),
+            self.rendezvous.next_deadline(self.now),
             self.requests.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),

@@ -418,17 +418,13 @@ impl Peer {
             _ => SAMPLE_EVERY_LACKING,
         };
         local.sample_at = self.now + every;
-        let sessions: Vec<_> = self.rendezvous.sessions().collect();
-        let chosen = super::views::pick(&sessions, 1, &mut self.rng);
-        let Some(&seed) = chosen.first() else { return };
-        if !self.requests.has_room() {
+        if self.rendezvous.joined() == 0 || !self.requests.has_room() {
             return;
         }
         let request = self.requests.next_id();
         let deadline = self.now + self.config.request_timeout * 2;
-        self.requests.open(request, topic.clone(), Goal::Sample, None, vec![seed], deadline);
         let frame = Frame::SampleRequest(SampleRequest { request, topic: topic.clone() });
-        self.out.control(seed, frame);
+        self.ask_one(request, (topic.clone(), Goal::Sample, frame), deadline);
     }
 
     /// Takes in peers that others named.

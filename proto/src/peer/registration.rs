@@ -7,6 +7,7 @@ use super::event::{Answer, CommandError, Event, Notice};
 use super::links::{Intent, Phase};
 use super::requests::{Goal, Pending};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
+use crate::time::Instant;
 use crate::wire::frame::{
     Dead, Found, Frame, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose, Proposed, Put,
     PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
@@ -20,7 +21,7 @@ impl Peer {
             let dial = self.out.dial(address, self.config.views.dial_timeout);
             self.stats.dials += 1;
             self.links.dialing(self.now, dial, Intent::Seed(address));
-            self.rendezvous.dialing(address, dial);
+            self.rendezvous.dialing(self.now, address, dial);
         }
         for id in self.rendezvous.take_renewals(self.now, self.config.request_timeout) {
             let neighbors = self.links.healthy().map(|(_, link)| link.node).take(SAMPLE_MAX);
@@ -74,12 +75,8 @@ impl Peer {
     pub(super) fn session_ended(&mut self, id: LinkId, cause: &str) {
         let Some((seed, _)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
         self.tell_seed_lost(seed, cause);
-        let (hopeless, again) = self.requests.lost(id);
-        for pending in hopeless {
-            self.conclude(pending, false);
-        }
-        for request in again {
-            self.propose_to_next(request);
+        for request in self.requests.lost(id) {
+            self.ask_next(request);
         }
         self.tend_sessions();
     }
@@ -102,6 +99,7 @@ impl Peer {
         if !self.rendezvous.is_session(id) {
             return self.violation(id, "a peer sent what only seeds send");
         }
+        self.rendezvous.heard(id);
         match frame {
             Frame::Registered(registered) => self.on_registered(id, &registered),
             Frame::RegisterRefused(dead) => self.on_register_refused(id, dead),
@@ -162,8 +160,11 @@ impl Peer {
         self.offer_candidates(&overlay, &registered.peers, registered.total as usize);
         self.repeat_records(id);
         self.repeat_reports(id);
-        for frame in self.requests.ask_also(id) {
+        for frame in self.requests.ask_also(self.now, id) {
             self.out.control(id, frame);
+        }
+        if let Some(link) = self.rendezvous.surplus() {
+            self.refuse_link(link, Reason::NotNeeded, "silent, and replaced by another seed");
         }
         self.seek_neighbors();
     }
@@ -227,7 +228,7 @@ impl Peer {
     }
 
     fn on_sample(&mut self, id: LinkId, sample: &Sample) {
-        let Some(pending) = self.requests.answered(sample.request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, sample.request, id) else { return };
         pending.findings.answers += 1;
         self.requests.finish(sample.request, 1);
         if sample.topic == self.overlay {
@@ -238,7 +239,7 @@ impl Peer {
     }
 
     fn on_page(&mut self, id: LinkId, request: RequestId, answer: Answer) {
-        let Some(pending) = self.requests.answered(request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
         pending.findings.answers += 1;
         let Some(pending) = self.requests.finish(request, 1) else { return };
         if let Goal::List(request) = pending.goal {
@@ -267,8 +268,7 @@ impl Peer {
         }
         // Without a quorum, new sessions have a while to come up.
         let deadline = self.now + self.config.request_timeout * 2;
-        let topic = topic.clone();
-        self.requests.open(request, topic, goal, Some(frame), sessions, deadline);
+        self.requests.open(self.now, request, (topic.clone(), goal, frame), &sessions, deadline);
         if self.rendezvous.total() == 0
             && let Some(pending) = self.requests.finish(request, 0)
         {
@@ -277,7 +277,7 @@ impl Peer {
     }
 
     fn on_found(&mut self, id: LinkId, found: Found) {
-        let Some(pending) = self.requests.answered(found.request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, found.request, id) else { return };
         let scheme = self.config.identity.scheme;
         let findings = &mut pending.findings;
         findings.answers += 1;
@@ -298,7 +298,7 @@ impl Peer {
     }
 
     fn on_put_done(&mut self, id: LinkId, done: PutDone) {
-        let Some(pending) = self.requests.answered(done.request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, done.request, id) else { return };
         let scheme = self.config.identity.scheme;
         match done.refused.into_iter().next() {
             None => pending.findings.answers += 1,
@@ -316,18 +316,29 @@ impl Peer {
         let request = self.requests.next_id();
         let frame = Frame::Propose(Box::new(Propose { request, record }));
         let deadline = self.now + self.config.request_timeout * 3;
-        self.requests.open_alone(request, topic.clone(), goal, frame, deadline);
-        if self.rendezvous.total() > 0 {
-            self.propose_to_next(request);
-        } else if let Some(pending) = self.requests.end(request) {
+        self.ask_one(request, (topic.clone(), goal, frame), deadline);
+        if self.rendezvous.total() == 0
+            && let Some(pending) = self.requests.end(request)
+        {
             self.conclude(pending, true);
         }
     }
 
-    fn propose_to_next(&mut self, request: RequestId) {
+    /// Asks one seed, which answers for all, and others when it does not answer.
+    pub(super) fn ask_one(
+        &mut self,
+        request: RequestId,
+        question: (Topic, Goal, Frame),
+        deadline: Instant,
+    ) {
+        self.requests.open_alone(self.now, request, question, deadline);
+        self.ask_next(request);
+    }
+
+    fn ask_next(&mut self, request: RequestId) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
         let sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
-        if let Some((link, frame)) = self.requests.next_seed(request, &sessions) {
+        if let Some((link, frame)) = self.requests.next_seed(self.now, request, &sessions) {
             self.out.control(link, frame);
         }
     }
@@ -340,7 +351,7 @@ impl Peer {
             }
             self.on_topic_record(record, Some(self.now));
         }
-        let Some(pending) = self.requests.answered(request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
         match outcome {
             Outcome::Kept => pending.findings.answers += 1,
             Outcome::Against(record) => {
@@ -352,13 +363,13 @@ impl Peer {
                 pending.findings.full = Some(limit);
             }
             // Another one may reach more seeds; without one the question waits for its deadline.
-            Outcome::NoQuorum => return self.propose_to_next(request),
+            Outcome::NoQuorum => return self.ask_next(request),
         }
         self.finish(request);
     }
 
     fn on_watched(&mut self, id: LinkId, request: RequestId) {
-        let Some(pending) = self.requests.answered(request, id) else { return };
+        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
         pending.findings.answers += 1;
         self.finish(request);
     }
@@ -369,7 +380,18 @@ impl Peer {
         }
     }
 
-    pub(super) fn expire_requests(&mut self) {
+    /// Asks further seeds where an answer takes longer than usual, and ends what took too long.
+    pub(super) fn tend_requests(&mut self) {
+        while let Some((request, alone, silent)) = self.requests.pop_late(self.now) {
+            self.stats.requests_late += 1;
+            for link in silent {
+                self.rendezvous.silent(self.now, link);
+            }
+            if alone {
+                self.ask_next(request);
+            }
+        }
+        self.tend_sessions();
         for pending in self.requests.expired(self.now) {
             self.conclude(pending, false);
         }

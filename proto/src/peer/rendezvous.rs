@@ -15,6 +15,12 @@ use crate::time::Instant;
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
 /// up within a second.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// A seed that is dialled or registered with has so long before another one is tried beside it,
+/// so that a failed one is replaced within a second.
+const ANSWER_WITHIN: Duration = Duration::from_millis(400);
+/// In this time as many silent seeds are replaced as may fail, and no more. Guess: a stalled disk
+/// is well again by then.
+const REPLACE_EVERY: Duration = Duration::from_secs(5);
 /// Leases on the wire are taken as at least this long, so that no seed can make a peer renew
 /// without pause, and at most one hour (design §6.25).
 const LEASE_MIN_MS: u32 = 3_000;
@@ -28,12 +34,17 @@ struct Slot {
     state: State,
     failures: u32,
     retry_at: Instant,
+    /// Since when it is silent and to be replaced.
+    silent_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
-    Dialing(DialId),
+    Dialing {
+        dial: DialId,
+        since: Instant,
+    },
     /// Linked; the registration is not answered yet.
     Registering {
         link: LinkId,
@@ -50,6 +61,8 @@ enum State {
 pub(crate) struct Rendezvous {
     slots: Vec<Slot>,
     backoff_max: Duration,
+    /// When silent seeds were given up lately.
+    replaced: Vec<Instant>,
 }
 
 impl Rendezvous {
@@ -61,8 +74,9 @@ impl Rendezvous {
             state: State::Idle,
             failures: 0,
             retry_at: Instant::ZERO,
+            silent_at: None,
         };
-        Self { slots: seeds.iter().map(slot).collect(), backoff_max }
+        Self { slots: seeds.iter().map(slot).collect(), backoff_max, replaced: Vec::new() }
     }
 
     /// floor(n/2)+1.
@@ -88,11 +102,11 @@ impl Rendezvous {
         })
     }
 
-    /// Seeds to dial now, so that a quorum is joined or on its way. The caller dials each and
-    /// says so with [`Self::dialing`].
+    /// Seeds to dial now, so that a quorum is joined or on its way, not counting those that take
+    /// too long. The caller dials each and says so with [`Self::dialing`].
     pub(crate) fn to_dial(&self, now: Instant, rng: &mut ChaCha8Rng) -> Vec<SocketAddr> {
-        let busy = self.slots.iter().filter(|slot| slot.state != State::Idle).count();
-        let lacking = self.quorum().saturating_sub(busy);
+        let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
+        let lacking = self.quorum().saturating_sub(prompt);
         let idle: Vec<_> = self
             .slots
             .iter()
@@ -103,16 +117,16 @@ impl Rendezvous {
     }
 
     /// The seed at this address is dialled.
-    pub(crate) fn dialing(&mut self, address: SocketAddr, dial: DialId) {
+    pub(crate) fn dialing(&mut self, now: Instant, address: SocketAddr, dial: DialId) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.address == address) {
-            slot.state = State::Dialing(dial);
+            slot.state = State::Dialing { dial, since: now };
         }
     }
 
     /// The dial became a link; the registration goes out.
     pub(crate) fn registering(&mut self, now: Instant, dial: DialId, link: LinkId, node: NodeId) {
         let mut slots = self.slots.iter_mut();
-        if let Some(slot) = slots.find(|slot| slot.state == State::Dialing(dial)) {
+        if let Some(slot) = slots.find(|slot| slot.is_dialed(dial)) {
             slot.state = State::Registering { link, since: now };
             slot.node = Some(node);
         }
@@ -154,15 +168,14 @@ impl Rendezvous {
     ) -> Option<(SocketAddr, bool)> {
         let backoff_max = self.backoff_max;
         let slot = match which.into() {
-            Session::Dial(dial) => {
-                self.slots.iter_mut().find(|slot| slot.state == State::Dialing(dial))?
-            }
+            Session::Dial(dial) => self.slots.iter_mut().find(|slot| slot.is_dialed(dial))?,
             Session::Link(link) => self.by_link(link)?,
         };
         let was_joined = matches!(slot.state, State::Joined { .. });
         let backoff = (BACKOFF_MIN * (1 << slot.failures.min(8))).min(backoff_max);
         let percent = rng.random_range(50..=100u32);
         slot.state = State::Idle;
+        slot.silent_at = None;
         slot.failures = slot.failures.saturating_add(1);
         slot.retry_at = now + backoff * percent / 100;
         Some((slot.address, was_joined))
@@ -192,14 +205,45 @@ impl Rendezvous {
         unanswered.collect()
     }
 
+    /// A joined seed is silent: it counts for a session no more, and gives way to the next that
+    /// joins. Only as many as may fail are replaced at a time: where all are slow, the machine or
+    /// the network is.
+    pub(crate) fn silent(&mut self, now: Instant, link: LinkId) {
+        self.replaced.retain(|at| now.since(*at) < REPLACE_EVERY);
+        let may = self.slots.len() - self.quorum();
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.link() == Some(link)) else {
+            return;
+        };
+        if slot.silent_at.is_none() && self.replaced.len() < may {
+            self.replaced.push(now);
+            slot.silent_at = Some(now);
+        }
+    }
+
+    /// A seed answers after all.
+    pub(crate) fn heard(&mut self, link: LinkId) {
+        if let Some(slot) = self.by_link(link) {
+            slot.silent_at = None;
+        }
+    }
+
+    /// A session too many, since a silent seed was replaced.
+    pub(crate) fn surplus(&self) -> Option<LinkId> {
+        let joined = |slot: &&Slot| matches!(slot.state, State::Joined { .. });
+        let slowest = self.slots.iter().filter(joined).max_by_key(|slot| slot.silent_at)?;
+        slowest.link().filter(|_| self.joined() > self.quorum())
+    }
+
     /// When something is to be done.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let busy = self.slots.iter().filter(|slot| slot.state != State::Idle).count();
-        let lacking = busy < self.quorum();
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
+        let lacking = prompt < self.quorum();
         let deadlines = self.slots.iter().filter_map(|slot| match slot.state {
             State::Idle => lacking.then_some(slot.retry_at),
             State::Joined { renew_at, .. } => Some(renew_at),
-            _ => None,
+            State::Dialing { since, .. } | State::Registering { since, .. } => {
+                Some(since + ANSWER_WITHIN).filter(|at| *at > now)
+            }
         });
         deadlines.min()
     }
@@ -213,7 +257,7 @@ impl Rendezvous {
     pub(crate) fn status(&self) -> Vec<SeedStatus> {
         let state = |slot: &Slot| match slot.state {
             State::Joined { .. } => SeedState::Joined,
-            State::Dialing(_) | State::Registering { .. } => SeedState::Connecting,
+            State::Dialing { .. } | State::Registering { .. } => SeedState::Connecting,
             State::Idle if slot.failures > 0 => SeedState::Unreachable,
             State::Idle => SeedState::Spare,
         };
@@ -231,7 +275,22 @@ impl Slot {
     fn link(&self) -> Option<LinkId> {
         match self.state {
             State::Registering { link, .. } | State::Joined { link, .. } => Some(link),
-            State::Idle | State::Dialing(_) => None,
+            State::Idle | State::Dialing { .. } => None,
+        }
+    }
+
+    fn is_dialed(&self, by: DialId) -> bool {
+        matches!(self.state, State::Dialing { dial, .. } if dial == by)
+    }
+
+    /// Whether it is joined and answers, or was asked to join a moment ago.
+    fn is_prompt(&self, now: Instant) -> bool {
+        match self.state {
+            State::Idle => false,
+            State::Dialing { since, .. } | State::Registering { since, .. } => {
+                now.since(since) < ANSWER_WITHIN
+            }
+            State::Joined { .. } => self.silent_at.is_none(),
         }
     }
 }
@@ -271,7 +330,7 @@ mod tests {
         let seeds = rendezvous.to_dial(now, rng);
         for (n, seed) in seeds.iter().enumerate() {
             let id = seed.port().into();
-            rendezvous.dialing(*seed, DialId(id));
+            rendezvous.dialing(now, *seed, DialId(id));
             rendezvous.registering(now, DialId(id), LinkId(id), NodeId([n as u8; 32]));
             assert_eq!(rendezvous.joined_by(now, LinkId(id), 90_000, rng), Some((*seed, true)));
         }
@@ -295,7 +354,7 @@ mod tests {
         let (mut rendezvous, mut rng) = five_seeds();
         let seed = rendezvous.to_dial(Instant::ZERO, &mut rng)[0];
         for n in 0..20 {
-            rendezvous.dialing(seed, DialId(n));
+            rendezvous.dialing(Instant::ZERO, seed, DialId(n));
             rendezvous.lost(Instant::ZERO, DialId(n), &mut rng);
         }
         let later = Instant::ZERO + Duration::from_secs(5);
@@ -306,5 +365,41 @@ mod tests {
         );
         let due = rendezvous.take_renewals(later + Duration::from_secs(36), Duration::from_secs(1));
         assert_eq!(due.len(), 3);
+    }
+    #[test]
+    fn a_silent_one_gives_way_once_another_has_joined() {
+        let (mut rendezvous, mut rng) = five_seeds();
+        join_all(&mut rendezvous, Instant::ZERO, &mut rng);
+        let at = Instant::from_millis;
+        let links: Vec<LinkId> = rendezvous.sessions().collect();
+        rendezvous.silent(at(1_000), links[0]);
+        let first = rendezvous.to_dial(at(1_000), &mut rng);
+        assert_eq!((first.len(), rendezvous.joined()), (1, 3));
+        rendezvous.dialing(at(1_000), first[0], DialId(70));
+        assert!(rendezvous.to_dial(at(1_100), &mut rng).is_empty());
+        let next = rendezvous.next_deadline(at(1_100)).expect("dialling");
+        let second = rendezvous.to_dial(next, &mut rng);
+        assert!(second.len() == 1 && second != first, "the replacement does not answer either");
+        assert_eq!(rendezvous.surplus(), None);
+        rendezvous.dialing(next, second[0], DialId(71));
+        rendezvous.registering(next, DialId(71), LinkId(71), NodeId([9; 32]));
+        rendezvous.joined_by(next, LinkId(71), 90_000, &mut rng);
+        assert_eq!((rendezvous.joined(), rendezvous.surplus()), (4, Some(links[0])));
+        rendezvous.lost(next, links[0], &mut rng);
+        assert_eq!(rendezvous.surplus(), None);
+    }
+
+    #[test]
+    fn no_more_than_a_minority_is_replaced_at_a_time() {
+        let (mut rendezvous, mut rng) = five_seeds();
+        join_all(&mut rendezvous, Instant::ZERO, &mut rng);
+        let now = Instant::from_millis(1_000);
+        let links: Vec<LinkId> = rendezvous.sessions().collect();
+        links.iter().for_each(|link| rendezvous.silent(now, *link));
+        assert_eq!(rendezvous.to_dial(now, &mut rng).len(), 2);
+        let counted = rendezvous.slots.iter().filter(|slot| slot.silent_at.is_some()).count();
+        assert_eq!(counted, 2);
+        rendezvous.silent(now + REPLACE_EVERY, links[2]);
+        assert_eq!(rendezvous.slots.iter().filter(|slot| slot.silent_at.is_some()).count(), 3);
     }
 }

@@ -1,19 +1,25 @@
 //! Questions to the seeds and who waits for the answers.
 //!
 //! A question goes to all joined seeds, also to those that join while it is open. It ends when a
-//! quorum has answered, or at its deadline with what is known by then.
+//! quorum has answered, or at its deadline with what is known by then. Where one seed answers for
+//! all, one is asked, and another one as well when it takes longer than usual.
 
-use std::collections::BTreeMap;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::TopicFilter;
 use crate::id::{LinkId, RequestId, Topic};
 use crate::peer::event::From;
+use crate::peer::hedging::RoundTrips;
 use crate::time::Instant;
 use crate::wire::frame::{Frame, Hosting, PeerEntry};
 use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
 /// The most questions open at once.
 pub(crate) const REQUESTS_MAX: usize = 16_384;
+
+/// A seed that has not answered for so long is replaced: within a second, with the dial.
+pub(crate) const SILENT: Duration = Duration::from_millis(400);
 
 /// What a question is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,23 +115,28 @@ pub(crate) struct Pending {
     pub(crate) topic: Topic,
     /// What it is for.
     pub(crate) goal: Goal,
-    /// The frame to send to seeds that join meanwhile; `None` when one seed is enough.
-    pub(crate) frame: Option<Frame>,
+    /// The frame to send to seeds that join meanwhile.
+    frame: Frame,
     /// One seed answers for all; when it cannot, another one is asked.
     alone: bool,
-    /// Seeds that were asked and have not answered.
-    asked: Vec<LinkId>,
+    /// Seeds that were asked and have not answered, and when.
+    asked: Vec<(LinkId, Instant)>,
     /// Seeds that were asked alone.
     tried: Vec<LinkId>,
     /// What is known so far.
     pub(crate) findings: Findings,
     deadline: Instant,
+    /// When it takes too long.
+    late_at: Instant,
 }
 
 /// All open questions.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     open: BTreeMap<RequestId, Pending>,
+    /// When each takes too long.
+    late: BTreeSet<(Instant, RequestId)>,
+    round_trips: RoundTrips,
     last: u64,
 }
 
@@ -144,29 +155,37 @@ impl Requests {
     /// A question was sent to `asked`.
     pub(crate) fn open(
         &mut self,
+        now: Instant,
         id: RequestId,
-        topic: Topic,
-        goal: Goal,
-        frame: Option<Frame>,
-        asked: Vec<LinkId>,
+        (topic, goal, frame): (Topic, Goal, Frame),
+        asked: &[LinkId],
         deadline: Instant,
     ) {
-        let findings = Findings::default();
-        let (alone, tried) = (false, Vec::new());
-        self.open
-            .insert(id, Pending { topic, goal, frame, alone, asked, tried, findings, deadline });
+        let late_at = now + self.round_trips.delay();
+        let pending = Pending {
+            topic,
+            goal,
+            frame,
+            alone: false,
+            asked: asked.iter().map(|link| (*link, now)).collect(),
+            tried: Vec::new(),
+            findings: Findings::default(),
+            deadline,
+            late_at,
+        };
+        self.late.insert((late_at, id));
+        self.open.insert(id, pending);
     }
 
     /// A question that one seed answers for all is to be sent: see [`Self::next_seed`].
     pub(crate) fn open_alone(
         &mut self,
+        now: Instant,
         id: RequestId,
-        topic: Topic,
-        goal: Goal,
-        frame: Frame,
+        question: (Topic, Goal, Frame),
         deadline: Instant,
     ) {
-        self.open(id, topic, goal, Some(frame), Vec::new(), deadline);
+        self.open(now, id, question, &[], deadline);
         if let Some(pending) = self.open.get_mut(&id) {
             pending.alone = true;
         }
@@ -176,20 +195,36 @@ impl Requests {
     /// `sessions`, in this order, that was not asked before.
     pub(crate) fn next_seed(
         &mut self,
+        now: Instant,
         id: RequestId,
         sessions: &[LinkId],
     ) -> Option<(LinkId, Frame)> {
         let pending = self.open.get_mut(&id)?;
         let link = *sessions.iter().find(|link| !pending.tried.contains(link))?;
-        let frame = pending.frame.clone()?;
         pending.tried.push(link);
-        pending.asked.push(link);
-        Some((link, frame))
+        pending.asked.push((link, now));
+        Some((link, pending.frame.clone()))
+    }
+
+    /// A question that takes longer than usual, whether one seed answers it for all, and who has
+    /// been silent for [`SILENT`]. It is late again after as long.
+    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<(RequestId, bool, Vec<LinkId>)> {
+        let (at, id) = *self.late.first().filter(|(at, _)| *at <= now)?;
+        self.late.remove(&(at, id));
+        let pending = self.open.get_mut(&id)?;
+        if pending.deadline > now {
+            pending.late_at = pending.deadline.min(now + self.round_trips.delay());
+            self.late.insert((pending.late_at, id));
+        }
+        let silent = pending.asked.iter().filter(|(_, at)| now.since(*at) >= SILENT);
+        Some((id, pending.alone, silent.map(|(link, _)| *link).collect()))
     }
 
     /// Ends a question whatever was answered.
     pub(crate) fn end(&mut self, id: RequestId) -> Option<Pending> {
-        self.open.remove(&id)
+        let pending = self.open.remove(&id)?;
+        self.late.remove(&(pending.late_at, id));
+        Some(pending)
     }
 
     /// Whether a question of this kind is open.
@@ -199,67 +234,69 @@ impl Requests {
 
     /// A seed answered: its question, to be updated. `None` for an answer to no open question or
     /// from a seed that was not asked.
-    pub(crate) fn answered(&mut self, id: RequestId, link: LinkId) -> Option<&mut Pending> {
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        link: LinkId,
+    ) -> Option<&mut Pending> {
         let pending = self.open.get_mut(&id)?;
-        let at = pending.asked.iter().position(|asked| *asked == link)?;
-        pending.asked.swap_remove(at);
+        let at = pending.asked.iter().position(|(asked, _)| *asked == link)?;
+        let (_, asked_at) = pending.asked.swap_remove(at);
+        self.round_trips.answered(now.since(asked_at));
         Some(pending)
     }
 
-    /// Ends a question if a quorum has answered, or if nobody is left to answer and no seed can
-    /// join any more.
+    /// Ends a question if as many seeds have answered as it needs, or if one refuses.
     pub(crate) fn finish(&mut self, id: RequestId, quorum: usize) -> Option<Pending> {
         let pending = self.open.get(&id)?;
-        let one_is_enough = pending.alone || pending.frame.is_none();
-        let enough = if one_is_enough { 1 } else { quorum };
-        (pending.findings.answers >= enough || pending.findings.refusals > 0)
-            .then(|| self.open.remove(&id))
-            .flatten()
+        let enough = if pending.alone { 1 } else { quorum };
+        let over = pending.findings.answers >= enough || pending.findings.refusals > 0;
+        over.then(|| self.end(id)).flatten()
     }
 
     /// Questions whose time is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<Pending> {
-        self.open.extract_if(.., |_, pending| pending.deadline <= now).map(|(_, p)| p).collect()
+        let over = self.open.iter().filter(|(_, pending)| pending.deadline <= now);
+        let over: Vec<RequestId> = over.map(|(id, _)| *id).collect();
+        over.into_iter().filter_map(|id| self.end(id)).collect()
     }
 
-    /// When the next question's time is over: all have the same time, so the oldest ends first.
+    /// When the next question takes too long.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.open.values().next().map(|pending| pending.deadline)
+        self.late.first().map(|(at, _)| *at)
     }
 
     /// A seed joined: questions to put to it too.
-    pub(crate) fn ask_also(&mut self, link: LinkId) -> Vec<Frame> {
+    pub(crate) fn ask_also(&mut self, now: Instant, link: LinkId) -> Vec<Frame> {
         let mut frames = Vec::new();
         for pending in self.open.values_mut() {
-            let is_asked =
-                pending.asked.contains(&link) || pending.alone && !pending.asked.is_empty();
-            if let Some(frame) = &pending.frame
-                && !is_asked
-            {
-                pending.asked.push(link);
-                if pending.alone {
-                    pending.tried.push(link);
-                }
-                frames.push(frame.clone());
+            // One that was asked alone and is late is asked beside another one.
+            let waits = pending.alone
+                && pending.asked.iter().any(|(_, at)| now.since(*at) < self.round_trips.delay());
+            if waits || pending.asked.iter().any(|(asked, _)| *asked == link) {
+                continue;
             }
+            pending.asked.push((link, now));
+            if pending.alone {
+                pending.tried.push(link);
+            }
+            frames.push(pending.frame.clone());
         }
         frames
     }
 
-    /// A seed is lost: it will not answer. Returns questions that only it could answer, and
-    /// those that another one is to be asked.
-    pub(crate) fn lost(&mut self, link: LinkId) -> (Vec<Pending>, Vec<RequestId>) {
+    /// A seed is lost: it will not answer. Returns questions that another one is to be asked.
+    pub(crate) fn lost(&mut self, link: LinkId) -> Vec<RequestId> {
         let mut again = Vec::new();
         for (id, pending) in &mut self.open {
             let before = pending.asked.len();
-            pending.asked.retain(|asked| *asked != link);
+            pending.asked.retain(|(asked, _)| *asked != link);
             if pending.alone && pending.asked.len() < before {
                 again.push(*id);
             }
         }
-        let hopeless = |_: &RequestId, p: &mut Pending| p.frame.is_none() && p.asked.is_empty();
-        let hopeless = self.open.extract_if(.., hopeless).map(|(_, pending)| pending).collect();
-        (hopeless, again)
+        again
     }
 }
 
@@ -267,44 +304,56 @@ impl Requests {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_question_ends_with_a_quorum_of_different_seeds() {
-        let mut requests = Requests::default();
-        let (id, topic) = (requests.next_id(), Topic::overlay());
-        let asked = vec![LinkId(1)];
-        requests.open(id, topic, Goal::Publish, Some(Frame::Accept), asked, Instant::ZERO);
-        assert_eq!(requests.ask_also(LinkId(2)).len(), 1);
-        requests.answered(id, LinkId(1)).expect("asked").findings.answers += 1;
-        assert!(requests.answered(id, LinkId(1)).is_none(), "only once");
-        assert!(requests.finish(id, 2).is_none());
-        requests.answered(id, LinkId(2)).expect("asked").findings.answers += 1;
-        assert!(requests.finish(id, 2).is_some());
+    const LATER: Instant = Instant::from_millis(9_000);
+
+    fn question() -> (Topic, Goal, Frame) {
+        (Topic::overlay(), Goal::Publish, Frame::Accept)
     }
 
     #[test]
-    fn a_question_to_one_seed_ends_with_it() {
+    fn a_question_ends_with_a_quorum_of_different_seeds() {
         let mut requests = Requests::default();
-        let id = requests.next_id();
-        let goal = Goal::List(RequestId(9));
-        requests.open(id, Topic::overlay(), goal, None, vec![LinkId(1)], Instant::ZERO);
-        assert_eq!(requests.lost(LinkId(1)).0.len(), 1);
-        assert!(requests.expired(Instant::ZERO).is_empty());
+        let (now, id) = (Instant::ZERO, requests.next_id());
+        requests.open(now, id, question(), &[LinkId(1)], LATER);
+        assert_eq!(requests.ask_also(now, LinkId(2)).len(), 1);
+        requests.answered(now, id, LinkId(1)).expect("asked").findings.answers += 1;
+        assert!(requests.answered(now, id, LinkId(1)).is_none(), "only once");
+        assert!(requests.finish(id, 2).is_none());
+        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
+        assert!(requests.finish(id, 2).is_some());
+        assert_eq!(requests.next_deadline(), None);
     }
 
     #[test]
     fn a_question_that_one_answers_for_all_goes_to_one_after_the_other() {
         let mut requests = Requests::default();
-        let id = requests.next_id();
-        let (topic, frame) = (Topic::overlay(), Frame::Accept);
-        requests.open_alone(id, topic, Goal::Publish, frame, Instant::ZERO);
+        let (now, id) = (Instant::ZERO, requests.next_id());
+        requests.open_alone(now, id, question(), LATER);
         let seeds = [LinkId(1), LinkId(2)];
-        let next = |requests: &mut Requests| requests.next_seed(id, &seeds).map(|(link, _)| link);
+        let next =
+            |requests: &mut Requests| requests.next_seed(now, id, &seeds).map(|(link, _)| link);
         assert_eq!(next(&mut requests), Some(LinkId(1)));
-        assert!(requests.ask_also(LinkId(3)).is_empty(), "one is asked already");
-        let (hopeless, again) = requests.lost(LinkId(1));
-        assert!(hopeless.is_empty() && again == [id]);
+        assert!(requests.ask_also(now, LinkId(3)).is_empty(), "one is asked already");
+        assert_eq!(requests.lost(LinkId(1)), [id]);
         assert_eq!((next(&mut requests), next(&mut requests)), (Some(LinkId(2)), None));
-        requests.answered(id, LinkId(2)).expect("asked").findings.answers += 1;
+        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 9).is_some(), "its answer counts for all");
+    }
+
+    #[test]
+    fn a_late_question_says_who_does_not_answer_until_it_is_over() {
+        let mut requests = Requests::default();
+        let (now, id) = (Instant::ZERO, requests.next_id());
+        requests.open(now, id, question(), &[LinkId(1), LinkId(2)], LATER);
+        let late_at = requests.next_deadline().expect("open");
+        assert_eq!(requests.pop_late(now), None);
+        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
+        assert_eq!(requests.pop_late(late_at), Some((id, false, vec![])));
+        assert_eq!(requests.pop_late(late_at), None, "not before as long again");
+        let next = requests.next_deadline().expect("open");
+        assert!(next > late_at);
+        assert_eq!(requests.pop_late(next), Some((id, false, vec![LinkId(1)])));
+        assert_eq!(requests.expired(LATER).len(), 1);
+        assert_eq!((requests.next_deadline(), requests.pop_late(LATER)), (None, None));
     }
 }

@@ -67,8 +67,8 @@ impl Index {
         self.hosted.get(node).copied().unwrap_or(0)
     }
 
-    pub(super) fn hash(&self) -> TableHash {
-        self.hash
+    pub(super) fn hash(&self) -> &TableHash {
+        &self.hash
     }
 
     /// Topics that are not deleted, ordered by name.
@@ -119,7 +119,7 @@ impl Index {
         } else {
             self.live += 1;
             *self.hosted.entry(record.host).or_default() += 1;
-            self.hash.add(&record);
+            self.hash.add(range(&record.topic), &record);
         }
         entry.record = Some((record, signature));
         old
@@ -133,7 +133,7 @@ impl Index {
             self.deleted.remove(&place);
         } else {
             self.live -= 1;
-            self.hash.remove(&record);
+            self.hash.remove(range(&record.topic), &record);
             if let Some(count) = self.hosted.get_mut(&record.host) {
                 *count -= 1;
                 if *count == 0 {
@@ -181,4 +181,9 @@ type Rank = ((u64, u64, Reverse<NodeId>), [u8; SIGNATURE_BYTES]);
 
 fn rank(record: &TopicRecord, signature: &Signature) -> Rank {
     (record.rank(), signature.0)
+}
+
+/// Where a topic's record stands in the hash of the table: names begin alike, so by their hash.
+pub(super) fn range(topic: &Topic) -> u8 {
+    blake3::hash(topic.as_str().as_bytes()).as_bytes()[0]
 }

@@ -13,6 +13,7 @@
 //! other). This file only composes them.
 
 mod agreement;
+mod confirm;
 mod digest;
 pub mod event;
 mod heads;
@@ -94,6 +95,8 @@ pub struct Seed {
     proposals: Proposals,
     /// The highest round of an attempt that is known here.
     round: u64,
+    /// Rounds of asking voters so far.
+    confirmations: u64,
     hosts_gone: HostsGone,
     watches: Watches,
     started: Instant,
@@ -118,6 +121,8 @@ enum Timer {
     Transfer(LinkId),
     /// An accused peer is dialled, judged, or its case closed.
     Case(NodeId),
+    /// Voters are asked again whether their votes stand.
+    Confirm(NodeId),
     /// A seed that has just started waits no longer for others.
     Learn,
 }
@@ -160,6 +165,7 @@ impl Seed {
             acceptors: Acceptors::new(sync.total()),
             proposals: Proposals::default(),
             round: 0,
+            confirmations: 0,
             hosts_gone: HostsGone::new(),
             watches: Watches::default(),
             started: now,
@@ -182,6 +188,7 @@ impl Seed {
                 Timer::Digest => self.tell_digest(now),
                 Timer::Transfer(link) => self.transfer_more(now, link),
                 Timer::Case(node) => self.case_due(now, due, node),
+                Timer::Confirm(node) => self.confirm_again(now, node),
                 Timer::Learn => self.graduate(now),
             }
         }

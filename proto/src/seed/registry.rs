@@ -168,8 +168,9 @@ impl Registry {
         })
     }
 
-    pub(super) fn hashes(&self) -> [TableHash; 2] {
-        [self.peers_hash, self.subscriptions_hash]
+    /// Those of the peers, and of their subscriptions.
+    pub(super) fn hashes(&self) -> [&TableHash; 2] {
+        [&self.peers_hash, &self.subscriptions_hash]
     }
 
     /// How a record stands to what is known.
@@ -212,7 +213,7 @@ impl Registry {
         debug_assert!(!self.peers.contains_key(&record.node), "the former life is removed first");
         let node = record.node;
         self.forget(&node);
-        self.peers_hash.add(&record);
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.insert((first_address(&record), node));
         self.leases.insert((lease, node));
         self.live.insert(node);
@@ -224,8 +225,8 @@ impl Registry {
     /// Replaces the record of a listed peer by a newer one of the same life.
     pub(super) fn update(&mut self, record: PeerRecord, signature: Signature) {
         let Some(peer) = self.peers.get_mut(&record.node) else { return };
-        self.peers_hash.remove(&peer.record);
-        self.peers_hash.add(&record);
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
+        self.peers_hash.add(range(&record.node), &record);
         self.by_address.remove(&(first_address(&peer.record), record.node));
         self.by_address.insert((first_address(&record), record.node));
         peer.record = record;
@@ -235,11 +236,12 @@ impl Registry {
     /// Unlists a peer and returns what was known of it.
     pub(super) fn remove(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
-        self.peers_hash.remove(&peer.record);
+        self.peers_hash.remove(range(&peer.record.node), &peer.record);
         for (topic, subscription) in &peer.subscriptions {
             self.subscriptions -= 1;
             if subscription.subscribed {
-                self.subscriptions_hash.remove(&hashed(&peer.record, topic, subscription));
+                self.subscriptions_hash
+                    .remove(range(node), &hashed(&peer.record, topic, subscription));
             }
         }
         self.by_address.remove(&(first_address(&peer.record), *node));
@@ -272,6 +274,12 @@ impl Registry {
         }
         self.forget.insert((until, node));
         self.ended.insert(node, Ended { record, signature, votes, until });
+    }
+
+    /// Whether this life, or a later one, was declared dead.
+    pub(super) fn is_dead(&self, node: &NodeId, life: Incarnation) -> bool {
+        let dead = self.ended.get(node).filter(|ended| ended.votes.is_some());
+        dead.is_some_and(|ended| ended.record.incarnation >= life)
     }
 
     fn forget(&mut self, node: &NodeId) {
@@ -324,7 +332,7 @@ impl Registry {
         self.remove_subscription(node, &topic);
         let Some(peer) = self.peers.get_mut(node) else { return };
         if new.subscribed {
-            self.subscriptions_hash.add(&hashed(&peer.record, &topic, &new));
+            self.subscriptions_hash.add(range(node), &hashed(&peer.record, &topic, &new));
         }
         self.subscriptions += 1;
         peer.subscriptions.insert(topic, new);
@@ -335,9 +343,15 @@ impl Registry {
         let Some(old) = peer.subscriptions.remove(topic) else { return };
         self.subscriptions -= 1;
         if old.subscribed {
-            self.subscriptions_hash.remove(&hashed(&peer.record, topic, &old));
+            self.subscriptions_hash.remove(range(node), &hashed(&peer.record, topic, &old));
         }
     }
+}
+
+/// Where a node's records stand in the hashes of the tables: by its first byte, so that the
+/// records of a range are neighbours in the table too.
+pub(super) fn range(node: &NodeId) -> u8 {
+    node.0[0]
 }
 
 /// What the hash of the table says of a subscription.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use crate::id::{Incarnation, NodeId};
+use crate::seed::confirm::Confirmation;
 use crate::seed::event::Notice;
 use crate::seed::probes::Probe;
 use crate::seed::status::Death;
@@ -33,6 +34,8 @@ pub(super) struct Case {
     pub(super) reporters: BTreeSet<NodeId>,
     /// Votes by seed, and when each came.
     pub(super) votes: BTreeMap<NodeId, (SignedRecord, Instant)>,
+    /// Whether the votes stand, once there are enough.
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) probe: Probe,
     /// How the last probe of this seed went.
     pub(super) result: &'static str,
@@ -58,6 +61,18 @@ impl Reports {
 }
 
 impl Case {
+    pub(super) fn new(incarnation: Incarnation, now: Instant) -> Self {
+        Self {
+            incarnation,
+            reporters: BTreeSet::new(),
+            votes: BTreeMap::new(),
+            confirmation: None,
+            probe: Probe::Idle,
+            result: "not probed",
+            quiet_until: now,
+        }
+    }
+
     pub(super) fn drop_old_votes(&mut self, now: Instant, kept: Duration) {
         self.votes.retain(|_, (_, at)| now.since(*at) < kept);
     }
@@ -79,14 +94,8 @@ impl Seed {
             self.stats.reports_shed += 1;
             return;
         }
-        let case = self.reports.cases.entry(node).or_insert_with(|| Case {
-            incarnation,
-            reporters: BTreeSet::new(),
-            votes: BTreeMap::new(),
-            probe: Probe::Idle,
-            result: "not probed",
-            quiet_until: now,
-        });
+        let new = || Case::new(incarnation, now);
+        let case = self.reports.cases.entry(node).or_insert_with(new);
         if case.reporters.len() >= REPORTERS_MAX || !case.reporters.insert(reporter) {
             return;
         }
@@ -173,6 +182,7 @@ impl Seed {
     pub(super) fn close_case(&mut self, node: &NodeId) {
         self.reports.cases.remove(node);
         self.timers.cancel(Timer::Case(*node));
+        self.timers.cancel(Timer::Confirm(*node));
     }
 
     /// How long a vote counts.

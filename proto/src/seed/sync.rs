@@ -16,10 +16,10 @@ use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
-use crate::seed::transfer::Cursor;
+use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, Reason};
+use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -52,8 +52,9 @@ pub(super) struct Slot {
     greeting: Option<LinkId>,
     failures: u32,
     mismatches: u32,
-    /// A full transfer to it that is under way.
+    /// A transfer to it that is under way, and what of the tables it is of.
     pub(super) cursor: Option<Cursor>,
+    pub(super) wanted: Wanted,
     /// Votes that are being sent to it: the floor that was promised, and how far they are.
     pub(super) votes: Option<(Ballot, Bound<Topic>)>,
 }
@@ -91,6 +92,7 @@ impl Sync {
             failures: 0,
             mismatches: 0,
             cursor: None,
+            wanted: Wanted::default(),
             votes: None,
         };
         Self { slots: others.map(slot).collect(), renewed: BTreeSet::new() }
@@ -324,6 +326,12 @@ impl Seed {
         TableHash::of(&[peers, subscriptions, self.index.hash()])
     }
 
+    /// Where it differs from what another seed lists.
+    fn range_hashes(&self) -> RangeHashes {
+        let [peers, subscriptions] = self.registry.hashes().map(|hash| hash.ranges().to_vec());
+        RangeHashes { peers, subscriptions, topics: self.index.hash().ranges().to_vec() }
+    }
+
     pub(super) fn table_frame(&mut self, now: Instant, slot: usize, id: LinkId, frame: Frame) {
         let Some(from) = self.links.get(id).map(|link| link.node) else { return };
         match frame {
@@ -331,10 +339,13 @@ impl Seed {
             Frame::VotesRequest => self.tell_votes(now, slot, id, from),
             Frame::Votes(votes) => self.take_votes(now, id, from, votes),
             Frame::Records(records) => self.take_records(now, id, records),
+            Frame::Dead(dead) => self.take_verdict(now, id, dead),
+            Frame::VoteAsked(node, life, round) => self.answer_voter(id, node, life, round),
+            Frame::VoteStands(node, _, round) => self.take_standing(now, from, node, round),
             Frame::VoteWithdrawn(node, life) => self.take_withdrawal(from, node, life),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),
-            Frame::RecordsRequest => self.transfer_all(now, slot, id),
+            Frame::RecordsRequest(hashes) => self.transfer_differing(now, slot, id, &hashes),
             _ => self.violation(now, id, "a frame that seeds do not exchange"),
         }
     }
@@ -345,7 +356,8 @@ impl Seed {
         state.mismatches = if same { 0 } else { state.mismatches + 1 };
         if state.mismatches >= MISMATCHES {
             state.mismatches = 0;
-            self.send(id, Frame::RecordsRequest);
+            let hashes = self.range_hashes();
+            self.send(id, Frame::RecordsRequest(Box::new(hashes)));
         }
     }
 

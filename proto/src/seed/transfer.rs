@@ -1,21 +1,34 @@
-//! Everything that a seed knows, sent to another seed that differs: a few frames at a time, so
-//! that the link's queue holds them.
+//! What a seed knows, sent to another seed that differs, of the ranges of keys in which they do: a
+//! few frames at a time, so that the link's queue holds them.
 
 use std::ops::Bound;
 
 use core::time::Duration;
 
 use crate::id::{LinkId, NodeId, Topic};
+use crate::seed::digest::Ranges;
+use crate::seed::registry::range;
 use crate::seed::sync::PROVISIONAL_PART;
-use crate::seed::{Seed, Timer};
+use crate::seed::{Seed, Timer, index};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Lease, RECORDS_MAX};
+use crate::wire::frame::{Dead, Frame, Lease, RECORDS_MAX, RangeHashes};
 use crate::wire::record::{Record, SignedRecord};
 
 /// Chunks sent at once: 16 x 50 kB at most, a tenth of a link's queue of 8 MiB.
 const BURST: usize = 16;
 /// The pause between bursts. With the burst, at most 16 MB/s.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Names of topics that are looked at for one chunk: they are not in the order of their ranges.
+const TOPICS_SEEN_MAX: usize = 4_096;
+
+/// The parts of the tables that a transfer is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    peers: Ranges,
+    subscriptions: Ranges,
+    topics: Ranges,
+}
 
 /// How far a transfer is: the kind of record, and the last one that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +40,30 @@ pub(super) enum Cursor {
 }
 
 impl Seed {
-    /// Begins to send everything, unless that is under way.
-    pub(super) fn transfer_all(&mut self, now: Instant, slot: usize, id: LinkId) {
+    /// Begins to send what another seed lacks or has otherwise, unless that is under way.
+    pub(super) fn transfer_differing(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        id: LinkId,
+        theirs: &RangeHashes,
+    ) {
+        let [peers, subscriptions] = self.registry.hashes();
+        let wanted = Wanted {
+            peers: Ranges::differing(peers.ranges(), &theirs.peers),
+            subscriptions: Ranges::differing(subscriptions.ranges(), &theirs.subscriptions),
+            topics: Ranges::differing(self.index.hash().ranges(), &theirs.topics),
+        };
+        self.transfer(now, slot, id, wanted);
+    }
+
+    fn transfer(&mut self, now: Instant, slot: usize, id: LinkId, wanted: Wanted) {
         let state = &mut self.sync.slots[slot];
         if state.link != Some(id) || state.cursor.is_some() {
             return;
         }
         state.cursor = Some(Cursor::Peers(Bound::Unbounded));
+        state.wanted = wanted;
         self.stats.table_transfers += 1;
         self.transfer_more(now, id);
     }
@@ -48,10 +78,11 @@ impl Seed {
             votes = (!frame.last).then_some((floor, next));
             self.send(id, Frame::Votes(frame));
         }
+        let wanted = self.sync.slots[slot].wanted;
         let mut cursor = self.sync.slots[slot].cursor.take();
         for _ in 0..BURST {
             let Some(at) = cursor else { break };
-            let (frames, next) = self.chunk(now, at);
+            let (frames, next) = self.chunk(now, at, &wanted);
             for frame in frames {
                 self.send(id, frame);
             }
@@ -65,28 +96,26 @@ impl Seed {
     }
 
     /// The frames after `cursor`, and where to go on.
-    fn chunk(&self, now: Instant, cursor: Cursor) -> (Vec<Frame>, Option<Cursor>) {
-        match cursor {
+    fn chunk(&self, now: Instant, at: Cursor, wanted: &Wanted) -> (Vec<Frame>, Option<Cursor>) {
+        match at {
             Cursor::Peers(from) => {
-                let (frames, last) = self.peers_chunk(now, from);
+                let (frames, last) = self.peers_chunk(now, from, wanted.peers);
                 let next = last.map_or(Cursor::Ended(Bound::Unbounded), Cursor::Peers);
                 (frames, Some(next))
             }
             Cursor::Ended(from) => {
-                let (records, last) = self.ended_chunk(from);
+                let ranges = wanted.peers.union(wanted.subscriptions);
+                let (frames, last) = self.ended_chunk(from, ranges);
                 let next = last.map_or(Cursor::Topics(Bound::Unbounded), Cursor::Ended);
-                (frame(records), Some(next))
+                (frames, Some(next))
             }
             Cursor::Topics(from) => {
-                let some = self.index.signed_from(from).take(RECORDS_MAX);
-                let (names, records): (Vec<_>, Vec<_>) = some.unzip();
-                let last = names.last().filter(|_| records.len() == RECORDS_MAX);
-                let last = last.map(|topic| Cursor::Topics(Bound::Excluded((*topic).clone())));
-                let next = last.unwrap_or(Cursor::Subscriptions(Bound::Unbounded));
+                let (records, last) = self.topics_chunk(from, wanted.topics);
+                let next = last.map_or(Cursor::Subscriptions(Bound::Unbounded), Cursor::Topics);
                 (frame(records), Some(next))
             }
             Cursor::Subscriptions(from) => {
-                let (records, last) = self.subscriptions_chunk(from);
+                let (records, last) = self.subscriptions_chunk(from, wanted.subscriptions);
                 (frame(records), last.map(Cursor::Subscriptions))
             }
         }
@@ -98,39 +127,81 @@ impl Seed {
         &self,
         now: Instant,
         from: Bound<NodeId>,
+        wanted: Ranges,
     ) -> (Vec<Frame>, Option<Bound<NodeId>>) {
         let horizon = now + self.config.lease / PROVISIONAL_PART * 2;
-        let (mut records, mut leases, mut last) = (Vec::new(), Vec::new(), None);
+        let (mut records, mut leases, mut next) = (Vec::new(), Vec::new(), None);
         for (node, peer) in self.registry.peers_from(from) {
-            if records.len() == RECORDS_MAX {
+            match resume(wanted, node) {
+                Resume::Here if records.len() < RECORDS_MAX => {}
+                Resume::Here => next = Some(Bound::Included(*node)),
+                Resume::At(at) => next = Some(at),
+                Resume::Never => {}
+            }
+            if next.is_some() || !wanted.contains(range(node)) {
                 break;
             }
-            last = Some(*node);
             if peer.lease > horizon {
                 records.push(peer.signed());
                 leases.push(peer.lease(now));
             }
         }
-        let full = records.len() == RECORDS_MAX;
         let mut frames = frame(records);
         frames.extend((!leases.is_empty()).then_some(Frame::Leases(leases)));
-        (frames, last.filter(|_| full).map(Bound::Excluded))
+        (frames, next)
     }
 
-    /// Who left, and the votes on who died.
-    fn ended_chunk(&self, from: Bound<NodeId>) -> (Vec<SignedRecord>, Option<Bound<NodeId>>) {
-        let (mut records, mut last) = (Vec::new(), None);
+    /// Who left, and the verdicts on who died.
+    fn ended_chunk(
+        &self,
+        from: Bound<NodeId>,
+        wanted: Ranges,
+    ) -> (Vec<Frame>, Option<Bound<NodeId>>) {
+        let (mut left, mut frames, mut records, mut next) = (Vec::new(), Vec::new(), 0, None);
         for (node, ended) in self.registry.ended_from(from) {
-            let left = ended.votes.is_none().then(|| SignedRecord {
-                record: Record::Peer(ended.record.clone()),
-                signature: ended.signature,
-            });
-            let votes = ended.votes.iter().flatten();
-            if records.len() + votes.clone().count() + 1 > RECORDS_MAX {
-                return (records, last.map(Bound::Excluded));
+            records += ended.votes.as_ref().map_or(1, Vec::len);
+            match resume(wanted, node) {
+                Resume::Here if records <= RECORDS_MAX => {}
+                Resume::Here => next = Some(Bound::Included(*node)),
+                Resume::At(at) => next = Some(at),
+                Resume::Never => {}
             }
-            records.extend(votes.cloned().chain(left));
-            last = Some(*node);
+            if next.is_some() || !wanted.contains(range(node)) {
+                break;
+            }
+            match &ended.votes {
+                Some(votes) => frames.push(Frame::Dead(Dead {
+                    node: *node,
+                    incarnation: ended.record.incarnation,
+                    votes: votes.clone(),
+                })),
+                None => left.push(SignedRecord {
+                    record: Record::Peer(ended.record.clone()),
+                    signature: ended.signature,
+                }),
+            }
+        }
+        frames.extend(frame(left));
+        (frames, next)
+    }
+
+    /// Topics, those that were deleted included.
+    fn topics_chunk(
+        &self,
+        from: Bound<Topic>,
+        wanted: Ranges,
+    ) -> (Vec<SignedRecord>, Option<Bound<Topic>>) {
+        if wanted.is_empty() {
+            return (Vec::new(), None);
+        }
+        let mut records = Vec::new();
+        for (seen, (topic, record)) in self.index.signed_from(from).enumerate() {
+            if seen >= TOPICS_SEEN_MAX || records.len() == RECORDS_MAX {
+                return (records, Some(Bound::Included(topic.clone())));
+            }
+            if wanted.contains(index::range(topic)) {
+                records.push(record);
+            }
         }
         (records, None)
     }
@@ -138,23 +209,35 @@ impl Seed {
     fn subscriptions_chunk(
         &self,
         from: Bound<(NodeId, Topic)>,
+        wanted: Ranges,
     ) -> (Vec<SignedRecord>, Option<Bound<(NodeId, Topic)>>) {
         let (first, after) = match from {
             Bound::Excluded((node, topic)) => (Bound::Included(node), Bound::Excluded(topic)),
             _ => (Bound::Unbounded, Bound::Unbounded),
         };
-        let mut after = Some(after);
+        let (mut start, mut after) = (first.clone(), Some(after));
         let (mut records, mut last) = (Vec::new(), None);
-        for (node, peer) in self.registry.peers_from(first) {
-            let resumed = matches!(&first, Bound::Included(resumed) if resumed == node);
-            let from = after.take().filter(|_| resumed).unwrap_or(Bound::Unbounded);
-            for (topic, subscription) in peer.subscriptions.range((from, Bound::Unbounded)) {
-                if records.len() == RECORDS_MAX {
-                    return (records, last.map(Bound::Excluded));
+        'ranges: loop {
+            for (node, peer) in self.registry.peers_from(start) {
+                match resume(wanted, node) {
+                    Resume::Here => {}
+                    Resume::At(at) => {
+                        start = at;
+                        continue 'ranges;
+                    }
+                    Resume::Never => break 'ranges,
                 }
-                records.push(peer.signed_subscription(topic, subscription));
-                last = Some((*node, topic.clone()));
+                let resumed = matches!(&first, Bound::Included(resumed) if resumed == node);
+                let from = after.take().filter(|_| resumed).unwrap_or(Bound::Unbounded);
+                for (topic, subscription) in peer.subscriptions.range((from, Bound::Unbounded)) {
+                    if records.len() == RECORDS_MAX {
+                        return (records, last.map(Bound::Excluded));
+                    }
+                    records.push(peer.signed_subscription(topic, subscription));
+                    last = Some((*node, topic.clone()));
+                }
             }
+            break;
         }
         (records, None)
     }
@@ -173,6 +256,29 @@ impl crate::seed::registry::Peer {
     pub(super) fn lease(&self, now: Instant) -> Lease {
         let remaining_ms = self.lease.millis_since(now);
         Lease { node: self.record.node, incarnation: self.record.incarnation, remaining_ms }
+    }
+}
+
+/// Where a walk through a table by nodes goes on.
+enum Resume {
+    /// With this node.
+    Here,
+    /// With a later range.
+    At(Bound<NodeId>),
+    /// No range follows.
+    Never,
+}
+
+/// Whether a node is in one of the ranges, or which of them follows.
+fn resume(wanted: Ranges, node: &NodeId) -> Resume {
+    match wanted.next(range(node)) {
+        Some(next) if next == range(node) => Resume::Here,
+        Some(next) => {
+            let mut first = [0; 32];
+            first[0] = next;
+            Resume::At(Bound::Included(NodeId(first)))
+        }
+        None => Resume::Never,
     }
 }
 

@@ -1,10 +1,10 @@
 //! Votes, and what a majority of them does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
-use crate::id::NodeId;
+use crate::id::{LinkId, NodeId};
 use crate::seed::Seed;
 use crate::seed::event::Notice;
 use crate::seed::registry::Peer;
@@ -81,8 +81,9 @@ impl Seed {
         self.judge(now, node);
     }
 
-    /// A vote of another seed counts, and makes this seed look for itself. So does one that this
-    /// seed cast in a former run. A vote on a later life is one on all lives before it.
+    /// A vote of another seed counts, and makes this seed look for itself. One that this seed
+    /// cast in a former run only makes it look. A vote on a later life is one on all lives before
+    /// it.
     pub(super) fn take_vote(&mut self, now: Instant, vote: &DeathVote, signed: SignedRecord) {
         let voter = vote.voter;
         if voter != self.me() && self.sync.slot_of(&voter).is_none() {
@@ -95,30 +96,66 @@ impl Seed {
             return;
         }
         self.accuse(now, vote.node, life, voter);
-        let Some(case) = self.reports.cases.get_mut(&vote.node) else { return };
+        let own = voter == self.me();
+        let Some(case) = self.reports.cases.get_mut(&vote.node).filter(|_| !own) else { return };
         case.votes.insert(voter, (signed, now));
         self.judge(now, vote.node);
     }
 
-    fn judge(&mut self, now: Instant, node: NodeId) {
+    /// Declares a peer dead when a majority of votes is known to stand.
+    pub(super) fn judge(&mut self, now: Instant, node: NodeId) {
         let kept = self.votes_kept();
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.drop_old_votes(now, kept);
-        if case.votes.len() < self.sync.quorum() {
+        let quorum = self.sync.quorum();
+        if case.votes.len() < quorum || self.confirm_votes(now, node) < quorum {
             return;
         }
         let Some(case) = self.reports.cases.remove(&node) else { return };
+        let votes = case.votes.values().map(|(vote, _)| vote.clone()).take(SAMPLE_MAX).collect();
         if let Some(peer) = self.drop_peer(&node) {
-            self.declare_dead(now, peer, case);
+            self.declare_dead(now, peer, votes, case);
         }
     }
 
-    fn declare_dead(&mut self, now: Instant, peer: Peer, case: Case) {
+    /// Another seed has declared a peer dead. Votes count only from seeds that are known here.
+    pub(super) fn take_verdict(&mut self, now: Instant, id: LinkId, dead: Dead) {
+        let Dead { node, incarnation, votes } = dead;
+        if self.registry.peer(&node).is_none_or(|peer| peer.record.incarnation > incarnation) {
+            return;
+        }
+        let mut voters = BTreeSet::new();
+        for signed in &votes {
+            let Record::DeathVote(vote) = &signed.record else { continue };
+            let known = vote.voter == self.me() || self.sync.slot_of(&vote.voter).is_some();
+            if !known || vote.node != node || vote.incarnation < incarnation {
+                continue;
+            }
+            if !signed.verify(self.config.identity.scheme) {
+                self.stats.records_refused += 1;
+                return self.violation(now, id, "a vote that its caster did not sign");
+            }
+            voters.insert(vote.voter);
+        }
+        if voters.len() < self.sync.quorum() {
+            self.stats.records_refused += 1;
+            return;
+        }
+        let case = self.reports.cases.remove(&node);
+        let case = case.unwrap_or_else(|| Case::new(incarnation, now));
+        if let Some(peer) = self.drop_peer(&node) {
+            self.declare_dead(now, peer, votes, case);
+        }
+    }
+
+    fn declare_dead(&mut self, now: Instant, peer: Peer, votes: Vec<SignedRecord>, case: Case) {
         let entry = peer.entry();
         let (node, incarnation) = (entry.node, entry.incarnation);
-        let voters: Vec<NodeId> = case.votes.keys().copied().collect();
-        let votes = case.votes.into_values().map(|(vote, _)| vote);
-        let votes: Vec<SignedRecord> = votes.take(SAMPLE_MAX).collect();
+        let voters = votes.iter().filter_map(|vote| match &vote.record {
+            Record::DeathVote(vote) => Some(vote.voter),
+            _ => None,
+        });
+        let voters: Vec<NodeId> = voters.collect();
         if self.reports.deaths.len() >= DEATHS_MAX {
             self.reports.deaths.pop_front();
         }
@@ -135,7 +172,7 @@ impl Seed {
         self.registry.end((peer.record, peer.signature), Some(votes.clone()), until, max);
         self.stats.deaths += 1;
         self.notice(Notice::Dead { peer: entry, peers: self.registry.count() });
-        self.tell_seeds(&Frame::Records(votes.clone()));
+        self.tell_seeds(&Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));
         let links: Vec<_> = self.links.sessions().map(|(_, link)| link).collect();
         for link in links {
             self.send(link, Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));

@@ -23,8 +23,8 @@ pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::VoteWithdrawn`].
-const CONTROL_KINDS: u8 = 48;
+/// One past the kind of the last control frame, [`Frame::VoteStands`].
+const CONTROL_KINDS: u8 = 50;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]
@@ -180,6 +180,10 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::TopicPage(page) => ("items", page.items.len(), frame::PAGE_MAX),
         Frame::Dead(dead) => ("votes", dead.votes.len(), frame::SAMPLE_MAX),
         Frame::Records(records) => ("records", records.len(), frame::RECORDS_MAX),
+        Frame::RecordsRequest(hashes) => {
+            let longest = hashes.peers.len().max(hashes.subscriptions.len());
+            ("ranges", longest.max(hashes.topics.len()), frame::RANGE_HASHES_MAX)
+        }
         Frame::Leases(leases) => ("leases", leases.len(), frame::LEASES_MAX),
         Frame::Watch(watch) => {
             let count = watch.topics.len() + watch.filters.len() + watch.dropped.len();

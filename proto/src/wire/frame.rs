@@ -36,6 +36,8 @@ pub const RECORDS_MAX: usize = 128;
 /// The most filters that a peer watches. Each is compared with each new topic at each seed that
 /// it has joined. Guess: an application has a few, a bridge hundreds.
 pub const FILTERS_MAX: usize = 1_000;
+/// The ranges of keys in which seeds compare a table (design §6.23).
+pub const RANGE_HASHES_MAX: usize = 256;
 /// The most leases in one frame.
 pub const LEASES_MAX: usize = 1_000;
 /// The most items in one page of a list.
@@ -121,8 +123,8 @@ pub enum Frame {
     /// Seed to seed: a hash of all records. When yours differs, answer with
     /// [`Frame::RecordsRequest`].
     TableDigest([u8; 32]),
-    /// Seed to seed: send all records.
-    RecordsRequest,
+    /// Seed to seed: send the records of all ranges in which your hash differs from this one.
+    RecordsRequest(Box<RangeHashes>),
 
     /// Batches that the sender has and does not push on this link. Graft what does not come.
     Announce(Announce),
@@ -159,6 +161,13 @@ pub enum Frame {
 
     /// Seed to seed: the sender votes no more that this life of a node is over.
     VoteWithdrawn(NodeId, Incarnation),
+
+    /// Seed to seed: does the receiver still vote that this life of a node is over?
+    VoteAsked(NodeId, Incarnation, RequestId),
+
+    /// Seed to seed: the answer, with the round of the question. The other one is
+    /// [`Frame::VoteWithdrawn`].
+    VoteStands(NodeId, Incarnation, RequestId),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]

@@ -93,10 +93,12 @@ impl FrameKind {
             Frame::Records(_)
             | Frame::Leases(_)
             | Frame::TableDigest(_)
-            | Frame::RecordsRequest
+            | Frame::RecordsRequest(_)
             | Frame::Decree(_)
             | Frame::VotesRequest
             | Frame::VoteWithdrawn(..)
+            | Frame::VoteAsked(..)
+            | Frame::VoteStands(..)
             | Frame::Votes(_) => Self::Tables,
         }
     }

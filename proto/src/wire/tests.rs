@@ -108,7 +108,13 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&Frame::Accept)[..], [0, 0, 0, 1, 4]);
     let bye = Frame::Goodbye(Goodbye { reason: Reason::Leaving, text: "x".into() });
     assert_eq!(&bytes_of(&bye)[..], [0, 0, 0, 4, 1, 0, 1, b'x']);
-    assert_eq!(&bytes_of(&Frame::RecordsRequest)[..], [0, 0, 0, 1, 32]);
+    let hashes = crate::wire::frame::RangeHashes {
+        peers: vec![1],
+        subscriptions: Vec::new(),
+        topics: vec![2, 300],
+    };
+    let request = bytes_of(&Frame::RecordsRequest(Box::new(hashes)));
+    assert_eq!(&request[..], [0, 0, 0, 8, 32, 1, 1, 0, 2, 2, 0xac, 2]);
     let topic = Topic::new("a").expect("legal");
     assert_eq!(&bytes_of(&Frame::GraftAll(topic.clone()))[..], [0, 0, 0, 3, 36, 1, b'a']);
     let filters = vec![TopicFilter::new("#").expect("legal")];
@@ -125,8 +131,13 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(decree[..8], [0, 0, 0, 37, 44, 1, b'a', 5]);
     assert_eq!(decree[8..], [&[9; 32][..], &[3]].concat());
     assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 45]);
-    let done = HistoryDone { request: RequestId(5), next: None };
-    assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 3, 38, 5, 0]);
+    let done = HistoryDone { request: RequestId(5), next: None, holds: true };
+    assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 4, 38, 5, 0, 1]);
+    let asked = bytes_of(&Frame::VoteAsked(NodeId([9; 32]), Incarnation(3), RequestId(5)));
+    assert_eq!(asked[..5], [0, 0, 0, 35, 48]);
+    assert_eq!(asked[5..], [&[9; 32][..], &[3, 5]].concat());
+    let stands = bytes_of(&Frame::VoteStands(NodeId([9; 32]), Incarnation(3), RequestId(5)));
+    assert_eq!(stands[..5], [0, 0, 0, 35, 49]);
 }
 
 #[test]

@@ -331,7 +331,7 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
             remaining_ms: lease_ms,
         }]),
         17 => Frame::TableDigest([script.byte(); 32]),
-        18 => Frame::RecordsRequest,
+        18 => Frame::RecordsRequest(Box::default()),
         _ => Frame::Records(records(script, n)),
     }
 }

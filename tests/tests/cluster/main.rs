@@ -12,6 +12,7 @@ mod coverage;
 mod death;
 mod durable;
 mod filters;
+mod follow;
 mod foreign;
 mod forged;
 mod framing;

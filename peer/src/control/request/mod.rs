@@ -19,7 +19,8 @@ use tidings_proto::wire::record::{RETENTION_AGE_MS_MAX, RETENTION_BYTES_MAX, Top
 
 pub use start::Start;
 use subscribe::Retention;
-pub use subscribe::{Keep, Subscribe, Unread};
+pub(crate) use subscribe::parse_received;
+pub use subscribe::{Keep, POSITIONS_MAX, PositionView, Received, Subscribe, Unread};
 
 use crate::control::error::{Code, Problem};
 use crate::subscribe::Policy;
@@ -403,13 +404,31 @@ impl Fields<'_> {
                 return Err(bad_request(what));
             }
         };
+        let received = self.received_streams()?;
         Ok(Subscribe {
             topic: self.topic_or_filter()?,
             stream: self.optional("stream", "true or false")?.unwrap_or(false),
             from: self.optional("from", start::ALLOWED)?.unwrap_or_default(),
             policy: Unread(policy),
             durable: self.optional("durable", "true or false")?.unwrap_or(false),
+            received,
         })
+    }
+
+    /// How far streams were received, by topic.
+    fn received_streams(&self) -> Result<Received, Problem> {
+        let what = "an object of lists by topic, such as \
+                    {\"Sports\":[{\"origin\":\"<id>\",\"incarnation\":3,\"seq\":9}]}";
+        let received: Received = self.optional("received", what)?.unwrap_or_default();
+        if parse_received(&received).is_none() {
+            return Err(bad_request(format!("field 'received' must be {what}")));
+        }
+        if received.values().map(Vec::len).sum::<usize>() > POSITIONS_MAX {
+            return Err(bad_request(format!(
+                "field 'received' has at most {POSITIONS_MAX} positions"
+            )));
+        }
+        Ok(received)
     }
 
     fn connect(&self) -> Result<Request, Problem> {

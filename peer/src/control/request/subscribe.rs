@@ -1,11 +1,17 @@
 //! How topics are received and kept, as clients write it.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
 use serde::ser::{SerializeMap as _, Serializer};
+use serde::{Deserialize, Serialize};
 use tidings_proto::wire::record::TopicPolicy;
 
 use super::start::Start;
-use crate::subscribe::Policy;
+use crate::subscribe::{Policy, Position};
+use crate::{Incarnation, Topic};
+
+/// Positions in one request. With their names they fill about half of a line.
+pub const POSITIONS_MAX: usize = 4_096;
 
 /// What to receive, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +28,38 @@ pub struct Subscribe {
     /// Keep the log of a durable topic on disk.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub durable: bool,
+    /// How far the streams of each topic were received: nothing up to there comes again, and all
+    /// that follows it comes, wherever the rest begins. At most [`POSITIONS_MAX`] in all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub received: Received,
+}
+
+/// How far streams were received, by topic.
+pub type Received = BTreeMap<String, Vec<PositionView>>;
+
+/// How far a stream was received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionView {
+    /// The publisher.
+    pub origin: String,
+    /// Its life.
+    pub incarnation: u64,
+    /// The last number that was received.
+    pub seq: u64,
+}
+
+/// The same for the library; `None` when a name is none.
+pub(crate) fn parse_received(received: &Received) -> Option<BTreeMap<Topic, Vec<Position>>> {
+    let position = |view: &PositionView| {
+        let (origin, incarnation) = (view.origin.parse().ok()?, Incarnation(view.incarnation));
+        Some(Position { origin, incarnation, seq: view.seq })
+    };
+    let of_topic = |(topic, views): (&String, &Vec<PositionView>)| {
+        let positions: Option<Vec<Position>> = views.iter().map(position).collect();
+        Some((Topic::new(topic).ok()?, positions?))
+    };
+    received.iter().map(of_topic).collect()
 }
 
 /// What becomes of what is not read in time: in JSON `policy` and `buffer`.
@@ -41,6 +79,7 @@ impl Subscribe {
             from: Start::New,
             policy: Unread::default(),
             durable: false,
+            received: Received::new(),
         }
     }
 
@@ -48,6 +87,13 @@ impl Subscribe {
     #[must_use]
     pub fn streamed(mut self) -> Self {
         self.stream = true;
+        self
+    }
+
+    /// After what was received before.
+    #[must_use]
+    pub fn after(mut self, received: Received) -> Self {
+        self.received = received;
         self
     }
 

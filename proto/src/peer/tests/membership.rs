@@ -141,7 +141,7 @@ fn frames_out_of_turn_close_the_link() {
         Frame::Refuse(Vec::new()),
         Frame::Interests(vec![Interest { topic: overlay, mode: Mode::Subscribes }]),
         Frame::Dead(Dead { node: entry(0).node, incarnation: Incarnation(9), votes: Vec::new() }),
-        Frame::RecordsRequest,
+        Frame::RecordsRequest(Box::default()),
     ];
     for frame in frames {
         let mut rig = Rig::new(1, |_| {});

@@ -3,5 +3,6 @@ mod history;
 mod membership;
 mod messages;
 mod rig;
+mod sessions;
 mod slow;
 mod spreading;

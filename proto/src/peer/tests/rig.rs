@@ -26,7 +26,7 @@ pub(super) struct Rig {
     pub(super) delivered: Vec<Vec<(Topic, NodeId, u64, String)>>,
     pub(super) notices: Vec<Vec<Notice>>,
     pub(super) events: Vec<Vec<Event>>,
-    answers: BTreeMap<RequestId, Result<Answer, CommandError>>,
+    pub(super) answers: BTreeMap<RequestId, Result<Answer, CommandError>>,
     /// Stopped peers: nothing reaches them, nothing wakes them.
     pub(super) stopped: BTreeSet<usize>,
     /// Batches between these two are lost.

@@ -29,7 +29,7 @@ fn put(records: Vec<SignedRecord>) -> Frame {
 #[test]
 fn frames_that_are_not_for_a_seed_end_the_link() {
     violates(|_| Frame::Accept);
-    violates(|_| Frame::RecordsRequest);
+    violates(|_| Frame::RecordsRequest(Box::default()));
     violates(|rig| Frame::Records(vec![rig.record(0, 2, false)]));
     violates(|rig| Frame::Hello(Box::new(rig.hello(0, Purpose::Session))));
     violates(|_| Frame::Shuffle(Vec::new()));

@@ -1,11 +1,13 @@
 use core::time::Duration;
 
 use super::rig::{End, Mood, Rig, seed_node};
+use crate::crypto::Signer;
 use crate::id::Incarnation;
+use crate::machine::Input;
 use crate::seed::event::Notice;
 use crate::time::Instant;
 use crate::wire::frame::{Frame, PeerState, Reason};
-use crate::wire::record::Record;
+use crate::wire::record::{DeathVote, Record, SignedRecord};
 
 /// Peers with sessions at seeds 0 and 1, as peers of three seeds have.
 fn cluster(seeds: usize, peers: usize) -> Rig {
@@ -299,5 +301,29 @@ fn a_seed_that_hears_the_accused_takes_its_vote_back_everywhere() {
     rig.cut.clear();
     rig.run(3_000);
     assert_eq!(votes(&rig), 0, "well before a vote is forgotten");
+    assert!((0..3).all(|seed| dead_at(&rig, seed).is_none()));
+}
+
+#[test]
+fn a_vote_that_stands_no_more_kills_nobody_though_its_withdrawal_is_on_its_way() {
+    let mut rig = cluster(3, 4);
+    let node = rig.peers[3].node();
+    rig.cut.insert((End::Seed(0), End::Peer(3)));
+    rig.report(1, 0, 3, false);
+    rig.run(2_500);
+    let votes = |rig: &Rig| rig.seed(2).reports.cases.get(&node).map_or(0, |case| case.votes.len());
+    assert_eq!(votes(&rig), 1, "of seed 0, which alone gets no answer");
+    let vote = DeathVote { voter: seed_node(1), node, incarnation: rig.peers[3].incarnation };
+    let signer = Signer::Checksum(seed_node(1));
+    let stale = SignedRecord::sign(Record::DeathVote(vote), &signer);
+    let between = |ends: &(End, End)| {
+        [(End::Seed(1), End::Seed(2)), (End::Seed(2), End::Seed(1))].contains(ends)
+    };
+    let link = rig.conns.iter().find(|(_, ends)| between(ends)).map(|(link, _)| *link).unwrap();
+    rig.input(2, Input::Received { link, frame: Frame::Records(vec![stale]) });
+    assert_eq!(votes(&rig), 2, "a majority, until its casters are asked");
+    rig.run(2);
+    assert_eq!(votes(&rig), 1);
+    rig.run(5_000);
     assert!((0..3).all(|seed| dead_at(&rig, seed).is_none()));
 }

@@ -364,7 +364,7 @@ impl Rig {
 impl FakePeer {
     fn new(n: usize) -> Self {
         let mut node = [1; 32];
-        node[..4].copy_from_slice(&u32::try_from(n).unwrap().to_be_bytes());
+        node[..4].copy_from_slice(&u32::try_from(n).unwrap().to_le_bytes());
         Self {
             signer: Signer::Checksum(NodeId(node)),
             address: SocketAddr::from(([127, 0, 0, 2], 7_200 + u16::try_from(n).unwrap())),

@@ -95,6 +95,26 @@ fn differences_after_a_cut_are_healed() {
 }
 
 #[test]
+fn only_ranges_that_differ_are_sent() {
+    let mut rig = Rig::new(2, 301);
+    (0..300).for_each(|n| rig.join(n, n % 2));
+    rig.run(20_000);
+    rig.assert_same_tables();
+    rig.cut.insert((End::Seed(0), End::Seed(1)));
+    rig.run(10_000);
+    rig.join(300, 0);
+    let record = rig.topic_record(300, "lone", (1, 1), false);
+    rig.put(300, 0, vec![record]);
+    rig.trace.clear();
+    rig.cut.clear();
+    rig.run(20_000);
+    rig.assert_same_tables();
+    assert_eq!(rig.seed(1).status().peers, 301);
+    let sent: usize = rig.trace.iter().map(|line| line.matches("Peer(PeerRecord").count()).sum();
+    assert!((1..30).contains(&sent), "{sent} records of peers for one that was missing");
+}
+
+#[test]
 fn one_link_is_enough_for_a_record_to_reach_all() {
     let mut rig = Rig::new(3, 1);
     rig.cut.insert((End::Seed(0), End::Seed(2)));

@@ -138,6 +138,8 @@ pub struct HistoryDone {
     pub request: RequestId,
     /// Ask again from here on; `None` when all was sent.
     pub next: Option<(Origin, u64)>,
+    /// The sender takes part in the topic: what it sent is all that it should have received.
+    pub holds: bool,
 }
 
 /// A batch by short names.

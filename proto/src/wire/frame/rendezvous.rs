@@ -235,6 +235,17 @@ pub struct Dead {
     pub votes: Vec<SignedRecord>,
 }
 
+/// Hashes of the ranges of each table. A range that is left out is taken to differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeHashes {
+    /// Of listed peers, by the first byte of their key.
+    pub peers: Vec<u64>,
+    /// Of their subscriptions, by the same.
+    pub subscriptions: Vec<u64>,
+    /// Of topics, by the first byte of the hash of their name.
+    pub topics: Vec<u64>,
+}
+
 /// How long a peer stays listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
