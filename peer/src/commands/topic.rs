@@ -124,12 +124,18 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Action::Create { topic, exist_ok, kept, common } => {
             let request = Request::CreateTopic { topic, exist_ok, policy: kept.policy() };
             let created: TopicView = connect(&common).await?.call(&request).await?;
-            show(&common, &created)
+            match common.json {
+                true => Ok(table::print_json(&created)?),
+                false => print(&[created]),
+            }
         }
         Action::Info { topic, common } => {
             let request = Request::TopicInfo { topic };
             let found: TopicView = connect(&common).await?.call(&request).await?;
-            show(&common, &found)
+            match common.json {
+                true => Ok(table::print_json(&found)?),
+                false => print_one(&found),
+            }
         }
         Action::List { filter, common } => list(filter.unwrap_or_default(), &common).await,
         Action::Delete { topic, common } => {
@@ -175,13 +181,6 @@ async fn list(filter: String, common: &Common) -> Result<(), Failure> {
         eprintln!("{} of {} topics", found.topics.len(), found.total);
     }
     Ok(())
-}
-
-fn show(common: &Common, topic: &TopicView) -> Result<(), Failure> {
-    match common.json {
-        true => Ok(table::print_json(topic)?),
-        false => print_one(topic),
-    }
 }
 
 /// Prints all that is known of a topic for people.
