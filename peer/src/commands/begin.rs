@@ -42,7 +42,8 @@ pub(super) struct Unread {
     #[arg(long, value_enum, default_value = "block-retention")]
     policy: Kind,
     /// With drop-oldest: so many of the newest wait [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(BUFFER_MAX)))]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(BUFFER_MAX)))]
     buffer: Option<u32>,
 }
 

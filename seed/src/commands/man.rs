@@ -10,7 +10,7 @@ use clap_mangen::Man;
 use crate::cli::Cli;
 use crate::failure::Failure;
 
-/// Print the manual page, or write one for each command, e.g. `seed man --dir ~/.local/share/man/man1`
+/// Print the manual page, or write one for each command, e.g. `seed man --dir man/man1`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Write a page for this program and for each of its commands there
