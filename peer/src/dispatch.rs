@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidings_proto::peer::event::{Command, Durable, Event, Notice};
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Instant, Peer as Machine};
-use tidings_runtime::{Clock, DataDir, Host};
+use tidings_runtime::{Clock, DataDir, Host, Kept};
 use tokio::sync::watch;
 
 use crate::durable::DurableTopics;
@@ -71,7 +71,7 @@ impl Host<Machine> for Dispatch {
     }
 
     /// A disk that cannot be written never stops a peer: it costs a slower rejoin.
-    fn persist(&mut self, record: Durable) {
+    fn persist(&mut self, _token: u64, record: Durable) -> Kept {
         let saved = match &record {
             Durable::KnownPeers(peers) => self.data.save_known_peers(peers),
             Durable::Topics(topics) => self.data.save_known_topics(topics),
@@ -80,6 +80,7 @@ impl Host<Machine> for Dispatch {
         if let Err(error) = saved {
             tracing::warn!(%error, "not_saved");
         }
+        Kept::Now
     }
 
     fn makes_traffic(command: &Command) -> bool {

@@ -69,6 +69,8 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Verdicts that were ignored because their voters are not known to be seeds.
+        verdicts_unknown,
         /// Questions to seeds that took longer than usual, so that others were asked too.
         requests_late,
         /// Questions for history answered.
@@ -153,6 +155,8 @@ counters! {
         heads_shed,
         /// Full table transfers sent to other seeds.
         table_transfers,
+        /// Links closed because too much waited for the disk of this seed.
+        links_overflowed,
         /// Frames shed because a link's queue was full.
         frames_shed,
     }

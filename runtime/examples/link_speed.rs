@@ -17,7 +17,7 @@ use tidings_proto::{
     Class, DialId, Incarnation, Input, Instant, LinkId, Machine, Origin, Output, Topic,
 };
 use tidings_runtime::listen::bind;
-use tidings_runtime::{Clock, Host, LinkLimits, Node, NodeKey, NodeOptions, node};
+use tidings_runtime::{Clock, Host, Kept, LinkLimits, Node, NodeKey, NodeOptions, node};
 
 /// Sends what it is told to, and counts what comes.
 #[derive(Default)]
@@ -75,7 +75,9 @@ struct Nobody;
 impl Host<Pipe> for Nobody {
     fn event(&mut self, _now: Instant, (): ()) {}
 
-    fn persist(&mut self, (): ()) {}
+    fn persist(&mut self, _token: u64, (): ()) -> Kept {
+        Kept::Now
+    }
 
     fn makes_traffic(command: &Command) -> bool {
         matches!(command, Command::Send(_))

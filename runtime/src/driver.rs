@@ -29,10 +29,11 @@ use crate::congestion::{Congestion, Load};
 use crate::dial::{Dialed, dial};
 use crate::link::{Link, Polled};
 use crate::listen::accept;
-use crate::node::{Host, LinkLimits, Network, NodeOptions, Request};
+use crate::node::{Host, Kept, LinkLimits, Network, NodeOptions, Request};
 use crate::tls::{Established, Tls};
 use crate::traffic::Traffic;
 use crate::wake::ReadyLinks;
+use limits::*;
 
 /// What reaches the driver from handles.
 pub(crate) struct Inbox<M: Machine> {
@@ -150,6 +151,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
                 busy |= self.take_requests(cx);
                 busy |= self.take_arrivals(cx);
                 busy |= self.take_commands(cx);
+                busy |= self.take_persisted(cx);
             }
             busy |= self.keep_time(cx);
             busy |= self.flush_links();
@@ -222,6 +224,18 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             self.handle(Input::Command(command));
         }
         self.batch = batch;
+        if busy {
+            self.drain();
+        }
+        busy
+    }
+
+    fn take_persisted(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut busy = false;
+        while let Poll::Ready(token) = self.host.poll_persisted(cx) {
+            busy = true;
+            self.handle(Input::Persisted(token));
+        }
         if busy {
             self.drain();
         }
@@ -430,8 +444,9 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
                 Output::Close { link, goodbye: None } => self.forget(link),
                 Output::Close { link, goodbye } => self.close(link, goodbye),
                 Output::Persist { token, record } => {
-                    self.host.persist(record);
-                    self.handle(Input::Persisted(token));
+                    if self.host.persist(token, record) == Kept::Now {
+                        self.handle(Input::Persisted(token));
+                    }
                 }
             }
         }
@@ -473,27 +488,6 @@ fn network(links: &BTreeMap<LinkId, Link>, traffic: &Traffic) -> Network {
     Network { links, traffic }
 }
 
-/// Turns before other tasks of the thread may run.
-const TURNS_MAX: usize = 16;
-/// Commands of each queue handled before the machine's outputs.
-const COMMANDS_PER_TURN: usize = 256;
-/// Bytes of publications taken before the links' queues are looked at: with 1 MiB queued a link
-/// is congested, with 8 MiB it sheds.
-const TRAFFIC_BYTES_PER_TURN: usize = 512 << 10;
-/// Accepted connections that wait for the driver.
-const ARRIVALS_MAX: usize = 64;
-/// Dials under way. A peer has four, a seed one per accused peer.
-const DIALS_MAX: usize = 256;
-/// Ciphertext read at once, into one buffer for all links.
-const SCRATCH_BYTES: usize = 64 << 10;
-/// The time that a closing link has for its last frames.
-const CLOSING_TIME: Duration = Duration::from_millis(500);
-/// Between two ticks: a machine that waits for a time that has passed does not burn a core.
-const TICK_GAP: Duration = Duration::from_micros(100);
-/// A tick is late, and others are heard first, when it is over due by this.
-const LATE: Duration = Duration::from_millis(100);
-/// How long others are heard.
-const LISTEN_TIME: Duration = Duration::from_millis(5);
-
+mod limits;
 #[cfg(test)]
 mod tests;

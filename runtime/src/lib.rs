@@ -23,6 +23,7 @@ pub mod node;
 pub mod ports_file;
 mod queue;
 pub mod shutdown;
+pub mod store;
 pub mod tls;
 pub mod traffic;
 mod wake;
@@ -34,6 +35,6 @@ pub use identity::{IdentityError, advertised, identity};
 pub use key::{KeyError, NodeKey};
 pub use network_view::NetworkView;
 pub use node::{
-    Handle, Host, LinkLimits, LinkView, Network, Node, NodeOptions, Stopped, TryCommandError,
+    Handle, Host, Kept, LinkLimits, LinkView, Network, Node, NodeOptions, Stopped, TryCommandError,
 };
 pub use traffic::{Count, ShedReason, Traffic};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -22,8 +23,14 @@ pub trait Host<M: Machine>: Send + 'static {
     /// Something for the application or the log.
     fn event(&mut self, now: Instant, event: M::Event);
 
-    /// Keep this over a restart. The machine is told that it is kept when this returns.
-    fn persist(&mut self, record: M::Durable);
+    /// Keep this over a restart. Says whether that is done; the machine is told so.
+    fn persist(&mut self, token: u64, record: M::Durable) -> Kept;
+
+    /// For a host that keeps [`Kept::Later`]: everything that it was given up to the token is kept
+    /// now. Called often; the context is woken when there is something. The default never is.
+    fn poll_persisted(&mut self, _context: &mut Context<'_>) -> Poll<u64> {
+        Poll::Pending
+    }
 
     /// Whether a command makes traffic on links (a publication): such commands wait in a queue
     /// of their own, and are not taken while more than half of the links that carry batches are
@@ -43,6 +50,15 @@ pub trait Host<M: Machine>: Send + 'static {
     {
         0
     }
+}
+
+/// Whether a record is kept over a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is, as well as the machine needs it.
+    Now,
+    /// It will be: [`Host::poll_persisted`] says when.
+    Later,
 }
 
 /// The bounds of a node's links.

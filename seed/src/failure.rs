@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tidings_runtime::listen::BindError;
 use tidings_runtime::logging::LogError;
+use tidings_runtime::store::StoreError;
 use tidings_runtime::{ConfigError, DataError, IdentityError};
 
 /// Why a command failed.
@@ -88,6 +89,15 @@ impl From<BindError> for Failure {
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Owner { .. } => Self::refused(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod failure;
 mod host;
 mod http;
 mod notices;
+mod store;
 mod table;
 
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
         Notice::Disconnected { address, node, role, cause } => {
             info!(%address, role, ?node, cause, "disconnected");
         }
+        Notice::Votes { founded } => info!(founded, "votes"),
         Notice::SeedLink { seed, up: true, reachable, total } => {
             info!(%seed, up = true, reachable, total, "seed_link");
         }

@@ -26,8 +26,8 @@ pub enum What {
         node: u32,
         /// With its host.
         silent: bool,
-        /// With its disk.
-        disk_lost: bool,
+        /// What becomes of its disk.
+        disk: DiskFate,
     },
     /// A node leaves in order.
     Leave {
@@ -80,6 +80,27 @@ pub enum What {
     Damage(u32),
 }
 
+/// What becomes of the disk of a node that dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFate {
+    /// It is as it was, but for what was not synced.
+    Kept,
+    /// It is gone.
+    Lost,
+    /// Some rows are damaged.
+    Damaged,
+}
+
+impl DiskFate {
+    fn of(lost: bool, damaged: bool) -> Self {
+        match (lost, damaged) {
+            (true, _) => Self::Lost,
+            (false, true) => Self::Damaged,
+            (false, false) => Self::Kept,
+        }
+    }
+}
+
 /// The longest stop of a process in a random plan: longer than three missed replies.
 const PAUSE_MS_MAX: u64 = 8_000;
 
@@ -118,8 +139,8 @@ fn scheduled(scenario: &Scenario, rng: &mut Rng, faults: &mut Vec<Fault>) {
             doomed.by_ref().take(share(scenario.peers, crash.ppm).max(1)).collect()
         };
         for node in nodes {
-            let (silent, disk_lost) = (crash.silent, crash.disk_lost);
-            let what = What::Crash { node, silent, disk_lost };
+            let disk = DiskFate::of(crash.disk_lost, crash.disk_damaged);
+            let what = What::Crash { node, silent: crash.silent, disk };
             let until_ms = crash.back_after_ms.map(|after| crash.at_ms + after);
             faults.push(Fault { at_ms: crash.at_ms, until_ms, what });
         }
@@ -177,7 +198,7 @@ fn scheduled_churn(
         if node < hosts && at_ms < churn.from_ms + churn.back_after_ms {
             continue;
         }
-        let what = What::Crash { node, silent: churn.silent, disk_lost: false };
+        let what = What::Crash { node, silent: churn.silent, disk: DiskFate::Kept };
         faults.push(Fault { at_ms, until_ms: Some(at_ms + churn.back_after_ms), what });
     }
 }
@@ -211,7 +232,7 @@ impl Draw<'_> {
         let crash = |rng: &mut Rng, first: u64, count: u64| What::Crash {
             node: small(first + rng.below(count)),
             silent: rng.chance(chaos.silent_ppm),
-            disk_lost: rng.chance(chaos.disk_lost_ppm),
+            disk: DiskFate::of(rng.chance(chaos.disk_lost_ppm), rng.chance(chaos.disk_damaged_ppm)),
         };
         let away = self.rng.chance(chaos.stay_away_ppm);
         if self.fault(chaos.crash_peer_ppm, longest, |rng| crash(rng, seeds, peers)) && away {
@@ -255,7 +276,8 @@ impl Draw<'_> {
     fn spare_seeds(&mut self, scenario: &Scenario) {
         let Some(most) = self.chaos.seeds_away_max else { return };
         let away = |fault: &&Fault| {
-            matches!(fault.what, What::Crash { node, .. } if node < scenario.seeds)
+            matches!(fault.what, What::Crash { node, disk, .. }
+                if node < scenario.seeds && disk != DiskFate::Kept)
                 && fault.until_ms.is_none_or(|end| end + self.chaos.seeds_rest_ms > self.at_ms)
         };
         if self.faults.iter().filter(away).count() > most as usize {

@@ -70,6 +70,9 @@ impl Sweep {
         let asked = |name: &str| match name {
             "peer_crashes" => chaos.crash_peer_ppm,
             "seed_crashes" => chaos.crash_seed_ppm,
+            "disks_lost" => chaos.crash_seed_ppm.min(chaos.disk_lost_ppm),
+            "disks_damaged" => chaos.crash_seed_ppm.min(chaos.disk_damaged_ppm),
+            "writes_lost" => chaos.crash_seed_ppm,
             "leaves" => chaos.leave_ppm,
             "restarts" => chaos.crash_peer_ppm,
             "pauses" => chaos.pause_ppm,

@@ -50,6 +50,26 @@ fn what_was_acknowledged_and_is_gone_is_missed() {
     assert!(report.judged.topics_kept > 10, "{report}");
 }
 
+/// All seeds lose their power at once, and come back with their disks.
+const POWER_CUT: &str = "
+[[crash]]
+at_ms = 15_000
+ppm = 1_000_000
+seeds = true
+back_after_ms = 1_200
+[expect]
+complete = false
+answered_within_ms = 40_000
+";
+
+#[test]
+fn what_was_acknowledged_and_never_written_is_missed_after_a_loss_of_power() {
+    let report = play(POWER_CUT);
+    assert!(report.violations == 0 && report.judged.topics_kept > 10, "{report}");
+    let report = play(&format!("disks_lie = true\n---\n{POWER_CUT}"));
+    assert!(broke(&report, kept::RULE), "{report}");
+}
+
 #[test]
 fn a_topic_that_is_not_found_any_more_is_a_read_that_goes_back() {
     let claim = "

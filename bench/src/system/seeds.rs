@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tidings::{Config, Incarnation};
 use tidings_proto::seed::Seed;
 use tidings_proto::seed::event::{Durable, Event};
+use tidings_proto::seed::memory::Memory;
 use tidings_proto::{Instant, config};
 use tidings_runtime::config::SeedEntry;
 use tidings_runtime::listen::bind;
-use tidings_runtime::{Clock, Host, Node, NodeKey, NodeOptions, identity, node};
+use tidings_runtime::{Clock, Host, Kept, Node, NodeKey, NodeOptions, identity, node};
 use tokio::net::TcpListener;
 
 /// Running seeds.
@@ -50,7 +51,7 @@ fn start(config: &Config, number: usize, listener: TcpListener) -> anyhow::Resul
     let address = listener.local_addr()?;
     let me: config::Identity =
         identity(&config.cluster.name, &name, address, Incarnation(1), &clock)?;
-    let machine = Seed::new(config.seed_config(me), key.signer(), clock.now());
+    let machine = Seed::new(config.seed_config(me), key.signer(), Memory::default(), clock.now());
     let options = NodeOptions { key, listener, clock, limits: config.limits.links };
     Ok(node::spawn(machine, Deaf, options))
 }
@@ -61,5 +62,7 @@ struct Deaf;
 impl Host<Seed> for Deaf {
     fn event(&mut self, _now: Instant, _event: Event) {}
 
-    fn persist(&mut self, _record: Durable) {}
+    fn persist(&mut self, _token: u64, _record: Durable) -> Kept {
+        Kept::Now
+    }
 }

@@ -11,12 +11,11 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Incarnation, NodeId, Origin, Topic};
 
 use super::LogLimits;
-use super::error::StoreError;
-use super::schema::failed;
 use super::write::{durable_sum, log_sum, stream_sum, subscription_sum, unread_sum};
 use crate::delivery::GapReason;
 use crate::journal::{Entry, Slot};
 use crate::subscribe::{Policy, SubscribeOptions};
+use tidings_runtime::store::{StoreError, failed};
 
 /// Positions of streams of which nothing came for so long are forgotten: no neighbour retains
 /// anything of them (the longest retention is an hour, unless a topic's creator says otherwise).

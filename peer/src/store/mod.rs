@@ -8,10 +8,8 @@
 //! Reading order: `schema` is the file, `load` reads it at the start, `write` changes it, and
 //! `thread` decides when; [`Store`] is the way there.
 
-mod error;
 mod load;
 mod schema;
-mod sum;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -27,8 +25,8 @@ use tidings_proto::Topic;
 use tidings_proto::wire::batch::Batch;
 use tokio::sync::oneshot;
 
-pub use error::StoreError;
 pub(crate) use load::{Saved, SavedLog, SavedSubscription};
+pub use tidings_runtime::store::StoreError;
 
 use crate::error::Error;
 use crate::journal::{QueueLimits, Slot};
@@ -113,7 +111,7 @@ impl Store {
         now_us: i64,
     ) -> Result<(Self, Saved), StoreError> {
         let path = directory.join(FILE);
-        let connection = schema::open(&path)?;
+        let connection = schema::FORMAT.open(&path)?;
         let saved = load::load(&connection, &path, now_us)?;
         let (jobs, queue) = mpsc::sync_channel(WAITING_JOBS_MAX);
         let counts = Arc::new(Counts::default());

@@ -7,10 +7,10 @@ use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Origin, Topic};
 
 use super::load::Saved;
-use super::sum::Sum;
 use super::{Begin, Done, Job, LogLimits};
 use crate::journal::{Entry, QueueLimits, Slot};
 use crate::subscribe::{Policy, SubscribeOptions};
+use tidings_runtime::store::Sum;
 
 /// A row of the table `unread`, as far as its bounds matter.
 #[derive(Clone, Copy, Debug)]

@@ -118,16 +118,28 @@ impl Peer {
                 let answer = Answer::Topics { total: page.total, items: page.items };
                 self.on_page(id, page.request, answer);
             }
-            Frame::Dead(dead) if self.is_majority(&dead) => {
-                self.on_declared_dead(dead.node, dead.incarnation);
-            }
-            Frame::Dead(_) => self.violation(id, "a verdict without a majority"),
+            Frame::Dead(dead) => self.on_verdict(id, &dead),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
     }
 
-    /// Whether a majority of different voters signed this verdict.
-    fn is_majority(&self, dead: &Dead) -> bool {
+    /// A verdict counts with the votes of a majority, of seeds that this peer knows to be seeds.
+    /// Its own death it believes without knowing the voters: all that follows is another life.
+    fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
+        let voters = self.voters(dead);
+        if voters.len() < self.rendezvous.quorum() {
+            return self.violation(id, "a verdict without a majority");
+        }
+        let known = voters.iter().filter(|voter| self.rendezvous.is_seed(voter)).count();
+        if known < self.rendezvous.quorum() && dead.node != self.node {
+            self.stats.verdicts_unknown += 1;
+            return;
+        }
+        self.on_declared_dead(dead.node, dead.incarnation);
+    }
+
+    /// The different voters who signed this verdict.
+    fn voters(&self, dead: &Dead) -> BTreeSet<NodeId> {
         let scheme = self.config.identity.scheme;
         let voter = |signed: &SignedRecord| match &signed.record {
             Record::DeathVote(vote)
@@ -139,11 +151,11 @@ impl Peer {
             }
             _ => None,
         };
-        let voters: BTreeSet<NodeId> = dead.votes.iter().filter_map(voter).collect();
-        voters.len() >= self.rendezvous.quorum()
+        dead.votes.iter().filter_map(voter).collect()
     }
 
     fn on_registered(&mut self, id: LinkId, registered: &Registered) {
+        self.rendezvous.named(id, &registered.seeds);
         let lease_ms = registered.lease_ms;
         let joined = self.rendezvous.joined_by(self.now, id, lease_ms, &mut self.rng);
         let Some((seed, true)) = joined else { return };
@@ -201,6 +213,7 @@ impl Peer {
     }
 
     fn on_renewed(&mut self, id: LinkId, renewed: &Renewed) {
+        self.rendezvous.named(id, &renewed.seeds);
         if renewed.lease_ms == 0 {
             self.rendezvous.unregistered(self.now, id);
             return self.register(id);

@@ -34,6 +34,8 @@ struct Slot {
     state: State,
     failures: u32,
     retry_at: Instant,
+    /// The keys that it named as those of seeds.
+    named: Vec<NodeId>,
     /// Since when it is silent and to be replaced.
     silent_at: Option<Instant>,
 }
@@ -74,6 +76,7 @@ impl Rendezvous {
             state: State::Idle,
             failures: 0,
             retry_at: Instant::ZERO,
+            named: Vec::new(),
             silent_at: None,
         };
         Self { slots: seeds.iter().map(slot).collect(), backoff_max, replaced: Vec::new() }
@@ -203,6 +206,21 @@ impl Rendezvous {
             _ => None,
         });
         unanswered.collect()
+    }
+
+    /// A seed said who the seeds are.
+    pub(crate) fn named(&mut self, link: LinkId, keys: &[NodeId]) {
+        if let Some(slot) = self.by_link(link).filter(|_| !keys.is_empty()) {
+            slot.named = keys.to_vec();
+        }
+    }
+
+    /// Whether a node is a seed: it answered at the address of one, or a majority of the seeds
+    /// says so. No minority of them can make up another one.
+    pub(crate) fn is_seed(&self, node: &NodeId) -> bool {
+        let names = |slot: &&Slot| slot.named.contains(node);
+        self.slots.iter().any(|slot| slot.node == Some(*node))
+            || self.slots.iter().filter(names).count() >= self.quorum()
     }
 
     /// A joined seed is silent: it counts for a session no more, and gives way to the next that

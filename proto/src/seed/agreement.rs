@@ -3,19 +3,17 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::ops::Bound;
 
 use rand::RngExt as _;
 
 use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
+use crate::seed::memory::Key;
 use crate::seed::ownership::{Judged, judge};
 use crate::seed::proposals::{Proposal, Purpose, WAITING_MAX};
 use crate::seed::register::{Current, Proposer, Refusal};
 use crate::time::Instant;
-use crate::wire::frame::{
-    Ballot, Decree, Frame, Lookup, Outcome, Propose, Proposed, RECORDS_MAX, Step, Vote, Votes,
-};
+use crate::wire::frame::{Ballot, Decree, Frame, Lookup, Outcome, Propose, Proposed, Step, Vote};
 use crate::wire::record::{Record, SignedRecord, TopicRecord};
 
 /// An attempt without an outcome is followed by another after this: three round trips across
@@ -30,11 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// A record that is accepted and not known to be chosen is usually chosen within this; otherwise
 /// the seed that is asked for it settles it.
 const SETTLE_AFTER: Duration = Duration::from_millis(100);
-/// A seed that just started waits this long to hear from as many others as there can be. Seeds
-/// dial each other at once when they start, so who has not been heard by then is down. Less than
-/// a peer waits for an agreement, so that a cluster that starts without some of its seeds refuses
-/// nothing.
-pub(super) const LEARN_AT_MOST: Duration = Duration::from_secs(1);
+/// Rounds that are written down before the first of them is used: a write for so many attempts.
+const ROUNDS_RESERVED: u64 = 1_000;
 
 impl Seed {
     /// A peer wants a record of a topic to be kept.
@@ -99,6 +94,11 @@ impl Seed {
     fn attempt(&mut self, now: Instant, topic: Topic) {
         let quorum = self.sync.quorum();
         self.round = self.round.max(self.acceptors.highest().round).saturating_add(1);
+        if self.round > self.rounds_reserved {
+            // No attempt of a later life has the ballot of this one.
+            self.rounds_reserved = self.round.saturating_add(ROUNDS_RESERVED);
+            self.touched.insert(Key::Membership);
+        }
         let ballot = Ballot { round: self.round, seed: self.me() };
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         proposal.attempts += 1;
@@ -141,8 +141,6 @@ impl Seed {
         match decree.step {
             Step::Prepare | Step::Accept(_) => {
                 let answer = self.acceptor_answers(decree);
-                // What the acceptor has just promised or accepted has to be on disk before this
-                // goes out. There is no disk: a seed that restarts is a learner instead.
                 self.send(link, Frame::Decree(answer));
             }
             _ => self.take_answer(now, from, decree),
@@ -152,6 +150,9 @@ impl Seed {
     /// What this seed's acceptor says to a proposer.
     fn acceptor_answers(&mut self, decree: Decree) -> Decree {
         let Decree { topic, ballot, step } = decree;
+        if !self.acceptors.is_learning() {
+            self.touched.insert(Key::Register(topic.clone()));
+        }
         let done = match step {
             Step::Prepare => {
                 let promised = self.acceptors.prepare(&topic, ballot);
@@ -345,69 +346,10 @@ impl Seed {
             self.answer_lookup(link, node, asked);
         }
     }
-
-    /// Another seed has lost its memory: it is told everything that was accepted here.
-    pub(super) fn tell_votes(&mut self, now: Instant, slot: usize, link: LinkId, learner: NodeId) {
-        if self.sync.slots[slot].link != Some(link) {
-            return;
-        }
-        let floor = self.acceptors.raise(learner);
-        self.sync.slots[slot].votes = Some((floor, Bound::Unbounded));
-        self.transfer_more(now, link);
-    }
-
-    /// The next part of the votes, and where to go on.
-    pub(super) fn votes_chunk(&self, floor: Ballot, from: Bound<Topic>) -> (Votes, Bound<Topic>) {
-        let some = self.acceptors.votes(from.clone()).take(RECORDS_MAX);
-        let (topics, votes): (Vec<_>, Vec<_>) = some
-            .map(|(topic, ballot, record)| (topic, Vote { ballot, record: record.clone() }))
-            .unzip();
-        let last = votes.len() < RECORDS_MAX;
-        let next = topics.last().map_or(from, |topic| Bound::Excluded((*topic).clone()));
-        (Votes { floor, votes, last }, next)
-    }
-
-    /// What another seed has accepted, for this one that has just started.
-    pub(super) fn take_votes(&mut self, now: Instant, link: LinkId, from: NodeId, votes: Votes) {
-        for Vote { ballot, record } in votes.votes {
-            let Some(topic) = topic_of(&record).map(|record| record.topic.clone()) else {
-                return self.violation(now, link, "a vote on something else than a topic");
-            };
-            if !record.verify(self.config.identity.scheme) {
-                return self.violation(now, link, "a vote on a record that its owner did not sign");
-            }
-            if self.acceptors.len() < self.config.records_max {
-                self.acceptors.learn(&topic, ballot, record);
-            }
-        }
-        if votes.last {
-            self.acceptors.learned(from, votes.floor);
-            self.graduate(now);
-        }
-    }
-
-    /// A seed that has just started votes once it heard from as many others as any majority must
-    /// share a seed with, even without this one; or, when they are not there, from enough to make
-    /// a majority with it.
-    pub(super) fn graduate(&mut self, now: Instant) {
-        if !self.acceptors.is_learning() {
-            return;
-        }
-        let (total, quorum, heard) =
-            (self.sync.total(), self.sync.quorum(), self.acceptors.heard());
-        let is_late = now.since(self.started) >= LEARN_AT_MOST;
-        if heard < quorum.min(total - 1) && !(is_late && heard + 1 >= quorum) {
-            return;
-        }
-        self.acceptors.begin_to_vote();
-        for topic in self.proposals.parked() {
-            self.topic_settled(&topic);
-        }
-    }
 }
 
 /// The topic's record, if it is one.
-fn topic_of(signed: &SignedRecord) -> Option<&TopicRecord> {
+pub(super) fn topic_of(signed: &SignedRecord) -> Option<&TopicRecord> {
     match &signed.record {
         Record::Topic(record) => Some(record),
         _ => None,

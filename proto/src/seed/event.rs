@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::id::{Incarnation, NodeId, RequestId, Topic};
+use crate::seed::memory::Change;
 use crate::wire::frame::{PeerEntry, Reason};
 
 /// What the shell may ask of a seed.
@@ -13,6 +14,9 @@ pub enum Command {
         /// Echoed.
         request: RequestId,
     },
+    /// The disk has lost rows, and what is left of it is trusted no more: all rows are written
+    /// anew.
+    Rewrite,
 }
 
 /// What the log is told.
@@ -146,6 +150,11 @@ pub enum Notice {
         /// How many subscribers it has now.
         subscribers: usize,
     },
+    /// This seed votes from now on.
+    Votes {
+        /// Others began with it, and none of them had voted before.
+        founded: bool,
+    },
     /// Another seed is linked (`true`) or lost.
     SeedLink {
         /// The other seed.
@@ -170,7 +179,5 @@ pub enum Notice {
     },
 }
 
-/// What a seed keeps over restarts. Nothing yet: peers repeat their records to a seed that does
-/// not know them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Durable {}
+/// What a seed keeps over restarts: changes of its disk, all or none of which are made.
+pub type Durable = Vec<Change>;

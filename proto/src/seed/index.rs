@@ -1,13 +1,14 @@
 //! The topics: who hosts each, and who subscribes to it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::crypto::{SIGNATURE_BYTES, Signature};
 use crate::filter::TopicFilter;
 use crate::id::{NodeId, Topic};
 use crate::seed::digest::TableHash;
+use crate::seed::memory::Key;
 use crate::seed::sampler::Sampler;
 use crate::wire::record::{Record, SignedRecord, TopicRecord};
 
@@ -32,6 +33,8 @@ pub(super) struct Index {
     /// Live topics of each host.
     hosted: BTreeMap<NodeId, usize>,
     hash: TableHash,
+    /// Rows that the disk does not hold as they are here.
+    pub(super) touched: BTreeSet<Key>,
 }
 
 impl Entry {
@@ -79,6 +82,12 @@ impl Index {
         })
     }
 
+    /// All rows that are kept of this table.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let kept = self.topics.iter().filter(|(_, entry)| entry.record.is_some());
+        kept.map(|(topic, _)| Key::Topic(topic.clone()))
+    }
+
     /// Records after `topic`, those of deleted topics included, ordered by name.
     pub(super) fn signed_from(
         &self,
@@ -111,6 +120,7 @@ impl Index {
     pub(super) fn set(&mut self, record: TopicRecord, signature: Signature) -> Option<TopicRecord> {
         let topic = record.topic.clone();
         let old = self.unset(&topic);
+        self.touched.insert(Key::Topic(topic.clone()));
         let entry = self.topics.entry(topic.clone()).or_default();
         if record.deleted {
             self.burials += 1;
@@ -129,6 +139,7 @@ impl Index {
     fn unset(&mut self, topic: &Topic) -> Option<TopicRecord> {
         let entry = self.topics.get_mut(topic)?;
         let (record, _) = entry.record.take()?;
+        self.touched.insert(Key::Topic(topic.clone()));
         if let Some(place) = entry.buried.take() {
             self.deleted.remove(&place);
         } else {

@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub(super) since: Instant,
     /// The life that it registered on this link.
     pub(super) registered: Option<Incarnation>,
+    /// Its registration is answered when this seed has learned what others know.
+    pub(super) waiting: bool,
 }
 
 /// Why a link ends.
@@ -231,7 +233,8 @@ impl Seed {
         let Some(link) = self.links.get_mut(id) else { return };
         let (node, remote) = (link.node, link.remote);
         let Hello { address, name, .. } = hello;
-        link.phase = Phase::Session(Session { address, name, since: now, registered: None });
+        link.phase =
+            Phase::Session(Session { address, name, since: now, registered: None, waiting: false });
         self.established(now, id);
         if let Some(old) = self.links.sessions.insert(node, id) {
             self.close(now, old, Reason::Duplicate, "replaced by a newer session");
@@ -348,7 +351,7 @@ impl Seed {
     }
 }
 
-fn goodbye(reason: Reason, text: &str) -> Goodbye {
+pub(super) fn goodbye(reason: Reason, text: &str) -> Goodbye {
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -5,9 +5,11 @@
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
 //! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
-//! (reported neighbours), `heads` (how far streams are), `sampler`, `digest`, `timers`. What
+//! (reported neighbours), `heads` (how far streams are), `held` (what waits for the disk),
+//! `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
-//! records are taken), `agreement` (topics are created and deleted), `hosts` and `watches`
+//! records are taken), `keep` (what is written down), `learning` (a seed without a memory),
+//! `agreement` (topics are created and deleted), `hosts` and `watches`
 //! (topics without a host, peers that want to hear of topics), `liveness` (silent links),
 //! `reports`, `probes` and `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each
 //! other). This file only composes them.
@@ -17,10 +19,14 @@ mod confirm;
 mod digest;
 pub mod event;
 mod heads;
+mod held;
 mod hosts;
 mod index;
+mod keep;
+mod learning;
 mod links;
 mod liveness;
+pub mod memory;
 mod merge;
 mod overlay;
 mod ownership;
@@ -42,7 +48,7 @@ mod watches;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use core::time::Duration;
@@ -52,7 +58,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::SeedConfig;
 use crate::crypto::Signer;
-use crate::id::{DialId, LinkId, NodeId, Topic};
+use crate::id::{DialId, Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Class, Input, Machine, Output};
 use crate::stats::SeedStats;
 use crate::time::Instant;
@@ -60,9 +66,11 @@ use crate::wire::frame::Frame;
 use crate::wire::record::SignedRecord;
 use event::{Command, Durable, Event, Notice};
 use heads::KnownHeads;
+use held::Held;
 use hosts::HostsGone;
 use index::Index;
 use links::Links;
+use memory::{Key, Memory};
 use overlay::Overlay;
 use proposals::Proposals;
 use register::Acceptors;
@@ -79,7 +87,16 @@ pub struct Seed {
     signer: Signer,
     rng: ChaCha8Rng,
     stats: SeedStats,
+    /// What this input wants done.
     out: VecDeque<Output<Event, Durable>>,
+    /// What waits for the disk.
+    held: Held,
+    /// What is to be done now.
+    ready: VecDeque<Output<Event, Durable>>,
+    /// Rows that the disk does not hold as they are here; each table has others.
+    touched: BTreeSet<Key>,
+    /// Rows that are still to be written anew.
+    rewriting: BTreeSet<Key>,
     timers: Timers<Timer>,
     heads: KnownHeads,
     links: Links,
@@ -95,6 +112,10 @@ pub struct Seed {
     proposals: Proposals,
     /// The highest round of an attempt that is known here.
     round: u64,
+    /// Rounds up to this one are written down as used.
+    rounds_reserved: u64,
+    /// With whom this seed founded the cluster in this life, and in which life of theirs.
+    founders: BTreeMap<NodeId, Incarnation>,
     /// Rounds of asking voters so far.
     confirmations: u64,
     hosts_gone: HostsGone,
@@ -123,8 +144,10 @@ enum Timer {
     Case(NodeId),
     /// Voters are asked again whether their votes stand.
     Confirm(NodeId),
-    /// A seed that has just started waits no longer for others.
+    /// A seed that has never voted waits no longer for others.
     Learn,
+    /// Some more rows are written anew.
+    Rewrite,
 }
 
 /// Why this seed dialled.
@@ -137,23 +160,27 @@ enum Dialed {
 }
 
 impl Seed {
-    /// A seed that has just started.
-    pub fn new(config: SeedConfig, signer: Signer, now: Instant) -> Self {
+    /// A seed that starts with what it kept: nothing, when it starts for the first time.
+    pub fn new(config: SeedConfig, signer: Signer, memory: Memory, now: Instant) -> Self {
         let sync = Sync::new(&config);
         let mut timers = Timers::new();
         for slot in 0..sync.slots.len() {
             timers.set(Timer::DialSeed(slot), now);
         }
-        timers.set(Timer::Learn, now + agreement::LEARN_AT_MOST);
+        timers.set(Timer::Learn, now + learning::FOUNDING_WAIT);
         if !sync.slots.is_empty() {
             timers.set(Timer::Digest, now + config.sync_interval);
         }
-        Self {
+        let mut seed = Self {
             rng: ChaCha8Rng::from_seed(config.identity.rng_seed),
             config,
             signer,
             stats: SeedStats::default(),
             out: VecDeque::new(),
+            held: Held::default(),
+            ready: VecDeque::new(),
+            touched: BTreeSet::new(),
+            rewriting: BTreeSet::new(),
             timers,
             heads: KnownHeads::new(),
             links: Links::default(),
@@ -165,6 +192,8 @@ impl Seed {
             acceptors: Acceptors::new(sync.total()),
             proposals: Proposals::default(),
             round: 0,
+            rounds_reserved: 0,
+            founders: BTreeMap::new(),
             confirmations: 0,
             hosts_gone: HostsGone::new(),
             watches: Watches::default(),
@@ -173,7 +202,9 @@ impl Seed {
             reports: Reports::default(),
             sync,
             left: false,
-        }
+        };
+        seed.restore(now, memory);
+        seed
     }
 
     fn tick(&mut self, now: Instant) {
@@ -190,6 +221,7 @@ impl Seed {
                 Timer::Case(node) => self.case_due(now, due, node),
                 Timer::Confirm(node) => self.confirm_again(now, node),
                 Timer::Learn => self.graduate(now),
+                Timer::Rewrite => self.rewrite_more(now),
             }
         }
         while let Some(node) = self.registry.expired(now) {
@@ -233,6 +265,9 @@ impl Machine for Seed {
     type Durable = Durable;
 
     fn handle(&mut self, now: Instant, input: Input<Command>) {
+        if let Input::Persisted(token) = input {
+            return self.persisted(token);
+        }
         if self.left {
             return;
         }
@@ -249,13 +284,16 @@ impl Machine for Seed {
                 self.leave(now);
                 self.out.push_back(Output::Event(Event::Left { request }));
             }
+            Input::Command(Command::Rewrite) => self.rewrite_all(now),
+            // Taken above: it is heard also when this seed has left.
             Input::Persisted(_) => {}
             Input::Tick => self.tick(now),
         }
+        self.settle(now);
     }
 
     fn poll_output(&mut self) -> Option<Output<Event, Durable>> {
-        self.out.pop_front()
+        self.ready.pop_front()
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -5,17 +5,21 @@
 //! it makes of that accepted. Here are the acceptors of all registers of a seed, and the proposer
 //! of one change; both know nothing of links or time.
 //!
-//! Seeds keep no disk, so an acceptor forgets what it promised when it restarts. Three rules make
-//! that harmless. A value is accepted under the ballot that was promised last in this life, and no
-//! other. A proposer asks only those to accept whose promises it counted. And a seed that starts
-//! is a learner: it promises nothing before enough others told it all that they accepted, and
-//! raised the floor below which they accept nothing any more.
+//! An acceptor keeps on disk what it promised and accepted. A disk may be lost, or a part of it;
+//! three rules make that harmless as long as no more than a minority is lost at a time. A value is
+//! accepted under the ballot that was promised last, and no other. A proposer asks only those to
+//! accept whose promises it counted. And a seed that has lost something is a learner: it promises
+//! nothing before a majority of others that have not told it all that they accepted, and raised
+//! the floor below which they accept nothing any more.
+//!
+//! Seeds that have never voted found a cluster: a majority of them that finds each other so, or
+//! all, begin to vote. Where only a minority has lost its memory that cannot happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::id::NodeId;
-use crate::wire::frame::Ballot;
+use crate::wire::frame::{Ballot, Teacher};
 
 /// What a register holds at an acceptor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,18 +46,45 @@ pub(super) struct Acceptors<K, V> {
     highest: Ballot,
     cells: BTreeMap<K, Cell<V>>,
     /// Who has told everything; `None` once this seed votes.
-    learning: Option<BTreeSet<NodeId>>,
+    learning: Option<BTreeMap<NodeId, Teacher>>,
 }
 
 impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
-    /// Of a seed that has just started; it has to learn unless it is the only one.
+    /// Of a seed that knows nothing; it has to learn unless it is the only one.
     pub(super) fn new(seeds: usize) -> Self {
         Self {
             floor: Ballot::default(),
             highest: Ballot::default(),
             cells: BTreeMap::new(),
-            learning: (seeds > 1).then(BTreeSet::new),
+            learning: (seeds > 1).then(BTreeMap::new),
         }
+    }
+
+    /// Takes in a register that was on disk.
+    pub(super) fn restore(&mut self, key: K, promised: Ballot, accepted: Option<(Ballot, V)>) {
+        self.highest = self.highest.max(promised);
+        self.cells.insert(key, Cell { promised, accepted });
+    }
+
+    /// Takes in what was promised for all registers.
+    pub(super) fn restore_floor(&mut self, floor: Ballot) {
+        self.floor = self.floor.max(floor);
+        self.highest = self.highest.max(floor);
+    }
+
+    /// Nothing below is promised or accepted, whatever the register.
+    pub(super) fn floor(&self) -> Ballot {
+        self.floor
+    }
+
+    /// What was promised for a register, and accepted last.
+    pub(super) fn cell(&self, key: &K) -> Option<(Ballot, Option<&(Ballot, V)>)> {
+        self.cells.get(key).map(|cell| (cell.promised, cell.accepted.as_ref()))
+    }
+
+    /// All registers that are known here.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.cells.keys()
     }
 
     /// Whether it may not vote yet.
@@ -61,9 +92,28 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         self.learning.is_some()
     }
 
-    /// How many others have told everything.
-    pub(super) fn heard(&self) -> usize {
-        self.learning.as_ref().map_or(0, BTreeSet::len)
+    /// Whether this seed has learned enough to vote, of `total` seeds. `is_late`: those that have
+    /// not told anything by now are down.
+    pub(super) fn has_learned(&self, total: usize, quorum: usize, is_late: bool) -> bool {
+        let Some(heard) = &self.learning else { return false };
+        let count = |what: Teacher| heard.values().filter(|teacher| **teacher == what).count();
+        let is_founded = is_late && self.is_new() && count(Teacher::New) + 1 >= quorum;
+        heard.len() + 1 >= total || count(Teacher::Voter) >= quorum || is_founded
+    }
+
+    /// Whether this seed has never voted and knows nobody who does.
+    fn is_new(&self) -> bool {
+        let votes = |teacher: &Teacher| *teacher == Teacher::Voter;
+        self.learning.as_ref().is_some_and(|heard| !heard.values().any(votes))
+    }
+
+    /// What this seed is to one that learns from it.
+    pub(super) fn standing(&self) -> Teacher {
+        match self.is_learning() {
+            false => Teacher::Voter,
+            true if self.is_new() => Teacher::New,
+            true => Teacher::Learner,
+        }
     }
 
     /// The highest ballot that is known here.
@@ -150,17 +200,20 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
     }
 
     /// Another seed has told everything, and accepts nothing below `floor`.
-    pub(super) fn learned(&mut self, from: NodeId, floor: Ballot) {
+    pub(super) fn learned(&mut self, from: NodeId, teacher: Teacher, floor: Ballot) {
         if let Some(heard) = &mut self.learning {
-            heard.insert(from);
+            heard.insert(from, teacher);
             self.floor = self.floor.max(floor);
             self.highest = self.highest.max(floor);
         }
     }
 
-    /// From now on it votes.
-    pub(super) fn begin_to_vote(&mut self) {
-        self.learning = None;
+    /// From now on it votes. Returns with whom it founds the cluster: nobody, where there were
+    /// voters to learn from.
+    pub(super) fn begin_to_vote(&mut self) -> BTreeSet<NodeId> {
+        let is_new = self.is_new();
+        let heard = self.learning.take().unwrap_or_default();
+        heard.into_keys().filter(|_| is_new).collect()
     }
 
     /// Forgets a register.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::crypto::Signature;
 use crate::id::{Incarnation, NodeId, Topic};
 use crate::seed::digest::TableHash;
+use crate::seed::memory::Key;
 use crate::seed::sampler::Sampler;
 use crate::time::Instant;
 use crate::wire::frame::{PeerEntry, PeerState};
@@ -73,6 +74,15 @@ pub(super) struct Registry {
     subscriptions: usize,
     peers_hash: TableHash,
     subscriptions_hash: TableHash,
+    /// Rows that the disk does not hold as they are here.
+    pub(super) touched: BTreeSet<Key>,
+}
+
+impl Ended {
+    /// The record as its owner signed it.
+    pub(super) fn signed(&self) -> SignedRecord {
+        SignedRecord { record: Record::Peer(self.record.clone()), signature: self.signature }
+    }
 }
 
 impl Peer {
@@ -120,6 +130,23 @@ impl Registry {
     /// The peer, if it is listed with this life.
     pub(super) fn life(&self, node: &NodeId, incarnation: Incarnation) -> Option<&Peer> {
         self.peers.get(node).filter(|peer| peer.record.incarnation == incarnation)
+    }
+
+    /// An ended life that is remembered.
+    pub(super) fn ended(&self, node: &NodeId) -> Option<&Ended> {
+        self.ended.get(node)
+    }
+
+    /// All rows that are kept of these tables.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let of = |(node, peer): (&NodeId, &'_ Peer)| {
+            let node = *node;
+            let topics: Vec<Topic> = peer.subscriptions.keys().cloned().collect();
+            let wanted = topics.into_iter().map(move |topic| Key::Subscription(node, topic));
+            std::iter::once(Key::Peer(node)).chain(wanted)
+        };
+        let ended = self.ended.keys().map(|node| Key::Ended(*node));
+        self.peers.iter().flat_map(of).chain(ended)
     }
 
     /// How many peers are listed.
@@ -213,6 +240,7 @@ impl Registry {
         debug_assert!(!self.peers.contains_key(&record.node), "the former life is removed first");
         let node = record.node;
         self.forget(&node);
+        self.touched.insert(Key::Peer(node));
         self.peers_hash.add(range(&record.node), &record);
         self.by_address.insert((first_address(&record), node));
         self.leases.insert((lease, node));
@@ -225,6 +253,7 @@ impl Registry {
     /// Replaces the record of a listed peer by a newer one of the same life.
     pub(super) fn update(&mut self, record: PeerRecord, signature: Signature) {
         let Some(peer) = self.peers.get_mut(&record.node) else { return };
+        self.touched.insert(Key::Peer(record.node));
         self.peers_hash.remove(range(&peer.record.node), &peer.record);
         self.peers_hash.add(range(&record.node), &record);
         self.by_address.remove(&(first_address(&peer.record), record.node));
@@ -236,6 +265,7 @@ impl Registry {
     /// Unlists a peer and returns what was known of it.
     pub(super) fn remove(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
+        self.touched.insert(Key::Peer(*node));
         self.peers_hash.remove(range(&peer.record.node), &peer.record);
         for (topic, subscription) in &peer.subscriptions {
             self.subscriptions -= 1;
@@ -273,6 +303,7 @@ impl Registry {
             self.by_address.insert((first_address(&record), node));
         }
         self.forget.insert((until, node));
+        self.touched.insert(Key::Ended(node));
         self.ended.insert(node, Ended { record, signature, votes, until });
     }
 
@@ -284,6 +315,7 @@ impl Registry {
 
     fn forget(&mut self, node: &NodeId) {
         let Some(ended) = self.ended.remove(node) else { return };
+        self.touched.insert(Key::Ended(*node));
         self.forget.remove(&(ended.until, *node));
         if ended.votes.is_some() {
             self.dead -= 1;
@@ -335,6 +367,7 @@ impl Registry {
             self.subscriptions_hash.add(range(node), &hashed(&peer.record, &topic, &new));
         }
         self.subscriptions += 1;
+        self.touched.insert(Key::Subscription(*node, topic.clone()));
         peer.subscriptions.insert(topic, new);
     }
 
@@ -342,6 +375,7 @@ impl Registry {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let Some(old) = peer.subscriptions.remove(topic) else { return };
         self.subscriptions -= 1;
+        self.touched.insert(Key::Subscription(*node, topic.clone()));
         if old.subscribed {
             self.subscriptions_hash.remove(range(node), &hashed(&peer.record, topic, &old));
         }

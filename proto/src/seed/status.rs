@@ -14,6 +14,11 @@ pub struct SeedStatus {
     pub node: NodeId,
     /// Its life.
     pub incarnation: Incarnation,
+    /// It has lost its memory, or never had one, and does not vote before it has learned what
+    /// others know.
+    pub learning: bool,
+    /// Frames that wait for the disk.
+    pub held: usize,
     /// Seeds that are reachable, this one included.
     pub reachable: usize,
     /// floor(n/2)+1.

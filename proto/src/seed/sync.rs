@@ -12,14 +12,16 @@ use core::time::Duration;
 use rand::RngExt as _;
 
 use crate::config::{SeedConfig, quorum};
-use crate::id::{LinkId, NodeId, Topic};
+use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
 use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason};
+use crate::wire::frame::{
+    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, SAMPLE_MAX, Teacher,
+};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -55,8 +57,22 @@ pub(super) struct Slot {
     /// A transfer to it that is under way, and what of the tables it is of.
     pub(super) cursor: Option<Cursor>,
     pub(super) wanted: Wanted,
-    /// Votes that are being sent to it: the floor that was promised, and how far they are.
-    pub(super) votes: Option<(Ballot, Bound<Topic>)>,
+    /// The life that it said it is in.
+    pub(super) incarnation: Incarnation,
+    /// On this link it asked for all that this seed knows.
+    pub(super) learns: bool,
+    /// Votes that are being sent to it.
+    pub(super) votes: Option<Telling>,
+}
+
+/// How far the votes are that a seed is told which has lost its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// What this seed has promised not to accept anything below of.
+    pub(super) floor: Ballot,
+    /// What this seed was when it began.
+    pub(super) teacher: Teacher,
+    pub(super) from: Bound<Topic>,
 }
 
 /// Who says to be a seed.
@@ -92,6 +108,8 @@ impl Sync {
             failures: 0,
             mismatches: 0,
             cursor: None,
+            incarnation: Incarnation::default(),
+            learns: false,
             wanted: Wanted::default(),
             votes: None,
         };
@@ -110,6 +128,12 @@ impl Sync {
     /// Seeds that are linked, this one included.
     pub(super) fn reachable(&self) -> usize {
         1 + self.slots.iter().filter(|slot| slot.link.is_some()).count()
+    }
+
+    /// The keys of the configured seeds as far as they are known, `own` among them.
+    pub(super) fn keys(&self, own: NodeId) -> Vec<NodeId> {
+        let others = self.slots.iter().filter_map(|slot| slot.node);
+        std::iter::once(own).chain(others).take(SAMPLE_MAX).collect()
     }
 
     /// The slot of a node that answered at its address.
@@ -231,6 +255,8 @@ impl Seed {
         state.mismatches = MISMATCHES - 1;
         state.cursor = None;
         state.votes = None;
+        state.learns = false;
+        state.incarnation = hello.incarnation;
         self.timers.cancel(Timer::DialSeed(slot));
         if let Some(old) = old {
             self.close(now, old, Reason::Duplicate, "another link is kept");

@@ -17,7 +17,7 @@ use crate::wire::record::{Record, SignedRecord};
 /// Chunks sent at once: 16 x 50 kB at most, a tenth of a link's queue of 8 MiB.
 const BURST: usize = 16;
 /// The pause between bursts. With the burst, at most 16 MB/s.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Names of topics that are looked at for one chunk: they are not in the order of their ranges.
 const TOPICS_SEEN_MAX: usize = 4_096;
@@ -37,6 +37,12 @@ pub(super) enum Cursor {
     Ended(Bound<NodeId>),
     Topics(Bound<Topic>),
     Subscriptions(Bound<(NodeId, Topic)>),
+}
+
+impl Wanted {
+    /// All of the tables.
+    pub(super) const ALL: Self =
+        Self { peers: Ranges::ALL, subscriptions: Ranges::ALL, topics: Ranges::ALL };
 }
 
 impl Seed {
@@ -71,13 +77,6 @@ impl Seed {
     pub(super) fn transfer_more(&mut self, now: Instant, id: LinkId) {
         let mut slots = self.sync.slots.iter_mut();
         let Some(slot) = slots.position(|slot| slot.link == Some(id)) else { return };
-        let mut votes = self.sync.slots[slot].votes.take();
-        for _ in 0..BURST {
-            let Some((floor, from)) = votes.take() else { break };
-            let (frame, next) = self.votes_chunk(floor, from);
-            votes = (!frame.last).then_some((floor, next));
-            self.send(id, Frame::Votes(frame));
-        }
         let wanted = self.sync.slots[slot].wanted;
         let mut cursor = self.sync.slots[slot].cursor.take();
         for _ in 0..BURST {
@@ -87,6 +86,14 @@ impl Seed {
                 self.send(id, frame);
             }
             cursor = next;
+        }
+        // The last of the votes says that the tables were sent as well.
+        let mut votes = self.sync.slots[slot].votes.take();
+        for _ in 0..BURST {
+            let Some(telling) = votes.take_if(|_| cursor.is_none()) else { break };
+            let (frame, next) = self.votes_chunk(telling);
+            votes = next;
+            self.send(id, Frame::Votes(frame));
         }
         if cursor.is_some() || votes.is_some() {
             self.timers.set(Timer::Transfer(id), now + PAUSE);

@@ -62,7 +62,8 @@ impl Seed {
     pub(super) fn vote(&mut self, now: Instant, node: NodeId) {
         let quorum = self.sync.quorum();
         let braked = self.reports.brake.holds(now, self.registry.count());
-        if braked || self.sync.reachable() < quorum {
+        let knows_all = !self.acceptors.is_learning();
+        if braked || !knows_all || self.sync.reachable() < quorum {
             return;
         }
         let (me, kept) = (self.me(), self.votes_kept());

@@ -33,6 +33,8 @@ impl Seed {
         SeedStatus {
             node: self.me(),
             incarnation: self.config.identity.incarnation,
+            learning: self.acceptors.is_learning(),
+            held: self.held.len(),
             reachable: self.sync.reachable(),
             quorum: quorum(self.sync.total()),
             seeds: seeds.collect(),
@@ -53,6 +55,11 @@ impl Seed {
     /// The record of a topic, also of a deleted one.
     pub fn topic_record(&self, topic: &Topic) -> Option<&TopicRecord> {
         self.index.get(topic)?.record()
+    }
+
+    /// The record of a topic that this seed has accepted last, decided or not.
+    pub fn accepted_record(&self, topic: &Topic) -> Option<&TopicRecord> {
+        crate::seed::agreement::topic_of(self.acceptors.accepted(topic)?)
     }
 
     /// Peers whose name, address or id contains `filter` (empty: all), the dead included,

@@ -168,9 +168,13 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::Heads(heads) => ("heads", heads.heads.len(), frame::HEADS_MAX),
         Frame::Pull(pull) => ("ranges", pull.ranges.len(), frame::RANGES_MAX),
         Frame::History(history) => ("ranges", history.have.len(), frame::RANGES_MAX),
-        Frame::Registered(answer) => ("peers", answer.peers.len(), frame::SAMPLE_MAX),
+        Frame::Registered(answer) => {
+            ("peers", answer.peers.len().max(answer.seeds.len()), frame::SAMPLE_MAX)
+        }
         Frame::Renew(renew) => ("neighbors", renew.neighbors.len(), frame::SAMPLE_MAX),
-        Frame::Renewed(answer) => ("peers", answer.targets.len(), frame::SAMPLE_MAX),
+        Frame::Renewed(answer) => {
+            ("peers", answer.targets.len().max(answer.seeds.len()), frame::SAMPLE_MAX)
+        }
         Frame::Put(put) => ("records", put.records.len(), frame::RECORDS_MAX),
         Frame::PutDone(done) => ("records", done.refused.len(), frame::RECORDS_MAX),
         Frame::Sample(sample) => ("peers", sample.peers.len(), frame::SAMPLE_MAX),

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +19,14 @@ use tidings_proto::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{
+    Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
+};
 
 use crate::clock::Clock;
 use crate::key::NodeKey;
 use crate::listen::bind;
-use crate::node::{Handle, Host, LinkLimits, Node, NodeOptions, spawn};
+use crate::node::{Handle, Host, Kept, LinkLimits, Node, NodeOptions, spawn};
 use crate::tls::{Established, HandshakeError, Tls};
 use crate::traffic::ShedReason;
 
@@ -98,15 +101,26 @@ impl Machine for Echo {
     }
 }
 
-struct Watch(Sender<Seen>);
+/// A record that is on disk only when the test says so.
+const LATER: u64 = 77;
+
+struct Watch(Sender<Seen>, UnboundedReceiver<u64>);
 
 impl Host<Echo> for Watch {
     fn event(&mut self, _now: Instant, event: Seen) {
         let _ = self.0.try_send(event);
     }
 
-    fn persist(&mut self, record: u64) {
+    fn persist(&mut self, _token: u64, record: u64) -> Kept {
         let _ = self.0.try_send(Seen::Did(record));
+        if record == LATER { Kept::Later } else { Kept::Now }
+    }
+
+    fn poll_persisted(&mut self, context: &mut Context<'_>) -> Poll<u64> {
+        match self.1.poll_recv(context) {
+            Poll::Ready(Some(token)) => Poll::Ready(token),
+            _ => Poll::Pending,
+        }
     }
 
     fn makes_traffic(command: &Tell) -> bool {
@@ -117,6 +131,7 @@ impl Host<Echo> for Watch {
 struct Rig {
     node: Node<Echo>,
     seen: Receiver<Seen>,
+    synced: UnboundedSender<u64>,
     address: SocketAddr,
     id: NodeId,
     clock: Clock,
@@ -135,8 +150,9 @@ impl Rig {
         let clock = Clock::start();
         let (events, seen) = channel(EVENTS_MAX);
         let options = NodeOptions { key, listener, clock, limits };
-        let node = spawn(Echo::default(), Watch(events), options);
-        Self { node, seen, address, id, clock }
+        let (synced, syncs) = unbounded_channel();
+        let node = spawn(Echo::default(), Watch(events, syncs), options);
+        Self { node, seen, synced, address, id, clock }
     }
 
     fn handle(&self) -> &Handle<Echo> {
@@ -390,6 +406,11 @@ async fn records_are_answered_and_time_is_told() {
     rig.tell(Output::Persist { token: 3, record: 99 }).await;
     assert_eq!(rig.next().await, Seen::Did(99));
     assert_eq!(rig.next().await, Seen::Persisted(3));
+    rig.tell(Output::Persist { token: 4, record: LATER }).await;
+    rig.tell(Output::Event(Seen::Did(98))).await;
+    assert_eq!([rig.next().await, rig.next().await], [Seen::Did(LATER), Seen::Did(98)]);
+    rig.synced.send(4).unwrap();
+    assert_eq!(rig.next().await, Seen::Persisted(4));
     let at = rig.clock.now() + Duration::from_millis(20);
     rig.handle().command(Tell::Wake(at)).await.unwrap();
     assert_eq!(rig.next().await, Seen::Tick);

@@ -1,7 +1,10 @@
 //! One file per command.
 
+pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+mod data;
 pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;

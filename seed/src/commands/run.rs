@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::seed::event::Command;
+use tidings_proto::seed::memory::Memory;
 use tidings_proto::{RequestId, Seed};
 use tidings_runtime::config::SeedEntry;
 use tidings_runtime::listen::bind;
@@ -16,11 +17,13 @@ use tidings_runtime::{
     node, shutdown,
 };
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::host::SeedHost;
 use crate::http::{About, Pages, router};
+use crate::store::{Found, News, Owner, Store};
 
 /// Run a seed until SIGINT or SIGTERM, which make it leave the cluster
 #[derive(Debug, clap::Args)]
@@ -34,7 +37,7 @@ pub(crate) struct Args {
     /// Address for health, metrics and views [default: `http` of this seed's entry]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// Directory for the key [default: data/seed-PORT]
+    /// Directory for the key and for what the seed keeps [default: data/seed-PORT]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Write {"node","pid","listen","control","http"} here once the seed serves
@@ -100,7 +103,8 @@ async fn serve(mut config: Config, args: Args) -> Result<(), Failure> {
     let data = DataDir::open(&args.data.unwrap_or_else(|| config.seed_data(bound.port())))?;
     let log = logging::init(&config.log, &format!("seed-{}", bound.port()))?;
 
-    let seed = Running::start(&config, overlay, address, &data)?;
+    let (store, memory, news) = open_store(&config, &data)?;
+    let seed = Running::start(&config, overlay, address, &data, (store, memory))?;
     if let Some(listener) = pages {
         let router = router(seed.pages(&config, address, &log));
         let connections = config.limits.http_connections;
@@ -117,7 +121,7 @@ async fn serve(mut config: Config, args: Args) -> Result<(), Failure> {
         let written = Ports { http, ..Ports::new(node, bound) }.write(&path);
         written.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     }
-    let served = seed.until(signals).await;
+    let served = seed.until(signals, news).await;
     log.flush();
     served
 }
@@ -136,13 +140,15 @@ impl Running {
         listener: TcpListener,
         address: SocketAddr,
         data: &DataDir,
+        (store, memory): (Store, Memory),
     ) -> Result<Self, Failure> {
         let clock = Clock::start();
         let (cluster, name) = (&config.cluster.name, &config.seed.name);
         let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
-        let machine = Seed::new(config.seed_config(identity), data.key().signer(), clock.now());
+        let machine =
+            Seed::new(config.seed_config(identity), data.key().signer(), memory, clock.now());
         let left = CancellationToken::new();
-        let host = SeedHost::new(clock, address, left.clone());
+        let host = SeedHost::new(clock, address, store, left.clone());
         let (key, limits) = (data.key().clone(), config.limits.links);
         let node = node::spawn(machine, host, NodeOptions { key, listener, clock, limits });
         Ok(Self { node, clock, left })
@@ -159,13 +165,32 @@ impl Running {
         Pages { seed, clock: self.clock, about: Arc::new(about), log: log.counters().clone() }
     }
 
-    /// Runs until a signal comes, then leaves.
-    async fn until(mut self, signals: CancellationToken) -> Result<(), Failure> {
-        tokio::select! {
-            () = signals.cancelled() => {}
-            () = self.node.ended() => {
-                tracing::error!("broken");
-                return Err(Failure::failed("the seed broke; its log says why"));
+    /// Runs until a signal comes, then leaves. Where something cannot be written it ends at once:
+    /// what was not acknowledged is all that is lost.
+    async fn until(
+        mut self,
+        signals: CancellationToken,
+        mut news: UnboundedReceiver<News>,
+    ) -> Result<(), Failure> {
+        loop {
+            tokio::select! {
+                () = signals.cancelled() => break,
+                () = self.node.ended() => {
+                    tracing::error!("broken");
+                    return Err(Failure::failed("the seed broke; its log says why"));
+                }
+                Some(told) = news.recv() => match told {
+                    News::Damaged(rows) => {
+                        tracing::warn!(rows, "rows_damaged");
+                        // A node that has ended is noticed above.
+                        let _ = self.node.handle.command(Command::Rewrite).await;
+                    }
+                    News::Failed(cause) => {
+                        tracing::error!(cause, "not_written");
+                        let text = "what the seed keeps cannot be written, so it ends";
+                        return Err(Failure::failed(format!("{text}: {cause}")));
+                    }
+                },
             }
         }
         tracing::info!("stopping");
@@ -183,7 +208,26 @@ impl Running {
     }
 }
 
-fn listen_address(config: &Config, flag: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+/// Opens what the seed keeps, and says in the log what was found.
+fn open_store(
+    config: &Config,
+    data: &DataDir,
+) -> Result<(Store, Memory, UnboundedReceiver<News>), Failure> {
+    let owner = Owner { cluster: config.cluster.name.clone(), node: data.key().node_id() };
+    let (store, found, news) = Store::open(data.path(), &owner)?;
+    let Found { memory, is_new, damaged } = found;
+    let path = data.path().display();
+    if damaged > 0 {
+        tracing::warn!(%path, damaged, "rows_damaged");
+    }
+    tracing::info!(%path, is_new, rows = memory.rows.len(), damaged, "store");
+    Ok((store, memory, news))
+}
+
+pub(super) fn listen_address(
+    config: &Config,
+    flag: Option<SocketAddr>,
+) -> Result<SocketAddr, Failure> {
     let first = config.seeds.first().map(|seed| seed.addr);
     let none = "the configuration has no seeds; say with --listen IP:PORT where this one listens";
     flag.or(first).ok_or_else(|| Failure::usage(none))

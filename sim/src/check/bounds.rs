@@ -114,6 +114,8 @@ mod tests {
         let status = SeedStatus {
             node: NodeId([0; 32]),
             incarnation: Incarnation(1),
+            learning: false,
+            held: 0,
             reachable: 0,
             quorum: 0,
             seeds: Vec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidings_proto::peer::event::{Answer, CommandError, Event, Notice};
 use tidings_proto::seed::event as seed_event;
+use tidings_proto::seed::memory::apply;
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
@@ -17,6 +18,7 @@ use super::tally::Tally;
 use crate::check::Verdicts;
 use crate::check::answers::Answers;
 use crate::check::dedup::Dedup;
+use crate::check::evicted::Deaths;
 use crate::check::genuine::Genuine;
 use crate::check::kept::{Fact, Kept};
 use crate::check::order::Order;
@@ -120,10 +122,13 @@ pub(super) struct Apps {
     pub(super) apps: Vec<App>,
     /// Disks, by node.
     pub(super) disks: Vec<Disk>,
+    /// The disks of seeds forget all that they are told.
+    pub(super) disks_lie: bool,
     /// S4.
     pub(super) kept: Kept,
     /// S5.
     pub(super) certificates: Certificates,
+    pub(super) deaths: Deaths,
     /// S7.
     pub(super) owners: Owners,
     /// Nodes that are slow for a while, in order: L5 is about the others.
@@ -157,8 +162,10 @@ impl Apps {
             gaps: BTreeSet::new(),
             apps: vec![app; nodes],
             disks: vec![Disk::default(); nodes],
+            disks_lie: false,
             kept: Kept::new(roster.seeds().end, expect.seeds_lost_max),
             certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
+            deaths: Deaths::default(),
             owners: Owners::default(),
             slow: Vec::new(),
             tap: None,
@@ -174,6 +181,7 @@ impl Apps {
         if !self.roster.is_seed(node) {
             let life = Roster::incarnation(now, &self.disks[node as usize]);
             self.certificates.began(node, life.0);
+            self.deaths.began(node);
         }
         let app = &mut self.apps[node as usize];
         app.life += 1;
@@ -191,12 +199,16 @@ impl Apps {
         self.order.forget(node);
         self.answers.forget(node);
         self.owners.forget(node);
-        // A seed keeps nothing on disk yet: with its process it loses all.
+        // Whom it has heard, a seed does not write down.
         if self.roster.is_seed(node) {
             self.certificates.seed_lost(node);
-            if self.kept.seed_lost(node) {
-                self.owners.void();
-            }
+        }
+    }
+
+    /// The disk of a seed was lost, or a part of it.
+    pub(super) fn disk_hurt(&mut self, node: u32) {
+        if self.kept.seed_lost(node) {
+            self.owners.void();
         }
     }
 
@@ -403,7 +415,9 @@ impl Host<AnyNode> for Apps {
                     if let Some(dead) = self.roster.find(peer.node) {
                         let life = (dead, peer.incarnation.0);
                         let verdicts = &mut self.verdicts;
-                        self.certificates.declared(verdicts, timers.now(), node, life);
+                        if self.certificates.declared(verdicts, timers.now(), node, life) {
+                            self.deaths.declared(timers.now(), dead);
+                        }
                     }
                 }
                 30
@@ -427,7 +441,10 @@ impl Host<AnyNode> for Apps {
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
             }
-            node::Durable::Seed(record) => match record {},
+            node::Durable::Seed(_) if self.disks_lie => {}
+            node::Durable::Seed(changes) => {
+                changes.into_iter().for_each(|change| apply(&mut disk.rows, change));
+            }
         }
     }
 

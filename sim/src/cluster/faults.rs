@@ -12,7 +12,7 @@ use super::node::AnyNode;
 use super::roster::{Disk, Request};
 use super::{Cluster, node};
 use crate::check::liveness::{self, Death};
-use crate::fault::What;
+use crate::fault::{DiskFate, What};
 use crate::world::Crash;
 
 /// Faults that took place: a plan may hit nodes that are down already.
@@ -23,6 +23,12 @@ pub struct FaultCounts {
     pub peer_crashes: u64,
     /// Seeds that crashed.
     pub seed_crashes: u64,
+    /// Of those, seeds that lost their disks.
+    pub disks_lost: u64,
+    /// Seeds that crashed with damaged disks.
+    pub disks_damaged: u64,
+    /// Writes that a crash took along.
+    pub writes_lost: u64,
     /// Nodes that left in order.
     pub leaves: u64,
     /// Nodes that were started again.
@@ -52,6 +58,9 @@ impl FaultCounts {
     pub fn add(&mut self, other: &Self) {
         self.peer_crashes += other.peer_crashes;
         self.seed_crashes += other.seed_crashes;
+        self.disks_lost += other.disks_lost;
+        self.disks_damaged += other.disks_damaged;
+        self.writes_lost += other.writes_lost;
         self.leaves += other.leaves;
         self.restarts += other.restarts;
         self.pauses += other.pauses;
@@ -66,10 +75,13 @@ impl FaultCounts {
     }
 
     /// Each kind by name.
-    pub fn list(&self) -> [(&'static str, u64); 13] {
+    pub fn list(&self) -> [(&'static str, u64); 16] {
         [
             ("peer_crashes", self.peer_crashes),
             ("seed_crashes", self.seed_crashes),
+            ("disks_lost", self.disks_lost),
+            ("disks_damaged", self.disks_damaged),
+            ("writes_lost", self.writes_lost),
             ("leaves", self.leaves),
             ("restarts", self.restarts),
             ("pauses", self.pauses),
@@ -90,10 +102,10 @@ impl Cluster<'_> {
         let what = self.faults[number as usize].what.clone();
         let mut node_hit = None;
         let happened = match what {
-            What::Crash { node, silent, disk_lost } => {
+            What::Crash { node, silent, disk } => {
                 node_hit = Some(node);
                 let how = if silent { Crash::Host } else { Crash::Process };
-                self.crash(node, how, disk_lost)
+                self.crash(node, how, disk)
             }
             What::Leave { node } => {
                 node_hit = Some(node);
@@ -186,7 +198,7 @@ impl Cluster<'_> {
         }
     }
 
-    fn crash(&mut self, node: u32, how: Crash, disk_lost: bool) -> bool {
+    fn crash(&mut self, node: u32, how: Crash, fate: DiskFate) -> bool {
         if let Some(AnyNode::Peer(peer)) = self.world.machine(node) {
             add_counters(&mut self.buried, peer);
         }
@@ -195,11 +207,22 @@ impl Cluster<'_> {
         }
         let apps = &mut self.world.host;
         apps.ended(node);
-        if disk_lost {
-            apps.disks[node as usize] = Disk::default();
-        }
+        let disk = &mut apps.disks[node as usize];
+        let hurt = match fate {
+            DiskFate::Kept => false,
+            DiskFate::Lost => {
+                *disk = Disk::default();
+                true
+            }
+            DiskFate::Damaged => disk.damage(&mut self.draws),
+        };
         if apps.roster.is_seed(node) {
             self.counts.seed_crashes += 1;
+            self.counts.disks_lost += u64::from(fate == DiskFate::Lost);
+            self.counts.disks_damaged += u64::from(fate == DiskFate::Damaged && hurt);
+            if hurt {
+                apps.disk_hurt(node);
+            }
         } else {
             self.counts.peer_crashes += 1;
             self.died(node);
@@ -209,6 +232,7 @@ impl Cluster<'_> {
 
     fn died(&mut self, node: u32) {
         let at = self.world.now();
+        self.world.host.deaths.crashed(at, node);
         let number = u32::try_from(self.deaths.len()).expect("fewer than 2^32 deaths");
         let life = self.world.host.apps[node as usize].life;
         self.deaths.push((Death { node, at }, life));

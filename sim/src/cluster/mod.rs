@@ -175,6 +175,7 @@ fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode
     };
     let mut apps = Apps::new(roster, &scenario.expect, scenario.topics);
     apps.tap = options.tap.take();
+    apps.disks_lie = scenario.disks_lie;
     World::new(seed, network, Trace::new(options.trace.take()), apps)
 }
 
@@ -278,6 +279,7 @@ impl<'a> Cluster<'a> {
         let disk = apps.disks[node as usize].clone();
         let life = apps.apps[node as usize].life;
         let machine = apps.roster.machine(node, now, &disk);
+        self.world.host.disks[node as usize].damaged = false;
         self.world.start(node, self.skews[node as usize], machine);
         if self.world.host.roster.is_seed(node) {
             return;

@@ -1,22 +1,27 @@
 //! Who is in a run, and how their machines are made.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
+use tidings_proto::seed::memory::{Key, Memory, Row};
 use tidings_proto::wire::frame::PeerEntry;
-use tidings_proto::wire::record::SignedRecord;
+use tidings_proto::wire::record::{Record, SignedRecord, TopicRecord};
 use tidings_proto::{
     Incarnation, Instant, NodeId, Peer, PeerConfig, RequestId, Seed, SeedConfig, Topic,
 };
 
 use super::node::AnyNode;
 use crate::network::address;
-use crate::rng::bytes32;
+use crate::rng::{Rng, bytes32};
 use crate::scenario::Tune;
 
 /// When the runs begin: 14 November 2023, in microseconds since 1970.
 const WALL_US: i64 = 1_700_000_000_000_000;
+
+/// Rows that are damaged at once.
+const DAMAGED_ROWS_MAX: u64 = 3;
 
 /// The nodes of a run: seeds first, then peers; and its topics.
 #[derive(Debug)]
@@ -43,6 +48,40 @@ pub(super) struct Disk {
     pub(super) known_peers: Vec<PeerEntry>,
     /// The topics it knew.
     pub(super) known_topics: Vec<SignedRecord>,
+    /// What a seed keeps.
+    pub(super) rows: BTreeMap<Key, Row>,
+    /// Some rows were damaged, and are not read.
+    pub(super) damaged: bool,
+}
+
+impl Disk {
+    /// The record of a topic in the table of topics, and the one that was accepted last.
+    pub(super) fn topic(&self, topic: &Topic) -> [Option<&TopicRecord>; 2] {
+        let row = |key: Key| match self.rows.get(&key)? {
+            Row::Topic(signed) => Some(&signed.record),
+            Row::Register { accepted, .. } => accepted.as_ref().map(|vote| &vote.record.record),
+            _ => None,
+        };
+        [Key::Topic(topic.clone()), Key::Register(topic.clone())].map(|key| match row(key)? {
+            Record::Topic(record) => Some(record),
+            _ => None,
+        })
+    }
+
+    /// Some rows change by themselves. Whoever reads the disk notices, and first of all writes
+    /// down that this seed has to learn; false when there is nothing to damage.
+    pub(super) fn damage(&mut self, rng: &mut Rng) -> bool {
+        for _ in 0..rng.between(1, DAMAGED_ROWS_MAX) {
+            let at = rng.index(self.rows.len().max(1));
+            let Some(key) = self.rows.keys().nth(at).cloned() else { break };
+            self.rows.remove(&key);
+            self.damaged = true;
+        }
+        if let Some(Row::Membership(of)) = self.rows.get_mut(&Key::Membership) {
+            of.votes = false;
+        }
+        self.damaged
+    }
 }
 
 impl Roster {
@@ -148,7 +187,9 @@ impl Roster {
         if self.is_seed(node) {
             let mut config = SeedConfig::new(identity, seeds);
             self.tune.apply_to_seed(&mut config);
-            AnyNode::Seed(Box::new(Seed::new(config, self.signer(node), now)))
+            let rows = disk.rows.values().cloned().collect();
+            let memory = Memory { rows, damaged: disk.damaged };
+            AnyNode::Seed(Box::new(Seed::new(config, self.signer(node), memory, now)))
         } else {
             let mut config = self.peer_config(identity, seeds);
             config.known_peers.clone_from(&disk.known_peers);

@@ -19,7 +19,14 @@ impl Cluster<'_> {
         let roster = &world.host.roster;
         let holds = |node: u32, topic: u32| {
             let topic = roster.topic(u16::try_from(topic).ok()?);
-            let record = seed(node)?.topic_record(topic)?;
+            // What a majority has accepted is acknowledged, and told to the others afterwards.
+            // A seed that does not run holds what its disk does.
+            let [known, accepted] = match seed(node) {
+                Some(seed) => [seed.topic_record(topic), seed.accepted_record(topic)],
+                None => world.host.disks[node as usize].topic(topic),
+            };
+            let record =
+                [known, accepted].into_iter().flatten().max_by_key(|record| record.rank())?;
             Some(Holding { generation: record.generation, deleted: record.deleted })
         };
         let mut kept = world.host.kept.clone();

@@ -284,10 +284,15 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
     let lease_ms = u32::from(script.number()) * 10;
     match kind {
         0 | 1 => Frame::Register(Box::new(Register { record: record(script, n) })),
-        2 => Frame::Registered(Registered { lease_ms, peers: entries(script), total }),
+        2 => Frame::Registered(Registered {
+            lease_ms,
+            peers: entries(script),
+            total,
+            seeds: vec![node(n)],
+        }),
         3 => Frame::RegisterRefused(incarnation(script)),
         4 => Frame::Renew(Renew { incarnation: incarnation(script), neighbors: vec![node(n)] }),
-        5 => Frame::Renewed(Renewed { lease_ms, targets: entries(script) }),
+        5 => Frame::Renewed(Renewed { lease_ms, targets: entries(script), seeds: vec![node(n)] }),
         6 | 7 => Frame::Put(Put { request: id, records: records(script, n) }),
         8 => Frame::PutDone(PutDone { request: id, refused: records(script, n) }),
         9 => Frame::SampleRequest(SampleRequest { request: id, topic: topic(script) }),

@@ -3,6 +3,7 @@
 use tidings_proto::config::Identity;
 use tidings_proto::crypto::{Scheme, Signer};
 use tidings_proto::seed::event::Command;
+use tidings_proto::seed::memory::Memory;
 use tidings_proto::wire::frame::Purpose;
 use tidings_proto::{Incarnation, Instant, RequestId, Seed, SeedConfig};
 
@@ -31,7 +32,12 @@ pub fn seed(bytes: &[u8]) -> Reach {
     let mut config = SeedConfig::new(identity, all.collect());
     config.records_max = if script.below(2) == 0 { 3 } else { 100 };
     config.records_per_peer_max = 4;
-    let machine = Seed::new(config.clone(), Signer::Checksum(make::node(own)), Instant::ZERO);
+    let machine = Seed::new(
+        config.clone(),
+        Signer::Checksum(make::node(own)),
+        Memory::default(),
+        Instant::ZERO,
+    );
     let mut driver = Driver::new(machine, Purpose::Session);
     while !script.is_over() {
         // A seed can be asked for one thing only, after which nothing happens: rarely.

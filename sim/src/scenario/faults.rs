@@ -19,6 +19,9 @@ pub struct Crashes {
     /// They come back without their disks.
     #[serde(default)]
     pub disk_lost: bool,
+    /// Seeds: rows of their disks are damaged meanwhile.
+    #[serde(default)]
+    pub disk_damaged: bool,
     /// They start again this long after; never, when it is absent.
     pub back_after_ms: Option<u64>,
 }
@@ -131,6 +134,9 @@ pub struct Chaos {
     /// A crash takes the disk along, of those that crash.
     #[serde(default)]
     pub disk_lost_ppm: u32,
+    /// A crash of a seed damages rows of its disk, of those that do not take it along.
+    #[serde(default)]
+    pub disk_damaged_ppm: u32,
     /// A node leaves in order, and is back later.
     #[serde(default)]
     pub leave_ppm: u32,

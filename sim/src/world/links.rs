@@ -150,6 +150,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
                 self.links.get(to.link).map(|link| link.ends[usize::from(to.side)].node)
             }
             Some(Cargo::Persisted { node, .. }) => Some(*node),
+            Some(Cargo::Write { .. }) => return self.arrive_now(key),
             None => return,
         };
         let paused = node.filter(|&node| self.nodes[node as usize].paused);
@@ -170,9 +171,10 @@ impl<M: Actor, H: Host<M>> World<M, H> {
     pub(super) fn arrive_now(&mut self, key: Key) {
         match self.cargo.remove(key) {
             Some(Cargo::Item { to, item }) => self.arrive_item(to, item),
-            Some(Cargo::Persisted { node, life, token, record }) => {
-                self.arrive_persisted(node, life, token, record);
+            Some(Cargo::Persisted { node, life, token }) => {
+                self.arrive_persisted(node, life, token);
             }
+            Some(Cargo::Write { node, token, record }) => self.written(node, token, record),
             None => {}
         }
     }

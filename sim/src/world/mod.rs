@@ -98,6 +98,8 @@ pub struct Counts {
     pub links: u64,
     /// Dials that failed.
     pub dials_failed: u64,
+    /// Writes that a crash took along.
+    pub writes_lost: u64,
 }
 
 /// A simulated universe.
@@ -154,6 +156,9 @@ struct Node<M> {
     backlog: VecDeque<Key>,
     /// How much each of its links carries each way, if that is little.
     bytes_per_s: Option<u64>,
+    /// Writes that are not on the disk yet, in order, and when the last of them will be.
+    writes: VecDeque<Key>,
+    written_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -179,8 +184,22 @@ enum Happening<T> {
 /// What is on its way to a node.
 #[derive(Debug)]
 enum Cargo<D> {
-    Item { to: EndKey, item: Item },
-    Persisted { node: u32, life: u32, token: u64, record: D },
+    Item {
+        to: EndKey,
+        item: Item,
+    },
+    /// A write on its way to the disk.
+    Write {
+        node: u32,
+        token: u64,
+        record: D,
+    },
+    /// The machine hears of it.
+    Persisted {
+        node: u32,
+        life: u32,
+        token: u64,
+    },
 }
 
 impl<M: Actor, H: Host<M>> World<M, H> {

@@ -11,8 +11,11 @@ use crate::network::{EndKey, EndState, Item};
 use crate::slab::Key;
 use crate::trace::Tag;
 
-/// A write reaches the disk after this (group commit of an ordinary SSD).
-const PERSIST_MS: u64 = 2;
+/// A write reaches the disk within this (group commit of an ordinary SSD) ...
+const WRITE_US_MAX: u64 = 4_000;
+/// ... but for these, per million, which wait for others.
+const SLOW_WRITE_PPM: u32 = 5_000;
+const SLOW_WRITE_US_MAX: u64 = 300_000;
 
 /// How a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             busy_until: Instant::ZERO,
             backlog: VecDeque::new(),
             bytes_per_s: None,
+            writes: VecDeque::new(),
+            written_at: Instant::ZERO,
         });
         index
     }
@@ -90,6 +95,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         for end in links {
             self.end_by_crash(end, how);
         }
+        self.lose_writes(node);
         self.record(node, Tag::Crash, how as u64, 0);
         if self.trace.has_text() {
             self.trace.line(self.now, node, Tag::Crash, format_args!("{how:?}"));
@@ -253,24 +259,48 @@ impl<M: Actor, H: Host<M>> World<M, H> {
     }
 
     pub(super) fn persist(&mut self, node: u32, token: u64, record: M::Durable) {
-        let life = self.nodes[node as usize].life;
-        let key = self.cargo.insert(Cargo::Persisted { node, life, token, record });
-        let at = self.now + Duration::from_millis(PERSIST_MS);
-        self.queue.push(at, Happening::Arrive(key));
+        let slow = self.rng.chance(SLOW_WRITE_PPM);
+        let takes = self.rng.between(1, if slow { SLOW_WRITE_US_MAX } else { WRITE_US_MAX });
+        let key = self.cargo.insert(Cargo::Write { node, token, record });
+        let slot = &mut self.nodes[node as usize];
+        slot.written_at = slot.written_at.max(self.now + Duration::from_micros(takes));
+        slot.writes.push_back(key);
+        self.queue.push(slot.written_at, Happening::Arrive(key));
     }
 
-    pub(super) fn arrive_persisted(
-        &mut self,
-        node: u32,
-        life: u32,
-        token: u64,
-        record: M::Durable,
-    ) {
+    /// A write is on the disk, whatever its process does; the machine hears of it when it can.
+    pub(super) fn written(&mut self, node: u32, token: u64, record: M::Durable) {
+        let slot = &mut self.nodes[node as usize];
+        slot.writes.pop_front();
+        let life = slot.life;
+        self.host.persisted(node, record);
+        let key = self.cargo.insert(Cargo::Persisted { node, life, token });
+        self.arrive(key);
+    }
+
+    /// Of the writes under way, the disk has got the first few, or none. The one that was being
+    /// made is torn, which its reader notices: it is void.
+    fn lose_writes(&mut self, node: u32) {
+        let writes = std::mem::take(&mut self.nodes[node as usize].writes);
+        if writes.is_empty() {
+            return;
+        }
+        let done = self.rng.index(writes.len() + 1);
+        for (number, key) in writes.into_iter().enumerate() {
+            let Some(Cargo::Write { record, .. }) = self.cargo.remove(key) else { continue };
+            if number < done {
+                self.host.persisted(node, record);
+            } else {
+                self.counts.writes_lost += 1;
+            }
+        }
+    }
+
+    pub(super) fn arrive_persisted(&mut self, node: u32, life: u32, token: u64) {
         let slot = &self.nodes[node as usize];
         if slot.life != life || slot.machine.is_none() {
             return;
         }
-        self.host.persisted(node, record);
         self.record(node, Tag::Persisted, token, 0);
         self.handle(node, Input::Persisted(token));
     }

@@ -164,6 +164,7 @@ fn links_are_capped() {
         node[..8].copy_from_slice(&n.to_be_bytes());
         rig.input(0, Input::LinkUp { link, node: NodeId(node), remote, dialed: None });
     }
+    rig.trace.retain(|line| !line.contains("Persist"));
     assert_eq!(rig.trace.len(), 1);
     assert!(rig.trace[0].contains("no room"), "{}", rig.trace[0]);
 }

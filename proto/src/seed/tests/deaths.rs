@@ -166,8 +166,8 @@ fn a_minority_of_seeds_kills_nobody() {
 #[test]
 fn a_seed_that_reaches_no_majority_does_not_vote() {
     let mut rig = cluster(3, 2);
-    rig.kill_seed(1);
-    rig.kill_seed(2);
+    rig.stop_seed(1);
+    rig.stop_seed(2);
     rig.run(10);
     rig.crash(0);
     rig.run(20_000);

@@ -53,18 +53,22 @@ fn writer_id(writer: usize) -> NodeId {
 
 impl World {
     fn new(crashes: usize) -> Self {
-        let seed = || {
-            let mut seed = Acceptors::new(3);
-            seed.begin_to_vote();
-            seed
-        };
+        let mut world = Self::unfounded();
+        world.seeds.iter_mut().for_each(|seed| drop(seed.begin_to_vote()));
+        world.crashes = crashes;
+        world
+    }
+
+    /// Seeds that have never voted.
+    fn unfounded() -> Self {
+        let seed = || Acceptors::new(3);
         let writer = || Writer { attempts: 0, proposer: None, value: None, told: None };
         Self {
             seeds: [seed(), seed(), seed()],
             writers: [writer(), writer()],
             messages: BTreeSet::new(),
             accepted: BTreeMap::new(),
-            crashes,
+            crashes: 0,
             taught: BTreeSet::new(),
         }
     }
@@ -136,6 +140,7 @@ impl World {
     fn teach(&mut self, learner: usize, teacher: usize) {
         self.taught.insert((learner, teacher));
         let floor = self.seeds[teacher].raise(seed_id(learner));
+        let standing = self.seeds[teacher].standing();
         let votes: Vec<_> = self.seeds[teacher]
             .votes(std::ops::Bound::Unbounded)
             .map(|(key, ballot, value)| (*key, ballot, *value))
@@ -143,8 +148,8 @@ impl World {
         for (key, ballot, value) in votes {
             self.seeds[learner].learn(&key, ballot, value);
         }
-        self.seeds[learner].learned(seed_id(teacher), floor);
-        if self.seeds[learner].heard() == 2 {
+        self.seeds[learner].learned(seed_id(teacher), standing, floor);
+        if self.seeds[learner].has_learned(3, QUORUM, true) {
             self.seeds[learner].begin_to_vote();
             // What it was told it holds from now on as if it had accepted it.
             let votes = self.seeds[learner].votes(std::ops::Bound::Unbounded);
@@ -221,8 +226,7 @@ impl World {
 
 /// Visits every world in which the writers try with ballots of these rounds; returns how many
 /// there are and in how many both writers know the owner.
-fn explore(crashes: usize, rounds: [&[u64]; 2]) -> (usize, usize) {
-    let first = World::new(crashes);
+fn explore(first: World, rounds: [&[u64]; 2]) -> (usize, usize) {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let mut known = HashSet::from([hasher.hash_one(&first)]);
     let mut open = vec![first];
@@ -241,12 +245,22 @@ fn explore(crashes: usize, rounds: [&[u64]; 2]) -> (usize, usize) {
 
 #[test]
 fn two_writers_that_try_twice_never_both_win() {
-    let (worlds, settled) = explore(0, [&[1, 3], &[2]]);
+    let (worlds, settled) = explore(World::new(0), [&[1, 3], &[2]]);
     assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
 }
 
 #[test]
 fn a_seed_that_loses_its_memory_changes_nothing_that_was_chosen() {
-    let (worlds, settled) = explore(1, [&[1], &[5]]);
+    let (worlds, settled) = explore(World::new(1), [&[1], &[5]]);
+    assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
+}
+
+#[test]
+fn seeds_that_found_a_cluster_at_different_times_choose_once() {
+    // One has heard the second and votes; the others are about to hear of each other.
+    let mut world = World::unfounded();
+    world.teach(0, 1);
+    assert!(!world.seeds[0].is_learning());
+    let (worlds, settled) = explore(world, [&[7], &[8]]);
     assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
 }

@@ -13,12 +13,14 @@ use crate::crypto::{Scheme, Signer};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{DialFailure, Input, LinkDown, Machine as _, Output};
 use crate::seed::Seed;
-use crate::seed::event::{Command, Event, Notice};
+use crate::seed::event::{Command, Durable, Event, Notice};
+use crate::seed::memory::{self, Key, Memory, Row};
 use crate::time::Instant;
 use crate::wire::codec::{CONTROL_BYTES_MAX, Decoded, decode, encode};
 use crate::wire::frame::{Frame, Goodbye, Purpose};
 
 const LATENCY: Duration = Duration::from_millis(1);
+const SYNC: Duration = Duration::from_millis(1);
 
 /// One end of a connection: a seed or a peer, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,8 @@ pub(super) struct FakePeer {
 }
 
 enum Happening {
+    /// A seed, its life, and what is on its disk from now on.
+    Persisted(usize, u64, u64, Durable),
     Input(usize, Input<Command>),
     ToPeer(usize, LinkId, Frame),
     Down(End, LinkId),
@@ -57,6 +61,11 @@ enum Happening {
 pub(super) struct Rig {
     pub(super) now: Instant,
     pub(super) seeds: Vec<Option<Seed>>,
+    /// What each seed keeps.
+    pub(super) disks: Vec<BTreeMap<Key, Row>>,
+    /// Disks that never say that anything is safe.
+    pub(super) stuck: BTreeSet<usize>,
+    lives: Vec<u64>,
     pub(super) configs: Vec<SeedConfig>,
     /// Who each seed is.
     pub(super) keys: Vec<NodeId>,
@@ -107,6 +116,9 @@ impl Rig {
         let mut rig = Self {
             now: Instant::ZERO,
             seeds: (0..seeds).map(|_| None).collect(),
+            disks: vec![BTreeMap::new(); seeds],
+            stuck: BTreeSet::new(),
+            lives: vec![0; seeds],
             configs: (0..seeds).map(|n| config(n, seeds)).collect(),
             keys: (0..seeds).map(seed_node).collect(),
             peers: (0..peers).map(FakePeer::new).collect(),
@@ -125,13 +137,28 @@ impl Rig {
     }
 
     pub(super) fn start_seed(&mut self, n: usize) {
-        let signer = Signer::Checksum(self.keys[n]);
-        self.seeds[n] = Some(Seed::new(self.configs[n].clone(), signer, self.now));
+        let memory = Memory { rows: self.disks[n].values().cloned().collect(), damaged: false };
+        self.start_seed_with(n, memory);
     }
 
-    pub(super) fn kill_seed(&mut self, n: usize) {
+    pub(super) fn start_seed_with(&mut self, n: usize, memory: Memory) {
+        let signer = Signer::Checksum(self.keys[n]);
+        let incarnation = &mut self.configs[n].identity.incarnation;
+        *incarnation = incarnation.next();
+        self.seeds[n] = Some(Seed::new(self.configs[n].clone(), signer, memory, self.now));
+    }
+
+    /// Ends a seed, whose disk stays as it is.
+    pub(super) fn stop_seed(&mut self, n: usize) {
         self.seeds[n] = None;
+        self.lives[n] += 1;
         self.break_links(End::Seed(n));
+    }
+
+    /// Ends a seed, and its disk with it.
+    pub(super) fn kill_seed(&mut self, n: usize) {
+        self.stop_seed(n);
+        self.disks[n].clear();
     }
 
     pub(super) fn seed(&self, n: usize) -> &Seed {
@@ -183,6 +210,14 @@ impl Rig {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Input(n, input) => self.input(n, input),
+            Happening::Persisted(n, life, token, changes) => {
+                if life == self.lives[n] && !self.stuck.contains(&n) {
+                    for change in changes {
+                        memory::apply(&mut self.disks[n], change);
+                    }
+                    self.input(n, Input::Persisted(token));
+                }
+            }
             Happening::ToPeer(n, link, frame) => self.peer_receives(n, link, frame),
             Happening::Down(End::Seed(n), link) => {
                 self.input(n, Input::LinkDown { link, cause: LinkDown::Closed });
@@ -193,7 +228,7 @@ impl Rig {
         }
     }
 
-    fn output(&mut self, n: usize, output: Output<Event, crate::seed::event::Durable>) {
+    fn output(&mut self, n: usize, output: Output<Event, Durable>) {
         match output {
             Output::Dial { dial, address, timeout_ms } => self.dial(n, dial, address, timeout_ms),
             Output::Send { link, frame, .. } => self.carry(End::Seed(n), link, frame),
@@ -203,7 +238,10 @@ impl Rig {
                 }
                 self.hang_up(End::Seed(n), link);
             }
-            Output::Persist { .. } => unreachable!("seeds keep nothing yet"),
+            Output::Persist { token, record } => {
+                let life = self.lives[n];
+                self.later(SYNC, Happening::Persisted(n, life, token, record));
+            }
             Output::Event(Event::Notice(notice)) => self.notices.push((self.now, n, notice)),
             Output::Event(event) => self.events.push((n, event)),
         }

@@ -24,6 +24,8 @@ pub struct Registered {
     pub peers: Vec<PeerEntry>,
     /// How many live peers the seed knows, the asker included.
     pub total: u32,
+    /// The keys of the configured seeds as far as the sender knows them, its own among them.
+    pub seeds: Vec<NodeId>,
 }
 
 /// A lease is prolonged.
@@ -42,6 +44,8 @@ pub struct Renewed {
     pub lease_ms: u32,
     /// Peers to link with, because the asker is outside the largest part of the overlay.
     pub targets: Vec<PeerEntry>,
+    /// As in [`Registered`].
+    pub seeds: Vec<NodeId>,
 }
 
 /// Records to keep.

@@ -117,6 +117,20 @@ pub struct Votes {
     pub floor: Ballot,
     /// At most [`super::RECORDS_MAX`].
     pub votes: Vec<Vote>,
-    /// Nothing follows.
+    /// What the sender was when it began to tell.
+    pub teacher: Teacher,
+    /// Nothing follows, and all tables were sent before.
     pub last: bool,
+}
+
+/// What a seed is to one that has lost its memory and learns from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Teacher {
+    /// It votes: it has lost nothing, or has learned it again.
+    Voter,
+    /// It has lost something and not learned it again.
+    Learner,
+    /// It has never voted and knows nobody who does; or it founded the cluster with the receiver
+    /// in the receiver's present life.
+    New,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why the file with what a peer keeps cannot be used. The peer does not start then, rather than
+/// Why a file with what a node keeps cannot be used. The node does not start then, rather than
 /// to forget what it was told to keep: move the file away to start without it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -32,6 +32,16 @@ pub enum StoreError {
         found: i64,
         /// The newest that is known.
         known: i64,
+    },
+    /// It belongs to another node or cluster.
+    #[error("{} belongs to {found}, not to {wanted}", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who wants to use it.
+        wanted: String,
     },
     /// It cannot be read or written.
     #[error("{}: {source}", path.display())]

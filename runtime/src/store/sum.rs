@@ -1,29 +1,32 @@
 //! A checksum over the fields of a row, so that a damaged row is noticed and not believed.
 
 /// Bytes of a sum: enough against accidents, which is what it is for.
-pub(super) const SUM_BYTES: usize = 8;
+pub const SUM_BYTES: usize = 8;
 
 /// Hashes fields one after the other, each with its length.
 #[derive(Debug)]
-pub(super) struct Sum(blake3::Hasher);
+pub struct Sum(blake3::Hasher);
 
 impl Sum {
     /// The sum of a row of `table`.
-    pub(super) fn of(table: &str) -> Self {
+    pub fn of(table: &str) -> Self {
         Self(blake3::Hasher::new()).bytes(table.as_bytes())
     }
 
-    pub(super) fn bytes(mut self, field: &[u8]) -> Self {
+    /// Adds a field of bytes.
+    pub fn bytes(mut self, field: &[u8]) -> Self {
         self.0.update(&(field.len() as u64).to_be_bytes());
         self.0.update(field);
         self
     }
 
-    pub(super) fn number(self, field: i64) -> Self {
+    /// Adds a field that is a number.
+    pub fn number(self, field: i64) -> Self {
         self.bytes(&field.to_be_bytes())
     }
 
-    pub(super) fn end(self) -> [u8; SUM_BYTES] {
+    /// The sum of all fields that were added.
+    pub fn end(self) -> [u8; SUM_BYTES] {
         let mut sum = [0; SUM_BYTES];
         sum.copy_from_slice(&self.0.finalize().as_bytes()[..SUM_BYTES]);
         sum
