@@ -72,7 +72,7 @@ pub use tidings_proto::peer::status::{
     NeighborStatus, PeerStatus, SeedState, SeedStatus, TopicStatus,
 };
 pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
-pub use tidings_proto::wire::headers::{Headers, HeadersError};
+pub use tidings_proto::wire::headers::{Headers, HeadersError, RETAIN};
 pub use tidings_proto::wire::record::TopicPolicy;
 pub use tidings_proto::{Incarnation, NodeId, Topic};
 pub use tidings_runtime::{

@@ -137,6 +137,8 @@ counters! {
         agreements,
         /// Attempts at agreements that this seed began.
         agreement_attempts,
+        /// Topics that were dropped because nobody hosted or wanted them for too long.
+        topics_dropped,
         /// Dead-node reports received.
         reports,
         /// Dead-node reports dropped because too many peers are accused.

@@ -211,6 +211,9 @@ pub struct LocalTopicView {
     pub retained_batches: usize,
     /// Bytes retained.
     pub retained_bytes: usize,
+    /// It has the message that the topic retains.
+    #[serde(default)]
+    pub retains: bool,
     /// Streams known.
     pub streams: usize,
 }
@@ -224,6 +227,7 @@ impl From<&TopicStatus> for LocalTopicView {
             neighbors: topic.neighbors,
             retained_batches: topic.retained_batches,
             retained_bytes: topic.retained_bytes,
+            retains: topic.retains,
             streams: topic.streams,
         }
     }
@@ -245,6 +249,9 @@ pub struct MessageView {
     pub incarnation: u64,
     /// When it was published, by the publisher's clock.
     pub published_at: String,
+    /// It is not new: its topic retains it, and the subscription has just begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retained: bool,
     /// Texts beside the body.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
@@ -284,6 +291,7 @@ impl From<&Message> for MessageView {
             seq: message.seq,
             incarnation: message.incarnation.0,
             published_at: time(message.published_at()),
+            retained: message.retained,
             headers: message.headers.clone(),
             pos: 0,
             redelivered: false,

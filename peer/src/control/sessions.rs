@@ -58,6 +58,9 @@ pub struct ConnectedView {
     pub unread: usize,
     /// It is kept so long after its connection is lost, in milliseconds.
     pub expiry_ms: u64,
+    /// Its filters: it receives all topics that they select.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
     /// How it receives what.
     pub subscriptions: Vec<SubscriptionView>,
 }

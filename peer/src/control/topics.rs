@@ -62,6 +62,13 @@ pub struct TopicMore {
     /// How long the host has been away, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_away_ms: Option<u64>,
+    /// When another peer may take the topic over, in milliseconds from now; 0 when it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeover_in_ms: Option<u64>,
+    /// When the topic is dropped unless somebody subscribes or its host returns, in milliseconds
+    /// from now. Not there while it has subscribers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_in_ms: Option<u64>,
     /// The log is kept on disk by the host.
     pub durable: bool,
     /// How much of it subscribers keep, when its host has limited that.
@@ -81,17 +88,20 @@ pub struct TopicMore {
 
 impl From<&TopicInfo> for TopicMore {
     fn from(info: &TopicInfo) -> Self {
-        let (state, host_addr, host_away_ms) = match info.hosting {
-            Hosting::None => ("unknown", None, None),
+        let (state, host_addr, absence) = match info.hosting {
+            // What was dropped is not found, and so not shown.
+            Hosting::None | Hosting::Dropped => ("unknown", None, None),
             Hosting::Here(peer) => ("hosted", Some(peer.address), None),
-            Hosting::Away(for_ms) => ("host_away", None, Some(for_ms)),
-            Hosting::Orphaned(for_ms) => ("orphaned", None, Some(for_ms)),
+            Hosting::Away(absence) => ("host_away", None, Some(absence)),
+            Hosting::Orphaned(absence) => ("orphaned", None, Some(absence)),
         };
         let local = info.local.unwrap_or_default();
         Self {
             state: state.to_owned(),
             host_addr,
-            host_away_ms,
+            host_away_ms: absence.map(|absence| absence.gone_ms),
+            takeover_in_ms: absence.map(|absence| absence.takeover_in_ms),
+            drop_in_ms: absence.and_then(|absence| absence.drop_in_ms),
             durable: info.record.policy.durable,
             retention: RetentionView::from(&info.record.policy),
             confirmed: info.confirmed,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tidings_proto::Topic;
 
-pub(crate) use filters::{LOOK_BACK, since};
+pub(crate) use filters::{LOOK_BACK, Received, since};
 pub use info::{SUBSCRIPTIONS_SHOWN_MAX, SessionInfo, SubscriptionInfo};
 pub use kept::Numbered;
 #[cfg(test)]
@@ -137,15 +137,23 @@ impl Sessions {
     }
 
     /// A subscription of the permanent session goes on after a restart.
-    pub(crate) fn take_up(&self, subscription: Subscription, options: SubscribeOptions) {
+    pub(crate) fn take_up(
+        &self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        matching: bool,
+    ) {
         let topic = subscription.topic().clone();
+        if matching {
+            self.permanent.followed.set_own(&topic, false);
+        }
         let kept = Kept::new(subscription, options, false, false);
         self.permanent.lock().insert(topic, kept);
     }
 
-    /// Whether the permanent session has a subscription.
+    /// Whether the permanent session has a subscription or a filter.
     pub(crate) fn keeps_something(&self) -> bool {
-        !self.permanent.lock().is_empty()
+        !self.permanent.lock().is_empty() || self.permanent.followed.awaits(None)
     }
 
     /// All sessions, the permanent one first.
@@ -266,11 +274,15 @@ impl Session {
         stream: bool,
     ) -> Result<(), Error> {
         let topic = Topic::new(topic)?;
-        self.state.followed.set_own(&topic, true);
+        if self.state.followed.set_own(&topic, true) && self.name.is_none() {
+            self.peer.sessions().store.set_matching(topic.clone(), false);
+        }
         {
             let mut topics = self.state.lock();
             if let Some(kept) = topics.get_mut(&topic).filter(|k| !k.subscription.has_ended()) {
                 kept.stream = stream;
+                drop(topics);
+                self.state.streaming.notify_waiters();
                 return Ok(());
             }
             let limit = self.peer.sessions().limits.subscriptions;
@@ -299,6 +311,7 @@ impl Session {
         }
         drop(topics);
         self.state.changed();
+        self.state.streaming.notify_waiters();
         Ok(())
     }
 

@@ -9,8 +9,9 @@ use super::requests::{Goal, Pending};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Dead, Found, Frame, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose, Proposed, Put,
-    PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
+    Dead, Found, Frame, Hosting, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose,
+    Proposed, Put, PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX,
+    Sample,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 
@@ -413,8 +414,11 @@ impl Peer {
     /// A question ended, with a quorum of answers or without.
     fn conclude(&mut self, pending: Pending, quorum: bool) {
         let Pending { topic, goal, findings, .. } = pending;
-        if let Some(record) = &findings.record {
-            self.on_topic_record(record, Some(self.now));
+        match &findings.record {
+            Some(record) if findings.hosting == Hosting::Dropped => self.on_dropped(record),
+            Some(record) => self.on_topic_record(record, Some(self.now)),
+            None if quorum => self.topics.directory.forget_provisional(&topic),
+            None => {}
         }
         if matches!(goal, Goal::Info(_) | Goal::Publish | Goal::Refresh) && quorum {
             self.offer_candidates(&topic, &findings.subscribers, findings.total as usize);

@@ -59,6 +59,7 @@ pub fn encode(frame: &Frame) -> Encoded {
                 Cause::Push => 0,
                 Cause::Pull => 1,
                 Cause::History => 2,
+                Cause::Retained => 3,
             });
             head.put_u8(frame.hop);
             head.put_u8(frame.tree);
@@ -131,6 +132,7 @@ fn decode_batch(mut body: Bytes) -> Result<BatchFrame, DecodeError> {
         0 => Cause::Push,
         1 => Cause::Pull,
         2 => Cause::History,
+        3 => Cause::Retained,
         _ => return Err(DecodeError::Malformed("cause")),
     };
     let hop = body.get_u8();

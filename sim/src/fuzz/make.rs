@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tidings_proto::crypto::Signer;
 use tidings_proto::wire::batch::{Batch, BatchHeader, Message};
 use tidings_proto::wire::frame::{
-    Announce, BatchFrame, BatchName, Cause, Dead, Digest, Found, Frame, Goodbye, Graft, GraftItem,
-    Head, Heads, Hello, Hosting, Interest, Kind, Lease, List, Lookup, Mode, PROTOCOL_VERSION,
-    PeerEntry, Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason, Register, Registered,
-    Renew, Renewed, Report, Role, Sample, SampleRequest,
+    Absence, Announce, BatchFrame, BatchName, Cause, Dead, Digest, Found, Frame, Goodbye, Graft,
+    GraftItem, Head, Heads, Hello, Hosting, Interest, Kind, Lease, List, Lookup, Mode,
+    PROTOCOL_VERSION, PeerEntry, Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason,
+    Register, Registered, Renew, Renewed, Report, Role, Sample, SampleRequest,
 };
 use tidings_proto::wire::record::{
     DeathVote, PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
@@ -282,6 +282,7 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
     let kind = kind(script.byte()) % 20;
     let (id, total) = (request(script), u32::from(script.byte()));
     let lease_ms = u32::from(script.number()) * 10;
+    let absence = Absence { gone_ms: lease_ms.into(), takeover_in_ms: 0, drop_in_ms: None };
     match kind {
         0 | 1 => Frame::Register(Box::new(Register { record: record(script, n) })),
         2 => Frame::Registered(Registered {
@@ -309,8 +310,8 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
             total,
             hosting: match script.below(4) {
                 0 => Hosting::None,
-                1 => Hosting::Away(lease_ms.into()),
-                2 => Hosting::Orphaned(lease_ms.into()),
+                1 => Hosting::Away(absence),
+                2 => Hosting::Orphaned(absence),
                 _ => Hosting::Here(entry(script)),
             },
         })),

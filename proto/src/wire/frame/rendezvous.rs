@@ -122,10 +122,24 @@ pub enum Hosting {
     None,
     /// The host is listed.
     Here(PeerEntry),
-    /// The host has died or left, this many milliseconds ago.
-    Away(u64),
+    /// The host has died or left.
+    Away(Absence),
     /// As long ago that another peer may take the topic over.
-    Orphaned(u64),
+    Orphaned(Absence),
+    /// Nobody hosted it or subscribed to it for so long that it is there no more.
+    Dropped,
+}
+
+/// How long a topic has been without its host, and what becomes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// The host died or left so many milliseconds ago.
+    pub gone_ms: u64,
+    /// In so many milliseconds another peer may take the topic over; 0 when it may.
+    pub takeover_in_ms: u64,
+    /// In so many milliseconds the topic is dropped, unless somebody subscribes or the host
+    /// returns; `None` while it has subscribers.
+    pub drop_in_ms: Option<u64>,
 }
 
 /// What is listed.
