@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 mod data;
 pub(crate) mod deaths;
+pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod status;
