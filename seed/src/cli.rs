@@ -36,6 +36,7 @@ enum Command {
     Check(commands::check::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 /// Does what was typed.
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => commands::check::run(args),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
     }
 }
 
