@@ -20,7 +20,7 @@ use crate::publish::Published;
 pub use crate::control::sessions::{
     ConnectedView, PullView, SessionView, SessionsView, SubscriptionView,
 };
-pub use crate::control::topics::{TopicMore, TopicView, TopicsView};
+pub use crate::control::topics::{RetentionView, TopicMore, TopicView, TopicsView};
 
 /// Done, and there is nothing to say about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -391,7 +391,7 @@ pub struct CommandView {
     pub does: String,
 }
 
-fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tidings_proto::peer::event::TopicInfo;
 use tidings_proto::wire::frame::{Hosting, TopicItem};
+use tidings_proto::wire::record::TopicPolicy;
 
 use crate::control::answer::time_us;
 
@@ -24,6 +25,29 @@ pub struct TopicView {
     /// More, when one topic was asked for.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub more: Option<TopicMore>,
+}
+
+/// How much of a topic is kept; what is not said is as each peer is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionView {
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Age, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+impl RetentionView {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<&TopicPolicy> for RetentionView {
+    fn from(policy: &TopicPolicy) -> Self {
+        Self { bytes: policy.retention_bytes, age_ms: policy.retention_age_ms }
+    }
 }
 
 /// What else is known of one topic.
@@ -47,6 +71,9 @@ pub struct TopicMore {
     pub drop_in_ms: Option<u64>,
     /// The log is kept on disk by the host.
     pub durable: bool,
+    /// How much of it subscribers keep, when its host has limited that.
+    #[serde(default, skip_serializing_if = "RetentionView::is_default")]
+    pub retention: RetentionView,
     /// A majority of the seeds confirmed this.
     pub confirmed: bool,
     /// This peer receives it.
@@ -76,6 +103,7 @@ impl From<&TopicInfo> for TopicMore {
             takeover_in_ms: absence.map(|absence| absence.takeover_in_ms),
             drop_in_ms: absence.and_then(|absence| absence.drop_in_ms),
             durable: info.record.policy.durable,
+            retention: RetentionView::from(&info.record.policy),
             confirmed: info.confirmed,
             subscribed: info.local.is_some(),
             retained_messages: local.messages,

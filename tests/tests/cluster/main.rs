@@ -6,6 +6,7 @@ mod a003;
 mod bad_bytes;
 mod bad_config;
 mod bad_requests;
+mod chaos;
 mod cli;
 mod counters;
 mod coverage;
