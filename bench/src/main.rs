@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
-//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`report`] reads
+//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`seed`] a seed's tables, [`report`] reads
 //! results. `bench/README.md` says how to run it and what the figures mean.
 
 mod api;
@@ -10,6 +10,7 @@ mod payload;
 mod plan;
 mod report;
 mod run;
+mod seed;
 mod system;
 mod tally;
 mod usage;
@@ -26,6 +27,7 @@ Examples:
   bench table out.jsonl
   bench compare before.jsonl after.jsonl
   bench api --peers 1,4,16 --csv api.csv
+  bench seed --records 1000000
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog.";
 
@@ -43,6 +45,8 @@ enum Command {
     Run(plan::RunArgs),
     /// Measure the commands of the control port
     Api(api::ApiArgs),
+    /// Measure the tables of a seed at scale
+    Seed(seed::SeedArgs),
     /// Print results as Markdown tables, medians over repetitions
     Table(report::TableArgs),
     /// Print the ratios of two sets of results
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Api(args) => api::main(args),
+        Command::Seed(args) => seed::main(&args),
         Command::Table(args) => report::table(&args),
         Command::Compare(args) => report::compare(&args),
     };

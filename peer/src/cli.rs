@@ -41,6 +41,7 @@ enum Command {
     Request(commands::request::Args),
     Reply(commands::reply::Args),
     Topic(commands::topic::Args),
+    Sessions(commands::sessions::Args),
     Shell(commands::shell::Args),
     Peers(commands::peers::Args),
     Seeds(commands::seeds::Args),
@@ -48,6 +49,7 @@ enum Command {
     Top(commands::top::Args),
     Config(commands::config::Args),
     Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 /// Which peer a command talks to.
@@ -89,6 +91,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Request(args) => ask(commands::request::run(args)),
         Command::Reply(args) => ask(commands::reply::run(args)),
         Command::Topic(args) => ask(commands::topic::run(args)),
+        Command::Sessions(args) => ask(commands::sessions::run(args)),
         Command::Shell(args) => ask(commands::shell::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
@@ -96,6 +99,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Top(args) => ask(commands::top::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Message {
     pub seq: u64,
     /// When it was signed, in microseconds since 1970 by the publisher's clock.
     pub published_at_us: i64,
+    /// It is not new: the topic retains it, and it comes because the subscription has begun.
+    pub retained: bool,
     /// Texts beside the body.
     pub headers: Headers,
     /// The body. It shares the memory of the batch that brought it.
@@ -54,6 +56,7 @@ impl Message {
             origin_addr: header.address,
             seq,
             published_at_us: header.published_at_us,
+            retained: false,
             headers: message.headers,
             body: message.body,
         }

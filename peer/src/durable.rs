@@ -74,7 +74,7 @@ impl Inner {
         if let Answer::History(passages) = self.ask(command).await? {
             let now_us = self.clock.wall_us(self.clock.now());
             for passage in passages {
-                if let Passage::Batch { batch, .. } = passage {
+                if let Passage::Batch { batch, .. } | Passage::Retained(batch) = passage {
                     self.store.log(&batch, now_us);
                 }
             }

@@ -61,7 +61,8 @@ pub use peer::{About, Page, Peer, STREAMS_SHOWN_MAX, Status};
 pub use publish::{PUBLISH_TIMEOUT, Published, Receipt};
 pub use request::{CORRELATION_ID, REPLY_TO, Replies};
 pub use session::{
-    Numbered, Pulled, SESSION_NAME_BYTES_MAX, Session, SessionInfo, SubscriptionInfo,
+    Numbered, Pulled, SESSION_NAME_BYTES_MAX, SUBSCRIPTIONS_SHOWN_MAX, Session, SessionInfo,
+    SubscriptionInfo,
 };
 pub use store::StoreError;
 pub use subscribe::{Policy, Position, SubscribeOptions};
@@ -71,7 +72,8 @@ pub use tidings_proto::peer::status::{
     NeighborStatus, PeerStatus, SeedState, SeedStatus, TopicStatus,
 };
 pub use tidings_proto::wire::frame::{PAGE_MAX, PeerItem, PeerState, TopicItem};
-pub use tidings_proto::wire::headers::{Headers, HeadersError};
+pub use tidings_proto::wire::headers::{Headers, HeadersError, RETAIN};
+pub use tidings_proto::wire::record::TopicPolicy;
 pub use tidings_proto::{Incarnation, NodeId, Topic};
 pub use tidings_runtime::{
     Config, ConfigError, Count, LinkView, Network, Overrides, ShedReason, Traffic,

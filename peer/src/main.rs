@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod failure;
+mod size;
 mod span;
 mod table;
 

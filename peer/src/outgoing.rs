@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidings_proto::wire::batch::Message;
-use tidings_proto::wire::headers::{Headers, HeadersError};
+use tidings_proto::wire::headers::{Headers, HeadersError, RETAIN};
 
 /// A message to be published: a body, and headers if it has any. Whatever turns into [`Bytes`]
 /// is one without headers.
@@ -38,6 +38,15 @@ impl Outgoing {
     ) -> Result<Self, HeadersError> {
         let headers = self.headers.with(name, value)?;
         Ok(self.with_headers(headers))
+    }
+
+    /// The message, to be retained by its topic: whoever subscribes later gets it first, until
+    /// another one is retained. An empty one takes away what was retained before.
+    ///
+    /// # Errors
+    /// The headers are over 8 KiB with the one that says so, [`RETAIN`].
+    pub fn retained(self) -> Result<Self, HeadersError> {
+        self.with_header(RETAIN, "true")
     }
 
     /// Bytes of body and headers.

@@ -52,6 +52,9 @@ pub(crate) async fn restore(peer: &Peer, saved: Saved, now_us: i64) -> Result<()
         let inner = Arc::downgrade(peer.inner());
         peer.runtime().spawn(resubscribe(inner, topic, hosted));
     }
+    for (filter, options) in saved.filters {
+        peer.session().resume_filter(filter, options, missed);
+    }
     Ok(())
 }
 
@@ -81,7 +84,11 @@ async fn take_up(
         let age_ms = now_us.saturating_sub(*came_us).max(0) / 1_000;
         (Arc::clone(batch), u32::try_from(age_ms).unwrap_or(u32::MAX))
     });
-    let (topic, batches) = (topic.clone(), batches.collect());
+    let value = kept.log.iter().filter_map(|log| log.value.as_ref()).map(|(batch, came_us)| {
+        let age_ms = now_us.saturating_sub(*came_us).max(0) / 1_000;
+        (Arc::clone(batch), u32::try_from(age_ms).unwrap_or(u32::MAX))
+    });
+    let (topic, batches, retained) = (topic.clone(), batches.collect(), value.collect());
     if kept.log.is_some() {
         let hold = inner.shared.fanout.hold(&topic, ordinal)?;
         inner.shared.durable.insert(topic.clone(), hold);
@@ -92,9 +99,10 @@ async fn take_up(
         reader.resume(saved.unread);
         reader.keep();
         let subscription = Subscription::new(reader, Arc::clone(inner));
-        peer.sessions().take_up(subscription, saved.options);
+        peer.sessions().take_up(subscription, saved.options, saved.matching);
     }
-    let command = |request| Command::Restore { request, topic, positions, batches, missed };
+    let command =
+        |request| Command::Restore { request, topic, positions, batches, retained, missed };
     inner.ask(command).await.map(drop)
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_proto::peer::event::{Answer, Command, CommandError, From, Passage};
+use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Incarnation, NodeId, Origin, Topic};
 use tokio::sync::oneshot;
 
@@ -18,6 +19,11 @@ use crate::subscription::Subscription;
 /// A subscription that begins in the past is live from this much before now: what was under way
 /// when it was asked for is delivered or part of the history, whichever is first.
 const OVERLAP: Duration = Duration::from_secs(5);
+
+/// When too many ask at once what topics retain, who comes later tries again so often, …
+const BUSY_TRIES_MAX: usize = 200;
+/// … with this pause.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What becomes of messages that an application does not read in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -145,6 +151,7 @@ impl Inner {
         keep: bool,
     ) -> Result<Subscription, Error> {
         let (from, limits) = (options.from, options.policy.limits());
+        let begun = Instant::now();
         let gate = self.membership.lock().await;
         let reader = self.shared.fanout.read(&topic, limits, self.first_ordinal())?;
         let history = from != From::New || !received.is_empty();
@@ -169,11 +176,43 @@ impl Inner {
             Arc::clone(&self).keep_log(expect_topic(answer)?).await?;
         }
         if history {
-            let past = (from, received);
+            let past = match from {
+                // The topic was looked up meanwhile.
+                From::Since(age) => (From::Since(age + begun.elapsed()), received),
+                from => (from, received),
+            };
             let begun = self.begin_in_the_past(&topic, past, &subscription, limits, keep).await?;
             subscription.replace_reader(begun);
+        } else if let Some(batch) = self.retained(&topic).await? {
+            subscription.begin_with(&batch);
         }
         Ok(subscription)
+    }
+
+    /// The message that a subscribed topic retains.
+    async fn retained(&self, topic: &Topic) -> Result<Option<Arc<Batch>>, Error> {
+        let (from, received) = (From::New, Vec::new());
+        for _ in 0..BUSY_TRIES_MAX {
+            let (topic, received) = (topic.clone(), received.clone());
+            let command = |request| Command::History { request, topic, from, received };
+            match self.ask(command).await {
+                Ok(Answer::History(passages)) => {
+                    return Ok(passages.into_iter().find_map(|passage| match passage {
+                        Passage::Retained(batch) => Some(batch),
+                        _ => None,
+                    }));
+                }
+                Ok(other) => return crate::peer::unexpected(&other),
+                // Many ask at once.
+                Err(Error::Refused(CommandError::Limit { .. })) => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                // It was deleted meanwhile, which the subscription tells.
+                Err(Error::Refused(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Busy("subscriptions"))
     }
 
     /// A reader with the history of the topic before what is live.
@@ -234,6 +273,7 @@ impl Handover {
 impl std::convert::From<Passage> for Entry {
     fn from(passage: Passage) -> Self {
         match passage {
+            Passage::Retained(batch) => Self::Retained(batch),
             Passage::Batch { batch, from_seq } => Self::Batch { batch, from_seq },
             Passage::Gap { origin, from, to } => {
                 Self::Gap { origin, from, to, reason: GapReason::Unavailable }

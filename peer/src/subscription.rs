@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tidings_proto::Topic;
+use tidings_proto::wire::batch::Batch;
 
 use crate::delivery::Delivery;
 use crate::error::Error;
@@ -45,6 +46,11 @@ impl Subscription {
     /// Goes on with another reader of the same journal.
     pub(crate) fn replace_reader(&mut self, reader: Reader) {
         self.reader = Some(reader);
+    }
+
+    /// Begins with the message that the topic retains.
+    pub(crate) fn begin_with(&mut self, batch: &Arc<Batch>) {
+        self.reader_mut().begin_with(batch);
     }
 
     /// The topic.

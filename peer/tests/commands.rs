@@ -216,8 +216,53 @@ async fn views_are_tables_or_json() {
         assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
     }
     assert!(shell.done(&["completions", "bash"]).await.contains("_peer"));
+    assert!(shell.done(&["man"]).await.contains(".TH peer"));
+    let pages = shell.port.lone.data.path().join("man");
+    shell.done(&["man", "--dir", &pages.to_string_lossy()]).await;
+    let page = std::fs::read_to_string(pages.join("peer-topic-create.1")).expect("a page");
+    assert!(page.contains("retention"), "{page}");
     assert!(shell.done(&["--help"]).await.contains("Exit codes"));
     for command in ["run", "pub", "sub", "pull", "topic", "peers", "seeds", "status", "config"] {
         assert!(!shell.done(&[command, "--help"]).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_topic_is_said_and_shown() {
+    let shell = Shell::new().await;
+    let limits = ["--durable", "--retention-bytes", "2MiB", "--retention-age", "36h"];
+    shell.done(&[&["topic", "create", "t"], &limits[..]].concat()).await;
+    let shown = shell.done(&["topic", "info", "t"]).await;
+    assert!(shown.contains("2097152 bytes, 36 h 0 min") && shown.contains("hosted"), "{shown}");
+    let info: Value =
+        serde_json::from_str(&shell.done(&["topic", "info", "t", "--json"]).await).expect("JSON");
+    assert_eq!((&info["durable"], &info["confirmed"]), (&true.into(), &true.into()));
+    assert_eq!(info["retention"], serde_json::json!({"bytes": 2 << 20, "age_ms": 129_600_000}));
+    for wrong in [["--retention-bytes", "0"], ["--retention-age", "1y"]] {
+        assert_eq!(shell.run(&[&["topic", "create", "u"], &wrong[..]].concat()).await.0, 2);
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_what_they_receive() {
+    let shell = Shell::new().await;
+    shell.done(&["topic", "create", "t"]).await;
+    let newest = ["--policy", "drop-oldest", "--buffer", "5"];
+    shell.done(&[&["topic", "subscribe", "t"], &newest[..]].concat()).await;
+    let (code, _, notes) = shell.run(&["topic", "subscribe", "t", "--buffer", "5"]).await;
+    assert!(code == 2 && notes.contains("drop-oldest"), "{notes}");
+    shell.done(&["pub", "t", "x", "--count", "3"]).await;
+    let listed: Value =
+        serde_json::from_str(&shell.done(&["sessions", "--json"]).await).expect("JSON");
+    let own = &listed["sessions"][0];
+    assert_eq!((&listed["total"], &own["unread"]), (&1.into(), &3.into()));
+    let subscription = &own["subscriptions"][0];
+    assert_eq!((&subscription["topic"], &subscription["unread"]), (&"t".into(), &3.into()));
+    assert_eq!(subscription["policy"], "drop-oldest");
+    let before = subscription["cursor"].as_u64().expect("a number");
+    shell.done(&["pull", "t", "--max", "2"]).await;
+    let listed: Value =
+        serde_json::from_str(&shell.done(&["sessions", "--json"]).await).expect("JSON");
+    assert_eq!(listed["sessions"][0]["subscriptions"][0]["cursor"], before + 2);
+    assert!(shell.done(&["sessions"]).await.contains("(the peer's own)"));
 }

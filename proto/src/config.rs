@@ -216,6 +216,9 @@ pub struct SeedConfig {
     /// A topic whose host is dead or has left for this long may be taken over by another peer.
     /// Default 10 min (design §6.24).
     pub topic_orphan_after: Duration,
+    /// A topic without host and without subscriber for this long is dropped. Default 24 h (design
+    /// §6.24).
+    pub topic_drop_after: Duration,
 }
 
 impl SeedConfig {
@@ -233,6 +236,7 @@ impl SeedConfig {
             sync_interval: Duration::from_secs(5),
             dead_kept: Duration::from_secs(600),
             topic_orphan_after: Duration::from_secs(600),
+            topic_drop_after: Duration::from_secs(86_400),
         }
     }
 }

@@ -69,6 +69,8 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Verdicts that were ignored because their voters are not known to be seeds.
+        verdicts_unknown,
         /// Questions to seeds that took longer than usual, so that others were asked too.
         requests_late,
         /// Questions for history answered.
@@ -135,6 +137,8 @@ counters! {
         agreements,
         /// Attempts at agreements that this seed began.
         agreement_attempts,
+        /// Topics that were dropped because nobody hosted or wanted them for too long.
+        topics_dropped,
         /// Dead-node reports received.
         reports,
         /// Dead-node reports dropped because too many peers are accused.

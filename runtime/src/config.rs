@@ -117,6 +117,8 @@ pub struct SeedSection {
     pub dead_kept: Duration,
     /// A topic whose host is away for so long may be taken over.
     pub topic_orphan_after: Duration,
+    /// A topic without host and without subscriber for so long is dropped.
+    pub topic_drop_after: Duration,
 }
 
 /// `[limits]`
@@ -226,6 +228,7 @@ impl Config {
             sync_interval: self.seed.sync_interval,
             dead_kept: self.seed.dead_kept,
             topic_orphan_after: self.seed.topic_orphan_after,
+            topic_drop_after: self.seed.topic_drop_after,
             ..SeedConfig::new(identity, seeds)
         }
     }
@@ -298,6 +301,7 @@ impl Default for Config {
                 sync_interval: seed.sync_interval,
                 dead_kept: seed.dead_kept,
                 topic_orphan_after: seed.topic_orphan_after,
+                topic_drop_after: seed.topic_drop_after,
             },
             liveness: peer.liveness,
             views: peer.views,

@@ -28,6 +28,7 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
         }
         Notice::TopicCreated { topic, host } => info!(%topic, ?host, "topic_created"),
         Notice::TopicDeleted { topic, host } => info!(%topic, ?host, "topic_deleted"),
+        Notice::TopicDropped { topic, host } => info!(%topic, ?host, "topic_dropped"),
         Notice::Subscribed { node, topic, subscribers } => {
             info!(%topic, ?node, subscribers, "subscribed");
         }

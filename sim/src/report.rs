@@ -122,13 +122,17 @@ pub struct Figures {
 }
 
 /// How much the judges of the seeds had to judge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Judged {
     /// S4: acknowledged topics that were looked for, times the looks.
     pub topics_kept: u64,
     /// S5: lives that were declared dead.
     pub verdicts_of_death: u64,
+    /// From the crash of a peer to the first verdict on it, 99%, in milliseconds.
+    pub death_p99_ms: f64,
+    /// Peers that were declared dead and lived.
+    pub evicted: u64,
     /// S7: acts on contested names that were answered.
     pub claims: u64,
     /// L4: how often all tables were the same.
@@ -281,10 +285,12 @@ impl fmt::Display for Report {
             self.last_receiver_ms, self.last_receiver_ms_max, self.hops_max, self.redundancy
         )?;
         self.beside(f)?;
-        let Judged { topics_kept, verdicts_of_death, claims, .. } = self.judged;
+        let Judged { topics_kept, verdicts_of_death, claims, death_p99_ms, evicted, .. } =
+            self.judged;
         writeln!(
             f,
-            "  judged: {topics_kept} x topics kept, {verdicts_of_death} verdicts, {claims} claims, \
+            "  judged: {topics_kept} x topics kept, {verdicts_of_death} verdicts (p99 after \
+             {death_p99_ms:.0} ms, {evicted} on living peers), {claims} claims, \
              tables differed {} ms, p99 of those never slow {:.1} ms",
             self.judged.tables_differed_ms, self.bystanders_ms.p99
         )?;

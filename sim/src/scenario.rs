@@ -17,12 +17,14 @@ pub use expect::Expect;
 pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 15] = [
+pub const BUILT_IN: [(&str, &str); 17] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
     ("seeds", include_str!("../scenarios/seeds.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
+    ("deaths", include_str!("../scenarios/deaths.toml")),
+    ("pauses", include_str!("../scenarios/pauses.toml")),
     ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
     ("warm-10k", include_str!("../scenarios/warm-10k.toml")),
     ("oneshot-1k", include_str!("../scenarios/oneshot-1k.toml")),

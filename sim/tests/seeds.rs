@@ -22,3 +22,19 @@ fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     let judged = judged.into_inner().expect("nobody panics");
     assert!(judged.iter().all(|count| *count > 100), "little was judged: {judged:?}");
 }
+
+#[test]
+fn only_the_dead_are_declared_dead_and_soon() {
+    let dead = Scenario::load("deaths").expect("legal");
+    let sum = sweep(&dead, (1, 3), 2, true, |report| {
+        assert!(report.judged.verdicts_of_death > 100, "{report}");
+        assert!(report.judged.death_p99_ms > 5_000.0, "no probe takes less: {report}");
+    });
+    let paused = Scenario::load("pauses").expect("legal");
+    let calm = sweep(&paused, (0, 2), 2, true, |report| {
+        assert!(report.faults.pauses > 1_000, "{report}");
+    });
+    let failed: Vec<String> =
+        sum.failed.iter().chain(&calm.failed).map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

@@ -217,6 +217,12 @@ impl Cluster {
         found.unwrap_or_else(|| panic!("peers {one} and {other} are not linked"))
     }
 
+    /// Cuts all links between proxied peers and keeps new ones from being made; seeds cannot dial
+    /// the peers either.
+    pub fn cut_links(&self, cut: bool) {
+        self.proxies.iter().for_each(|(proxy, _)| proxy.block(cut));
+    }
+
     /// Starts one more peer, waits until it serves, and returns its place in `peers`.
     pub fn add_peer(&mut self) -> usize {
         let spec = self.peer_spec();

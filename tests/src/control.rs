@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 /// Longer than any answer takes that is not asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Longer than an event is late on a machine that is busy: a peer waits 30 s for what is missing
+/// before it says so.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection to a control port.
 #[derive(Debug)]
@@ -70,12 +73,20 @@ impl Control {
     /// The next event of a stream.
     ///
     /// # Errors
-    /// As [`Control::line`], or the other end closed.
+    /// Nothing for 90 s, otherwise as [`Control::line`], or the other end closed.
     pub fn event(&mut self) -> Result<Value> {
-        match self.events.pop_front() {
-            Some(event) => Ok(event),
-            None => self.line()?.context("the control port closed the connection"),
+        if let Some(event) = self.events.pop_front() {
+            return Ok(event);
         }
+        let waits = self.stream.buffer().is_empty();
+        if waits {
+            self.stream.get_ref().set_read_timeout(Some(EVENT_TIMEOUT))?;
+        }
+        let line = self.line()?;
+        if waits {
+            self.stream.get_ref().set_read_timeout(Some(TIMEOUT))?;
+        }
+        line.context("the control port closed the connection")
     }
 
     /// Sends a request and returns its answer, whatever it says.

@@ -44,6 +44,9 @@ pub(crate) struct Follower {
 #[derive(Debug, Default)]
 struct Seen {
     streams: HashMap<Stream, Position>,
+    /// The retained message of each topic that was shown. It says nothing of its stream: what
+    /// precedes and what follows it was not asked for.
+    retained: HashMap<String, (Stream, u64)>,
     /// Rises with each message.
     clock: u64,
 }
@@ -293,10 +296,21 @@ impl Seen {
             }
             EventView::TopicDeleted { .. } => return true,
         };
+        let shown =
+            self.retained.get(&stream.topic).is_some_and(|(of, n)| *of == stream && *n == seq);
+        if matches!(event, EventView::Message(message) if message.retained) {
+            if shown || self.streams.get(&stream).is_some_and(|position| seq <= position.seq) {
+                return false;
+            }
+            if self.retained.len() < STREAMS_MAX {
+                self.retained.insert(stream.topic.clone(), (stream, seq));
+            }
+            return true;
+        }
         self.clock += 1;
         let at = self.clock;
         if let Some(position) = self.streams.get_mut(&stream) {
-            let news = position.seq < seq;
+            let news = position.seq < seq && !shown;
             *position = Position { seq: position.seq.max(seq), at };
             return news;
         }
@@ -306,7 +320,7 @@ impl Seen {
             silent.map(|stream| self.streams.remove(&stream));
         }
         self.streams.insert(stream, Position { seq, at });
-        true
+        !shown
     }
 }
 
@@ -353,6 +367,24 @@ mod tests {
         );
         assert_eq!(seen.received("#").len(), 1);
         assert!(seen.received("other").is_empty());
+    }
+
+    #[test]
+    fn what_a_topic_retains_is_shown_once_and_is_no_position() {
+        let retained = |seq| match event("a", 1, seq) {
+            EventView::Message(message) => {
+                EventView::Message(tidings::control::MessageView { retained: true, ..message })
+            }
+            other => other,
+        };
+        let mut seen = Seen::default();
+        assert!(seen.is_news(&retained(4)));
+        assert!(seen.received("t").is_empty());
+        assert!(!seen.is_news(&retained(4)), "after a restart");
+        assert!(!seen.is_news(&event("a", 1, 4)), "live");
+        assert!(seen.is_news(&event("a", 1, 9)));
+        assert!(!seen.is_news(&retained(7)), "it was shown live");
+        assert!(seen.is_news(&retained(12)));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! One command a file, each with its own arguments and its own output.
 
+mod begin;
 pub(crate) mod completions;
 pub(crate) mod config;
 mod follow;
 mod headers;
+pub(crate) mod man;
 mod message;
 pub(crate) mod peers;
 pub(crate) mod publish;
@@ -12,6 +14,7 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod seeds;
+pub(crate) mod sessions;
 pub(crate) mod shell;
 mod source;
 pub(crate) mod status;

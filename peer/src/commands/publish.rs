@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
-use tidings::Headers;
 use tidings::control::{
     ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
 };
+use tidings::{Headers, RETAIN};
 
 use crate::cli::Control;
 use crate::commands::headers;
@@ -33,7 +33,9 @@ Examples:
   peer pub Sports 'Football match tonight!'
   peer pub Sports --file lines.txt       each line is a message, without its newline
   tail -f /var/log/syslog | peer pub logs/syslog
-  peer pub Sports tick --count 10 --sleep 1s")]
+  peer pub Sports tick --count 10 --sleep 1s
+  peer pub sensors/1/temp 21.5 --retain  whoever subscribes later gets it first
+  peer pub sensors/1/temp '' --retain    nobody does any more")]
 pub(crate) struct Args {
     /// The topic
     topic: String,
@@ -49,6 +51,10 @@ pub(crate) struct Args {
     /// A header of each message, e.g. -H priority:high; may be repeated
     #[arg(short = 'H', long, value_name = "KEY:VALUE", value_parser = headers::parse)]
     header: Vec<(String, String)>,
+    /// The topic retains the message: whoever subscribes later gets it first. An empty one takes
+    /// away what was retained before
+    #[arg(long)]
+    retain: bool,
     /// Wait between two messages, e.g. 500ms
     #[arg(long, value_name = "DURATION", value_parser = span::parse)]
     sleep: Option<Duration>,
@@ -78,11 +84,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         (None, Some(path)) => Source::file(path)?,
         (None, None) => Source::stdin()?,
     };
+    let retain = args.retain.then(|| (RETAIN.to_owned(), "true".to_owned()));
     let (sender, receiver) = args.control.connect().await?.split();
     let mut publisher = Publisher {
         sender,
         receiver,
-        headers: headers::of(args.header)?,
+        headers: headers::of(args.header.into_iter().chain(retain).collect())?,
         summary: Summary { topic: args.topic, ..Summary::default() },
     };
     let begun = Instant::now();

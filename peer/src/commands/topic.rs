@@ -1,14 +1,22 @@
 //! `peer topic`: create, delete, list, look at and keep topics.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde_json::Value;
-use tidings::control::{
-    Client, Done, Keep, List, Request, Start, Subscribe, TopicView, TopicsView,
-};
+use tidings::TopicPolicy;
+use tidings::control::{Client, Done, Keep, List, Request, Subscribe, TopicView, TopicsView};
 
 use crate::cli::Control;
+use crate::commands::begin::{Begin, Unread};
 use crate::failure::Failure;
 use crate::table::{self, Table, printable, short};
+use crate::{size, span};
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  peer topic create Sports
+  peer topic create ledger --durable --retention-age 30d --retention-bytes 64MiB";
 
 /// Create, delete, list and look at topics
 #[derive(Debug, clap::Args)]
@@ -20,12 +28,15 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Host a new topic on this peer
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// The topic, e.g. sport/football
         topic: String,
         /// A topic that this peer hosts already is fine
         #[arg(long)]
         exist_ok: bool,
+        #[command(flatten)]
+        kept: Kept,
         #[command(flatten)]
         common: Common,
     },
@@ -54,9 +65,13 @@ enum Action {
     Subscribe {
         /// The topic
         topic: String,
-        /// Begin with everything that the peer and its neighbours retain
+        #[command(flatten)]
+        begin: Begin,
+        #[command(flatten)]
+        unread: Unread,
+        /// Keep the log of a durable topic on this peer's disk too
         #[arg(long)]
-        all: bool,
+        durable: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -67,6 +82,32 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
+}
+
+/// How much of a topic is kept.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Kept {
+    /// The host keeps the log on its disk, and so do subscribers that ask for it: it is there
+    /// after all were killed
+    #[arg(long)]
+    durable: bool,
+    /// Keep at most so much, e.g. 16MiB, 500KB, 1000000 [default: as each peer is configured]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    retention_bytes: Option<u64>,
+    /// Keep nothing that is older, e.g. 10m, 36h [default: as each peer is configured]
+    #[arg(long, value_name = "DURATION", value_parser = span::parse)]
+    retention_age: Option<Duration>,
+}
+
+impl Kept {
+    fn policy(self) -> Keep {
+        let age_ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Keep(TopicPolicy {
+            retention_bytes: self.retention_bytes,
+            retention_age_ms: self.retention_age.map(age_ms),
+            durable: self.durable,
+        })
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,25 +121,33 @@ struct Common {
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
-        Action::Create { topic, exist_ok, common } => {
-            let request = Request::CreateTopic { topic, exist_ok, policy: Keep::default() };
+        Action::Create { topic, exist_ok, kept, common } => {
+            let request = Request::CreateTopic { topic, exist_ok, policy: kept.policy() };
             let created: TopicView = connect(&common).await?.call(&request).await?;
-            show(&common, &created)
+            match common.json {
+                true => Ok(table::print_json(&created)?),
+                false => print(&[created]),
+            }
         }
         Action::Info { topic, common } => {
             let request = Request::TopicInfo { topic };
             let found: TopicView = connect(&common).await?.call(&request).await?;
-            show(&common, &found)
+            match common.json {
+                true => Ok(table::print_json(&found)?),
+                false => print_one(&found),
+            }
         }
         Action::List { filter, common } => list(filter.unwrap_or_default(), &common).await,
         Action::Delete { topic, common } => {
             let said = format!("deleted '{}'", printable(&topic));
             change(&common, &Request::DeleteTopic { topic }, &said).await
         }
-        Action::Subscribe { topic, all, common } => {
+        Action::Subscribe { topic, begin, unread, durable, common } => {
             let said = format!("keeping '{}' for pull", printable(&topic));
-            let from = if all { Start::All } else { Start::New };
-            change(&common, &Request::Subscribe(Subscribe::new(topic).starting(from)), &said).await
+            let mut subscribe = Subscribe::new(topic).starting(begin.start());
+            subscribe.policy = unread.policy()?;
+            subscribe.durable = durable;
+            change(&common, &Request::Subscribe(subscribe), &said).await
         }
         Action::Unsubscribe { topic, common } => {
             let said = format!("keeping '{}' no more", printable(&topic));
@@ -134,11 +183,38 @@ async fn list(filter: String, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(common: &Common, topic: &TopicView) -> Result<(), Failure> {
-    match common.json {
-        true => Ok(table::print_json(topic)?),
-        false => print(std::slice::from_ref(topic)),
+/// Prints all that is known of a topic for people.
+pub(super) fn print_one(topic: &TopicView) -> Result<(), Failure> {
+    let mut rows = Table::new(["TOPIC", ""]);
+    let mut fact = |name: &str, value: String| rows.row([name.to_owned(), value]);
+    fact("name", topic.topic.clone());
+    fact("host", topic.host.clone());
+    fact("created", topic.created_at.clone());
+    fact("generation", topic.generation.to_string());
+    fact("subscribers", topic.subscribers.to_string());
+    if let Some(more) = &topic.more {
+        let millis = |ms: u64| span::show(Duration::from_millis(ms));
+        let away = more.host_away_ms.map(|ms| format!(" for {}", millis(ms)));
+        fact("state", format!("{}{}", more.state, away.unwrap_or_default()));
+        if let Some(address) = more.host_addr {
+            fact("host address", address.to_string());
+        }
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        fact("confirmed by a majority of the seeds", yes(more.confirmed));
+        fact("durable", yes(more.durable));
+        let limits = [
+            more.retention.bytes.map(|bytes| format!("{bytes} bytes")),
+            more.retention.age_ms.map(millis),
+        ];
+        let limits: Vec<_> = limits.into_iter().flatten().collect();
+        let limits = if limits.is_empty() { "as configured".to_owned() } else { limits.join(", ") };
+        fact("retention", limits);
+        fact("received by this peer", yes(more.subscribed));
+        let kept = format!("{} messages, {} bytes", more.retained_messages, more.retained_bytes);
+        fact("retained here", kept);
+        fact("messages a second here", format!("{:.1}", more.rate_milli as f64 / 1e3));
     }
+    Ok(rows.print()?)
 }
 
 /// Prints topics for people.

@@ -8,9 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use tidings_proto::peer::event::TopicInfo;
 use tidings_proto::peer::status::{NeighborStatus, SeedState, SeedStatus, TopicStatus};
-use tidings_proto::wire::frame::{Hosting, PeerItem, PeerState, TopicItem};
+use tidings_proto::wire::frame::{PeerItem, PeerState};
 use tidings_proto::wire::headers::Headers;
 use tidings_runtime::NetworkView;
 
@@ -21,6 +20,7 @@ use crate::publish::Published;
 pub use crate::control::sessions::{
     ConnectedView, PullView, SessionView, SessionsView, SubscriptionView,
 };
+pub use crate::control::topics::{RetentionView, TopicMore, TopicView, TopicsView};
 
 /// Done, and there is nothing to say about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,108 +42,6 @@ impl From<Published> for PublishedView {
         let Published { seq, batch, reached } = published;
         Self { seq, batch, reached }
     }
-}
-
-/// A topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicView {
-    /// Its name.
-    pub topic: String,
-    /// The node that created it.
-    pub host: String,
-    /// Which creation of the name it is.
-    pub generation: u64,
-    /// When it was created, by its host's clock.
-    pub created_at: String,
-    /// Peers that receive it.
-    pub subscribers: u32,
-    /// More, when one topic was asked for.
-    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub more: Option<TopicMore>,
-}
-
-/// What else is known of one topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicMore {
-    /// `hosted`, `host_away` (it died or left, and may return), or `orphaned` (another peer may
-    /// take the topic over); `unknown` without an answer of a seed.
-    pub state: String,
-    /// Where the host can be dialled, when it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_addr: Option<SocketAddr>,
-    /// How long the host has been away, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_away_ms: Option<u64>,
-    /// The log is kept on disk by the host.
-    pub durable: bool,
-    /// A majority of the seeds confirmed this.
-    pub confirmed: bool,
-    /// This peer receives it.
-    pub subscribed: bool,
-    /// Messages that this peer retains.
-    pub retained_messages: u64,
-    /// Their bytes.
-    pub retained_bytes: u64,
-    /// Messages a second that this peer saw over the last ten, in thousandths.
-    pub rate_milli: u64,
-}
-
-impl From<&TopicInfo> for TopicMore {
-    fn from(info: &TopicInfo) -> Self {
-        let (state, host_addr, host_away_ms) = match info.hosting {
-            Hosting::None => ("unknown", None, None),
-            Hosting::Here(peer) => ("hosted", Some(peer.address), None),
-            Hosting::Away(for_ms) => ("host_away", None, Some(for_ms)),
-            Hosting::Orphaned(for_ms) => ("orphaned", None, Some(for_ms)),
-        };
-        let local = info.local.unwrap_or_default();
-        Self {
-            state: state.to_owned(),
-            host_addr,
-            host_away_ms,
-            durable: info.record.policy.durable,
-            confirmed: info.confirmed,
-            subscribed: info.local.is_some(),
-            retained_messages: local.messages,
-            retained_bytes: local.bytes,
-            rate_milli: local.rate_milli,
-        }
-    }
-}
-
-impl From<TopicInfo> for TopicView {
-    fn from(info: TopicInfo) -> Self {
-        Self {
-            topic: info.record.topic.to_string(),
-            host: info.record.host.to_string(),
-            generation: info.record.generation,
-            created_at: time_us(info.record.created_at_us),
-            subscribers: info.subscribers,
-            more: Some(TopicMore::from(&info)),
-        }
-    }
-}
-
-impl From<TopicItem> for TopicView {
-    fn from(item: TopicItem) -> Self {
-        Self {
-            topic: item.topic.to_string(),
-            host: item.host.to_string(),
-            generation: item.generation,
-            created_at: time_us(item.created_at_us),
-            subscribers: item.subscribers,
-            more: None,
-        }
-    }
-}
-
-/// Topics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicsView {
-    /// How many match.
-    pub total: usize,
-    /// A page of them.
-    pub topics: Vec<TopicView>,
 }
 
 /// A peer.
@@ -313,6 +211,9 @@ pub struct LocalTopicView {
     pub retained_batches: usize,
     /// Bytes retained.
     pub retained_bytes: usize,
+    /// It has the message that the topic retains.
+    #[serde(default)]
+    pub retains: bool,
     /// Streams known.
     pub streams: usize,
 }
@@ -326,6 +227,7 @@ impl From<&TopicStatus> for LocalTopicView {
             neighbors: topic.neighbors,
             retained_batches: topic.retained_batches,
             retained_bytes: topic.retained_bytes,
+            retains: topic.retains,
             streams: topic.streams,
         }
     }
@@ -347,6 +249,9 @@ pub struct MessageView {
     pub incarnation: u64,
     /// When it was published, by the publisher's clock.
     pub published_at: String,
+    /// It is not new: its topic retains it, and the subscription has just begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retained: bool,
     /// Texts beside the body.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
@@ -386,6 +291,7 @@ impl From<&Message> for MessageView {
             seq: message.seq,
             incarnation: message.incarnation.0,
             published_at: time(message.published_at()),
+            retained: message.retained,
             headers: message.headers.clone(),
             pos: 0,
             redelivered: false,
@@ -485,7 +391,7 @@ pub struct CommandView {
     pub does: String,
 }
 
-fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -494,6 +400,6 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn time_us(micros: i64) -> String {
+pub(crate) fn time_us(micros: i64) -> String {
     time(DateTime::from_timestamp_micros(micros).unwrap_or_default())
 }

@@ -260,6 +260,12 @@ impl Connection {
         id: Option<&RawValue>,
         subscribe: &Subscribe,
     ) -> Result<(), Closed> {
+        // What begins to be streamed is so after the answer.
+        let gate = self.named.as_ref().map(NamedSession::gate);
+        let _closed = match &gate {
+            Some(gate) => Some(gate.lock().await),
+            None => None,
+        };
         let Subscribe { topic, stream, from, policy, durable, received } = subscribe;
         let subscribed = Subscribed { topic, stream: *stream, from: *from };
         let from = from.from(self.shared.peer.wall_us());

@@ -11,16 +11,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::control::answer::Done;
 use crate::control::connection::Connection;
-use crate::control::error::{Code, Problem};
+use crate::control::error::Problem;
 use crate::control::output::{Closed, Output};
 use crate::control::streams::Streams;
 use crate::error::Error;
 use crate::peer::Peer;
-use crate::session::since;
-use crate::subscribe::{Position, SubscribeOptions};
-
-/// How far streams were received, by topic.
-pub(crate) type Positions = BTreeMap<Topic, Vec<Position>>;
+use crate::session::{Received, since};
+use crate::subscribe::SubscribeOptions;
 
 /// Whether a name that a client gave is a filter: names of topics contain no wildcards.
 pub(crate) fn is_filter(name: &str) -> bool {
@@ -39,19 +36,14 @@ impl Connection {
         &mut self,
         id: Option<&RawValue>,
         filter: &str,
-        (options, received): (SubscribeOptions, Positions),
+        (options, received): (SubscribeOptions, Received),
         (stream, answer): (bool, Result<serde_json::Value, Problem>),
     ) -> Result<(), Closed> {
-        if !stream {
-            let done = self.session().subscribe_filter(filter, options).await;
+        if !stream || self.named.is_some() {
+            let session = self.session();
+            let done = session.subscribe_filter_as(filter, options, received, stream).await;
             let answer = done.map_err(Problem::from).and(answer);
             return self.answer(id, answer).await;
-        }
-        if self.named.is_some() {
-            let message = "filters of a named session are pulled; stream them on a connection \
-                           without 'connect', or stream single topics";
-            let problem = Problem::new(Code::NotSupported, message);
-            return self.answer::<Done>(id, Err(problem)).await;
         }
         match self.open_filter(filter, options, &received).await {
             Ok(None) => self.answer(id, answer).await,
@@ -88,7 +80,7 @@ impl Connection {
         &mut self,
         filter: &str,
         options: SubscribeOptions,
-        received: &Positions,
+        received: &Received,
     ) -> Result<Option<(TopicFilter, Vec<crate::Subscription>, mpsc::Receiver<Topic>)>, Problem>
     {
         let filter = TopicFilter::new(filter).map_err(Error::from)?;
@@ -137,7 +129,7 @@ async fn follow(
     peer: Peer,
     mut streams: Streams,
     output: Output,
-    (options, received): (SubscribeOptions, Positions),
+    (options, received): (SubscribeOptions, Received),
     mut appeared: mpsc::Receiver<Topic>,
 ) {
     let begun = Instant::now();

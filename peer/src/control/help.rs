@@ -19,14 +19,16 @@ const COMMANDS: [(&str, &str, &str); 18] = [
         "receive a topic, or all that a filter matches; stream: as events on this connection, \
          otherwise kept for pull; from: \"new\", \"all\", \"last:10\", {\"since\":\"10m\"} \
          or a time, {\"origin\":id,\"seq\":n}; received: how far streams were received, what \
-         follows comes, as {\"Sports\":[{\"origin\":id,\"incarnation\":n,\"seq\":n}]}; policy: \"block-retention\" or \"drop-oldest\" \
-         with buffer; durable: keep the log of a durable topic on disk",
+         follows comes, as {\"Sports\":[{\"origin\":id,\"incarnation\":n,\"seq\":n}]}; \
+         policy: \"block-retention\" or \"drop-oldest\" with buffer; durable: keep the log of \
+         a durable topic on disk",
     ),
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (
         "publish",
-        "topic, message | message_base64, headers?, wait_ms?",
-        "publish one message; headers: an object of strings; wait_ms: wait as long for room when \
+        "topic, message | message_base64, headers?, retain?, wait_ms?",
+        "publish one message; headers: an object of strings; retain: whoever subscribes later gets \
+         it first, until an empty one is retained; wait_ms: wait as long for room when \
          the peer is busy (default 30000), 0 to be refused at once",
     ),
     (

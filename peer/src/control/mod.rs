@@ -24,11 +24,13 @@ mod request;
 mod server;
 mod sessions;
 mod streams;
+mod topics;
 
 pub use answer::{
     CommandView, ConnectedView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView,
-    NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView, SeedView, SeedsView,
-    SessionView, SessionsView, StatusView, SubscriptionView, TopicMore, TopicView, TopicsView,
+    NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView, RetentionView,
+    SeedView, SeedsView, SessionView, SessionsView, StatusView, SubscriptionView, TopicMore,
+    TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;

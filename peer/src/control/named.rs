@@ -1,7 +1,8 @@
 //! A connection's named session: its streams, and what is known to have arrived.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidings_proto::Topic;
@@ -27,10 +28,18 @@ const ENDING_LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct NamedSession {
     session: Arc<Session>,
-    pumps: BTreeMap<Topic, Pump>,
+    pumps: Pumps,
+    /// Closed while something is answered that is not to be overtaken by what it begins.
+    gate: Arc<tokio::sync::Mutex<()>>,
+    /// What starts streams of topics that filters select.
+    starter: Option<Pump>,
     /// Something was pulled, and the client has not shown that it arrived.
     pulled: bool,
 }
+
+/// The streams that run.
+#[derive(Clone, Debug, Default)]
+struct Pumps(Arc<Mutex<BTreeMap<Topic, Pump>>>);
 
 #[derive(Debug)]
 struct Pump {
@@ -41,6 +50,61 @@ struct Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+impl Pump {
+    async fn end(mut self) {
+        self.stop.cancel();
+        // It does not panic; if it did, it has stopped.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Pumps {
+    /// A topic comes as events from now on.
+    fn start(&self, session: &Arc<Session>, topic: Topic, output: Output) {
+        let mut pumps = self.lock();
+        if pumps.get(&topic).is_some_and(|pump| !pump.task.is_finished()) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let session = Arc::clone(session);
+        let task = tokio::spawn(pump(session, topic.clone(), output, stop.clone()));
+        pumps.insert(topic, Pump { stop, task });
+    }
+
+    /// All topics that the session streams come as events from now on.
+    fn start_all(&self, session: &Arc<Session>, output: &Output) {
+        for topic in session.streamed() {
+            self.start(session, topic, output.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Topic, Pump>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts what begins to be streamed, which filters of the session do by themselves.
+async fn start_as_they_come(
+    (session, pumps): (Arc<Session>, Pumps),
+    gate: Arc<tokio::sync::Mutex<()>>,
+    output: Output,
+    stop: CancellationToken,
+) {
+    loop {
+        let mut streaming = pin!(session.streaming());
+        // What begins from here on is not missed.
+        streaming.as_mut().enable();
+        let open = gate.lock().await;
+        pumps.start_all(&session, &output);
+        drop(open);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = streaming => {}
+        }
     }
 }
 
@@ -77,42 +141,43 @@ impl NamedSession {
             topics: subscriptions.iter().map(|one| one.topic.to_string()).collect(),
             unread: subscriptions.iter().map(|one| one.unread).sum(),
             expiry_ms: u64::try_from(peer.sessions().expiry().as_millis()).unwrap_or(u64::MAX),
+            filters: session.filters().iter().map(ToString::to_string).collect(),
             subscriptions: subscriptions.iter().map(SubscriptionView::from).collect(),
         };
         let session = Arc::new(session);
-        Ok((Self { session, pumps: BTreeMap::new(), pulled: false }, view))
+        let (pumps, gate) = (Pumps::default(), Arc::default());
+        Ok((Self { session, pumps, gate, starter: None, pulled: false }, view))
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
     }
 
-    /// What the session streams comes as events on `output` from now on.
+    /// To be held while an answer is made that what it begins must not overtake.
+    pub(crate) fn gate(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.gate)
+    }
+
+    /// What the session streams comes as events on `output` from now on, and what its filters
+    /// select later too.
     pub(crate) fn start_streams(&mut self, output: &Output) {
-        for subscription in self.session.subscriptions() {
-            if subscription.stream {
-                self.start(subscription.topic, output.clone());
-            }
-        }
+        self.pumps.start_all(&self.session, output);
+        let (all, gate) = ((Arc::clone(&self.session), self.pumps.clone()), self.gate());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(start_as_they_come(all, gate, output.clone(), stop.clone()));
+        self.starter = Some(Pump { stop, task });
     }
 
     /// A topic comes as events from now on.
     pub(crate) fn start(&mut self, topic: Topic, output: Output) {
-        if self.pumps.get(&topic).is_some_and(|pump| !pump.task.is_finished()) {
-            return;
-        }
-        let stop = CancellationToken::new();
-        let session = Arc::clone(&self.session);
-        let task = tokio::spawn(pump(session, topic.clone(), output, stop.clone()));
-        self.pumps.insert(topic, Pump { stop, task });
+        self.pumps.start(&self.session, topic, output);
     }
 
     /// A topic comes as events no more.
     pub(crate) async fn stop(&mut self, topic: &Topic) {
-        if let Some(mut pump) = self.pumps.remove(topic) {
-            pump.stop.cancel();
-            // A pump does not panic; if it did, it has stopped.
-            let _ = (&mut pump.task).await;
+        let pump = self.pumps.lock().remove(topic);
+        if let Some(pump) = pump {
+            pump.end().await;
         }
     }
 
@@ -138,9 +203,12 @@ impl NamedSession {
     /// Ends the streams. The session is as good as lost.
     pub(crate) async fn stop_all(mut self) -> Arc<Session> {
         self.session.set_ending();
-        for (_, mut pump) in std::mem::take(&mut self.pumps) {
-            pump.stop.cancel();
-            let _ = (&mut pump.task).await;
+        if let Some(starter) = self.starter.take() {
+            starter.end().await;
+        }
+        let pumps = std::mem::take(&mut *self.pumps.lock());
+        for (_, pump) in pumps {
+            pump.end().await;
         }
         Arc::clone(&self.session)
     }

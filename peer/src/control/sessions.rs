@@ -1,8 +1,10 @@
 //! What the control port says of sessions.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::control::answer::{EventView, GapView, MessageView};
+use crate::control::answer::{EventView, GapView, MessageView, is_zero};
 use crate::delivery::{Delivery, GapReason};
 use crate::session::{Pulled, SessionInfo, SubscriptionInfo};
 use crate::subscribe::Policy;
@@ -56,6 +58,9 @@ pub struct ConnectedView {
     pub unread: usize,
     /// It is kept so long after its connection is lost, in milliseconds.
     pub expiry_ms: u64,
+    /// Its filters: it receives all topics that they select.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
     /// How it receives what.
     pub subscriptions: Vec<SubscriptionView>,
 }
@@ -71,6 +76,17 @@ pub struct SubscriptionView {
     pub policy: String,
     /// How many messages wait.
     pub unread: usize,
+    /// The number of the next message that is not handed out, among all of the topic that came to
+    /// this peer.
+    #[serde(default)]
+    pub cursor: u64,
+    /// The place of the last delivery that was handed out, for `ack`; nothing in the permanent
+    /// session.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pos: u64,
+    /// Deliveries that were handed out and are not known to have arrived.
+    #[serde(default)]
+    pub unconfirmed: usize,
 }
 
 impl From<&SubscriptionInfo> for SubscriptionView {
@@ -84,6 +100,9 @@ impl From<&SubscriptionInfo> for SubscriptionView {
             stream: info.stream,
             policy: policy.to_owned(),
             unread: info.unread,
+            cursor: info.cursor,
+            pos: info.pos,
+            unconfirmed: info.unconfirmed,
         }
     }
 }
@@ -96,16 +115,30 @@ pub struct SessionView {
     pub name: Option<String>,
     /// Somebody is connected with it.
     pub live: bool,
+    /// Nobody is: it ends after this, in milliseconds, unless somebody connects with its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
     /// How many topics it receives.
     pub topics: usize,
     /// How many messages wait in it.
     pub unread: usize,
+    /// What it receives: the first [`crate::SUBSCRIPTIONS_SHOWN_MAX`] topics.
+    #[serde(default)]
+    pub subscriptions: Vec<SubscriptionView>,
 }
 
 impl From<SessionInfo> for SessionView {
     fn from(info: SessionInfo) -> Self {
-        let SessionInfo { name, live, topics, unread } = info;
-        Self { name, live, topics, unread }
+        let SessionInfo { name, live, expires_in, topics, unread, subscriptions } = info;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            name,
+            live,
+            expires_in_ms: expires_in.map(millis),
+            topics,
+            unread,
+            subscriptions: subscriptions.iter().map(Into::into).collect(),
+        }
     }
 }
 

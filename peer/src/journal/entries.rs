@@ -23,6 +23,8 @@ pub(crate) enum Entry {
         /// The first message that counts.
         from_seq: u64,
     },
+    /// The message that the topic retains, alone in its batch. Only in the history of a reader.
+    Retained(Arc<Batch>),
     /// Messages that nobody could supply.
     Gap {
         /// The stream.
@@ -92,7 +94,19 @@ impl Entry {
             Self::Batch { batch, from_seq } => {
                 (batch.header().last_seq() + 1).saturating_sub(*from_seq)
             }
+            Self::Retained(_) => 1,
             _ => 0,
+        }
+    }
+
+    /// Whether it has a message of a stream.
+    pub(crate) fn has(&self, origin: Origin, seq: u64) -> bool {
+        match self {
+            Self::Batch { batch, from_seq } => {
+                let header = batch.header();
+                header.origin == origin && (*from_seq..=header.last_seq()).contains(&seq)
+            }
+            _ => false,
         }
     }
 
@@ -112,7 +126,7 @@ impl Lost {
                 self.range(batch.header().origin, *from_seq, batch.header().last_seq());
             }
             Entry::Gap { origin, from, to, .. } => self.range(*origin, *from, *to),
-            Entry::TopicDeleted => {}
+            Entry::Retained(_) | Entry::TopicDeleted => {}
         }
     }
 
@@ -222,6 +236,12 @@ impl Entries {
     pub(crate) fn get(&self, place: u64) -> Option<&Slot> {
         let index = usize::try_from(place.checked_sub(self.base)?).ok()?;
         self.kept.get(index).map(|kept| &kept.slot)
+    }
+
+    /// The entries from a place on.
+    pub(crate) fn from(&self, place: u64) -> impl Iterator<Item = &Slot> {
+        let index = usize::try_from(place.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.kept.iter().skip(index).map(|kept| &kept.slot)
     }
 
     /// What somebody who reads from `place` on has lost, and where the next entry is.

@@ -26,6 +26,8 @@ pub(crate) struct Reader {
     /// The batch that is being read, and what is left of it.
     opened: Option<Arc<Batch>>,
     current: VecDeque<Message>,
+    /// The retained message that it was given: it does not come again.
+    retained: Option<(Origin, u64)>,
     /// The number of the next message.
     ordinal: u64,
     dropped: u64,
@@ -51,6 +53,7 @@ impl Reader {
             gaps: VecDeque::new(),
             opened: None,
             current: VecDeque::new(),
+            retained: None,
             ordinal,
             dropped: 0,
         }
@@ -88,6 +91,17 @@ impl Reader {
         };
         let numbered = history.into_iter().map(number).collect();
         self.resume(numbered);
+    }
+
+    /// Puts the message that the topic retains before everything that was not read yet, unless it
+    /// has come by now.
+    pub(crate) fn begin_with(&mut self, batch: &Arc<Batch>) {
+        let (origin, seq) = (batch.header().origin, batch.header().first_seq);
+        let journal = Arc::clone(&self.journal);
+        let came = journal.lock().entries.from(self.place).any(|slot| slot.entry.has(origin, seq));
+        if !came && !self.history.iter().any(|slot| slot.entry.has(origin, seq)) {
+            self.prepend(vec![Entry::Retained(Arc::clone(batch))]);
+        }
     }
 
     /// Puts numbered history before everything that was not read yet.
@@ -160,6 +174,13 @@ impl Reader {
             self.ordinal = slot.ordinal;
             match slot.entry {
                 Entry::Batch { batch, from_seq } => self.open(batch, from_seq),
+                Entry::Retained(batch) => {
+                    let header = batch.header();
+                    self.retained = Some((header.origin, header.first_seq));
+                    let message = batch.messages().next();
+                    let message = message.map(|(seq, m)| Message::new(batch.header(), seq, m));
+                    self.current.extend(message.map(|m| Message { retained: true, ..m }));
+                }
                 Entry::Gap { origin, from, to, reason } => {
                     return Some(Delivery::Gap(self.gap(origin, (from, to), reason)));
                 }
@@ -221,6 +242,13 @@ impl Reader {
     }
 
     fn open(&mut self, batch: Arc<Batch>, from_seq: u64) {
+        if self.retained.is_some_and(|(origin, seq)| {
+            let header = batch.header();
+            header.origin == origin && header.first_seq == seq && header.last_seq() == seq
+        }) {
+            self.ordinal += 1;
+            return;
+        }
         let wanted = batch.messages().filter(|&(seq, _)| seq >= from_seq);
         self.current.extend(wanted.map(|(seq, m)| Message::new(batch.header(), seq, m)));
         self.opened = Some(batch);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tidings_proto::peer::event::{CommandError, From};
 use tidings_proto::{Topic, TopicFilter};
+use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -15,11 +16,20 @@ use super::state::State;
 use super::{Session, Sessions};
 use crate::error::Error;
 use crate::peer::{Inner, Peer};
-use crate::subscribe::SubscribeOptions;
+use crate::subscribe::{Position, SubscribeOptions};
 
 /// What appears is received from when the filter was subscribed to on, and this much earlier:
 /// news of a topic and its first messages travel on different ways.
 pub(crate) const LOOK_BACK: Duration = Duration::from_secs(1);
+
+/// Topics that cannot be subscribed to now, for want of a majority of the seeds, are tried again
+/// after this.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Topics of one filter that wait for that; as many as a session may have.
+const WAITING_MAX: usize = 10_000;
+
+/// How far streams were received, by topic.
+pub(crate) type Received = BTreeMap<Topic, Vec<Position>>;
 
 /// The filters of a session, and the topics that it receives for their sake alone.
 #[derive(Debug, Default)]
@@ -29,6 +39,7 @@ pub(super) struct Followed {
 
 #[derive(Debug, Default)]
 struct Inside {
+    /// Each with what ends it.
     filters: BTreeMap<TopicFilter, DropGuard>,
     topics: BTreeSet<Topic>,
 }
@@ -53,14 +64,23 @@ impl Followed {
         self.lock().filters.keys().any(|filter| filter.matches(topic))
     }
 
-    /// The topic is received for its own sake from now on, or for that of filters.
-    pub(super) fn set_own(&self, topic: &Topic, own: bool) {
+    /// All filters, in order.
+    pub(super) fn filters(&self) -> Vec<TopicFilter> {
+        self.lock().filters.keys().cloned().collect()
+    }
+
+    /// The topic is received for its own sake from now on, or for that of filters. Returns
+    /// whether that is news.
+    pub(super) fn set_own(&self, topic: &Topic, own: bool) -> bool {
         let mut inner = self.lock();
-        if own {
-            inner.topics.remove(topic);
-        } else {
-            inner.topics.insert(topic.clone());
-        }
+        if own { inner.topics.remove(topic) } else { inner.topics.insert(topic.clone()) }
+    }
+
+    /// A filter begins; what it follows ends when it does.
+    fn begin(&self, filter: &TopicFilter) -> CancellationToken {
+        let stop = CancellationToken::new();
+        self.lock().filters.insert(filter.clone(), stop.clone().drop_guard());
+        stop
     }
 
     /// Ends a filter. Returns the topics that are wanted no more, or `None` when there is no such
@@ -93,29 +113,51 @@ impl Session {
         filter: &str,
         options: impl Into<SubscribeOptions>,
     ) -> Result<(), Error> {
-        let (filter, options) = (TopicFilter::new(filter)?, options.into());
+        self.subscribe_filter_as(filter, options.into(), Received::new(), false).await
+    }
+
+    /// [`Self::subscribe_filter`]; with `stream` its topics are left out by a pull of all topics.
+    /// Of what was `received` nothing comes again.
+    pub(crate) async fn subscribe_filter_as(
+        &self,
+        filter: &str,
+        options: SubscribeOptions,
+        received: Received,
+        stream: bool,
+    ) -> Result<(), Error> {
+        let filter = TopicFilter::new(filter)?;
         if self.state.followed.has(&filter) {
             return Ok(());
         }
         let since = Instant::now();
         let (topics, appeared) = self.peer.inner.watch(&filter).await?;
-        let stop = CancellationToken::new();
-        let guard = stop.clone().drop_guard();
-        self.state.followed.lock().filters.insert(filter.clone(), guard);
-        for topic in topics {
-            self.follow(&topic, options).await?;
+        if self.name.is_none() {
+            self.peer.sessions().store.begin_filter(filter.clone(), options).await?;
         }
-        let follower = Follower {
-            peer: Arc::downgrade(&self.peer.inner),
-            sessions: Arc::downgrade(&self.peer.sessions),
-            state: Arc::downgrade(&self.state),
-            name: self.name.clone(),
-            options,
-            since,
-        };
+        let stop = self.state.followed.begin(&filter);
+        let mut follower = Follower::new(self, options, since);
+        (follower.received, follower.stream) = (received, stream);
+        for topic in topics {
+            let received = follower.received_of(&topic);
+            self.follow(&topic, options, received, stream).await?;
+        }
         self.peer.runtime().spawn(follower.run(filter, appeared, stop));
         self.state.changed();
         Ok(())
+    }
+
+    /// A filter of the permanent session goes on after a restart. What was published to topics
+    /// that appeared meanwhile, for as long as was `missed`, is received too.
+    pub(crate) fn resume_filter(
+        &self,
+        filter: TopicFilter,
+        options: SubscribeOptions,
+        missed: Duration,
+    ) {
+        let since = Instant::now().checked_sub(missed).unwrap_or_else(Instant::now);
+        let stop = self.state.followed.begin(&filter);
+        let follower = Follower::new(self, options, since);
+        self.peer.runtime().spawn(follower.resume(filter, stop));
     }
 
     /// Receives the topics of a filter no more, but for those that it receives for their own
@@ -135,17 +177,46 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
+        if self.name.is_none() {
+            self.peer.sessions().store.end_filter(filter.clone()).await?;
+        }
         self.peer.inner.unwatch(&filter).await
     }
 
-    async fn follow(&self, topic: &Topic, options: SubscribeOptions) -> Result<(), Error> {
+    /// Resolves when a topic begins to be streamed, from when this is called on.
+    pub(crate) fn streaming(&self) -> Notified<'_> {
+        self.state.streaming.notified()
+    }
+
+    /// Topics that are streamed.
+    pub(crate) fn streamed(&self) -> Vec<Topic> {
+        let topics = self.state.lock();
+        let streamed = topics.iter().filter(|(_, kept)| kept.stream);
+        streamed.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Its filters.
+    pub fn filters(&self) -> Vec<TopicFilter> {
+        self.state.followed.filters()
+    }
+
+    async fn follow(
+        &self,
+        topic: &Topic,
+        options: SubscribeOptions,
+        received: &[Position],
+        stream: bool,
+    ) -> Result<(), Error> {
         let has = self.state.lock().get(topic).is_some_and(|k| !k.subscription.has_ended());
         if has {
             return Ok(());
         }
-        match self.subscribe_as(topic.as_str(), options, &[], false).await {
+        match self.subscribe_as(topic.as_str(), options, received, stream).await {
             Ok(()) => {
                 self.state.followed.set_own(topic, false);
+                if self.name.is_none() {
+                    self.peer.sessions().store.set_matching(topic.clone(), true);
+                }
                 Ok(())
             }
             // It was deleted again before it could be received, or is not durable as others are.
@@ -162,32 +233,100 @@ struct Follower {
     state: Weak<State>,
     name: Option<String>,
     options: SubscribeOptions,
+    received: Received,
+    stream: bool,
     since: Instant,
+    /// Topics that are to be received and could not be yet.
+    waiting: BTreeSet<Topic>,
 }
 
 impl Follower {
+    fn new(session: &Session, options: SubscribeOptions, since: Instant) -> Self {
+        Self {
+            peer: Arc::downgrade(&session.peer.inner),
+            sessions: Arc::downgrade(&session.peer.sessions),
+            state: Arc::downgrade(&session.state),
+            name: session.name.clone(),
+            options,
+            received: Received::new(),
+            stream: false,
+            since,
+            waiting: BTreeSet::new(),
+        }
+    }
+
+    fn received_of(&self, topic: &Topic) -> &[Position] {
+        self.received.get(topic).map_or(&[], Vec::as_slice)
+    }
+
+    /// Begins again after a restart, as soon as the machine can be asked.
+    async fn resume(mut self, filter: TopicFilter, stop: CancellationToken) {
+        loop {
+            let Some(peer) = self.peer.upgrade() else { return };
+            match peer.watch(&filter).await {
+                Ok((topics, appeared)) => {
+                    self.waiting.extend(topics);
+                    drop(peer);
+                    return self.run(filter, appeared, stop).await;
+                }
+                Err(Error::Stopped) => return,
+                Err(error) => tracing::debug!(%filter, %error, "not_watched_yet"),
+            }
+            drop(peer);
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
     async fn run(
-        self,
+        mut self,
         filter: TopicFilter,
         mut appeared: mpsc::Receiver<Topic>,
         stop: CancellationToken,
     ) {
+        let mut pause = Duration::ZERO;
         loop {
-            let topic = tokio::select! {
+            let appeared = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                topic = appeared.recv() => topic,
+                topic = appeared.recv() => match topic {
+                    Some(topic) => Some(topic),
+                    None => break,
+                },
+                () = tokio::time::sleep(pause), if !self.waiting.is_empty() => None,
             };
-            let (Some(topic), Some(session)) = (topic, self.session()) else { break };
-            let options = SubscribeOptions { from: since(self.since), ..self.options };
-            if let Err(error) = session.follow(&topic, options).await {
-                tracing::warn!(%topic, %filter, %error, "matching_topic_not_received");
+            let Some(session) = self.session() else { break };
+            let topics = match appeared {
+                Some(topic) => BTreeSet::from([topic]),
+                None => std::mem::take(&mut self.waiting),
+            };
+            for topic in topics {
+                self.receive(&session, &filter, topic).await;
             }
+            pause = AGAIN;
         }
         drop(appeared);
         if let Some(peer) = self.peer.upgrade() {
             // The peer may have stopped: then nothing is watched anyway.
             let _ = peer.unwatch(&filter).await;
+        }
+    }
+
+    /// Receives a topic that the filter selects, now or, where nobody can be asked, later.
+    async fn receive(&mut self, session: &Session, filter: &TopicFilter, topic: Topic) {
+        let options = SubscribeOptions { from: since(self.since), ..self.options };
+        let received = self.received_of(&topic);
+        let followed = session.follow(&topic, options, received, self.stream).await;
+        let Err(error) = followed else { return };
+        let passes = matches!(
+            error,
+            Error::Refused(CommandError::NoQuorum { .. } | CommandError::Busy { .. })
+                | Error::Timeout(_)
+                | Error::Busy(_)
+        );
+        if passes && self.waiting.len() < WAITING_MAX {
+            self.waiting.insert(topic);
+        } else {
+            tracing::warn!(%topic, %filter, %error, "matching_topic_not_received");
         }
     }
 

@@ -94,6 +94,16 @@ impl Kept {
         self.again.len() + self.subscription.pending()
     }
 
+    /// The place of the last delivery that was handed out; 0 when places are not counted.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.handed_out
+    }
+
+    /// How many deliveries were handed out and are not known to have arrived.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
     /// Everything up to `pos` has arrived. From now on nothing else is taken for that.
     pub(crate) fn confirm_to(&mut self, pos: u64) {
         self.confirms = true;

@@ -6,6 +6,7 @@
 //! goes on where it stood.
 
 mod filters;
+mod info;
 mod kept;
 mod permanent;
 mod state;
@@ -16,11 +17,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_proto::Topic;
 
-pub(crate) use filters::{LOOK_BACK, since};
+pub(crate) use filters::{LOOK_BACK, Received, since};
+pub use info::{SUBSCRIPTIONS_SHOWN_MAX, SessionInfo, SubscriptionInfo};
 pub use kept::Numbered;
 #[cfg(test)]
 use kept::UNCONFIRMED_MAX;
@@ -63,6 +65,8 @@ struct Named {
     live: bool,
     /// Its user is about to be gone.
     ending: bool,
+    /// When it ends, unless somebody comes; set when its user is gone.
+    ends: Option<Instant>,
     /// Rises with each connect and each loss, so that only the last loss ends the session.
     epoch: u64,
 }
@@ -79,34 +83,6 @@ pub struct Session {
     name: Option<String>,
     /// It was disconnected.
     ended: AtomicBool,
-}
-
-/// What a session is about, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionInfo {
-    /// Its name; `None` for the permanent one.
-    pub name: Option<String>,
-    /// Somebody is connected with it.
-    pub live: bool,
-    /// How many topics it receives.
-    pub topics: usize,
-    /// How many messages wait in it.
-    pub unread: usize,
-}
-
-/// A subscription of a session, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SubscriptionInfo {
-    /// The topic.
-    pub topic: Topic,
-    /// It comes as events, not on request.
-    pub stream: bool,
-    /// How it was asked for.
-    pub options: SubscribeOptions,
-    /// How many messages wait.
-    pub unread: usize,
 }
 
 impl Sessions {
@@ -126,6 +102,7 @@ impl Sessions {
             Some(session) => {
                 session.live = true;
                 session.ending = false;
+                session.ends = None;
                 session.epoch += 1;
                 true
             }
@@ -134,7 +111,8 @@ impl Sessions {
             }
             None => {
                 let state = Arc::default();
-                named.insert(name.to_owned(), Named { state, live: true, ending: false, epoch: 0 });
+                let new = Named { state, live: true, ending: false, ends: None, epoch: 0 };
+                named.insert(name.to_owned(), new);
                 false
             }
         };
@@ -159,28 +137,34 @@ impl Sessions {
     }
 
     /// A subscription of the permanent session goes on after a restart.
-    pub(crate) fn take_up(&self, subscription: Subscription, options: SubscribeOptions) {
+    pub(crate) fn take_up(
+        &self,
+        subscription: Subscription,
+        options: SubscribeOptions,
+        matching: bool,
+    ) {
         let topic = subscription.topic().clone();
+        if matching {
+            self.permanent.followed.set_own(&topic, false);
+        }
         let kept = Kept::new(subscription, options, false, false);
         self.permanent.lock().insert(topic, kept);
     }
 
-    /// Whether the permanent session has a subscription.
+    /// Whether the permanent session has a subscription or a filter.
     pub(crate) fn keeps_something(&self) -> bool {
-        !self.permanent.lock().is_empty()
+        !self.permanent.lock().is_empty() || self.permanent.followed.awaits(None)
     }
 
     /// All sessions, the permanent one first.
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
-        let info = |name: Option<&String>, live, state: &State| {
-            let topics = state.lock();
-            let unread = topics.values().map(Kept::pending).sum();
-            SessionInfo { name: name.cloned(), live, topics: topics.len(), unread }
-        };
-        let mut list = vec![info(None, true, &self.permanent)];
+        let permanent = SessionInfo::new(None, None, &self.permanent.lock());
         let named = self.lock();
-        list.extend(named.iter().map(|(name, one)| info(Some(name), one.live, &one.state)));
-        list
+        let info = |(name, one): (&String, &Named)| {
+            let ends = (!one.live).then_some(one.ends).flatten();
+            SessionInfo::new(Some(name.clone()), ends, &one.state.lock())
+        };
+        [permanent].into_iter().chain(named.iter().map(info)).collect()
     }
 
     /// Whether the user of a live session is about to be gone.
@@ -204,6 +188,7 @@ impl Sessions {
         let mut named = self.lock();
         let session = named.get_mut(name)?;
         session.live = false;
+        session.ends = Some(Instant::now() + self.limits.expiry);
         session.epoch += 1;
         session.state.lock().values_mut().for_each(Kept::rewind);
         Some(session.epoch)
@@ -262,14 +247,7 @@ impl Session {
 
     /// What it receives.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
-        let topics = self.state.lock();
-        let info = |(topic, kept): (&Topic, &Kept)| SubscriptionInfo {
-            topic: topic.clone(),
-            stream: kept.stream,
-            options: kept.options,
-            unread: kept.pending(),
-        };
-        topics.iter().map(info).collect()
+        self.state.lock().iter().map(SubscriptionInfo::from).collect()
     }
 
     /// Receives a topic, to be pulled. A topic that it receives already is fine, and goes on as
@@ -296,11 +274,15 @@ impl Session {
         stream: bool,
     ) -> Result<(), Error> {
         let topic = Topic::new(topic)?;
-        self.state.followed.set_own(&topic, true);
+        if self.state.followed.set_own(&topic, true) && self.name.is_none() {
+            self.peer.sessions().store.set_matching(topic.clone(), false);
+        }
         {
             let mut topics = self.state.lock();
             if let Some(kept) = topics.get_mut(&topic).filter(|k| !k.subscription.has_ended()) {
                 kept.stream = stream;
+                drop(topics);
+                self.state.streaming.notify_waiters();
                 return Ok(());
             }
             let limit = self.peer.sessions().limits.subscriptions;
@@ -329,6 +311,7 @@ impl Session {
         }
         drop(topics);
         self.state.changed();
+        self.state.streaming.notify_waiters();
         Ok(())
     }
 

@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) followed: Followed,
     /// The set of subscriptions has changed, or something was confirmed.
     changed: Notify,
+    /// A topic begins to be streamed.
+    pub(super) streaming: Notify,
 }
 
 impl State {

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use rusqlite::{Connection, Row};
 use tidings_proto::peer::event::From;
 use tidings_proto::wire::batch::Batch;
-use tidings_proto::{Incarnation, NodeId, Origin, Topic};
+use tidings_proto::{Incarnation, NodeId, Origin, Topic, TopicFilter};
 
 use super::LogLimits;
+use super::filters::filter_sum;
+use super::retained::retained_sum;
 use super::write::{durable_sum, log_sum, stream_sum, subscription_sum, unread_sum};
 use crate::delivery::GapReason;
 use crate::journal::{Entry, Slot};
@@ -26,6 +28,8 @@ const POSITION_KEPT_US: i64 = 7 * 86_400 * 1_000_000;
 pub(crate) struct Saved {
     /// The permanent session.
     pub(crate) subscriptions: Vec<SavedSubscription>,
+    /// The filters of the permanent session.
+    pub(crate) filters: Vec<(TopicFilter, SubscribeOptions)>,
     /// Durable topics.
     pub(crate) logs: Vec<SavedLog>,
     /// When the former life was last known to be alive, if there was one.
@@ -43,6 +47,8 @@ pub(crate) struct SavedSubscription {
     pub(crate) ordinal: u64,
     /// How far each stream was received.
     pub(crate) positions: Vec<(Origin, u64)>,
+    /// It is there for the sake of filters alone.
+    pub(crate) matching: bool,
 }
 
 /// The log of a durable topic.
@@ -54,6 +60,8 @@ pub(crate) struct SavedLog {
     pub(crate) limits: LogLimits,
     /// Batches with the time at which they came, oldest first.
     pub(crate) batches: Vec<(Arc<Batch>, i64)>,
+    /// The one with the message that the topic retains, and when it came.
+    pub(crate) value: Option<(Arc<Batch>, i64)>,
 }
 
 /// Reads everything.
@@ -62,7 +70,8 @@ pub(super) fn load(db: &Connection, path: &Path, now_us: i64) -> Result<Saved, S
     let alive_us = loader.rows("SELECT now_us FROM alive", |row| number(row, 0))?.pop();
     let old = now_us.saturating_sub(POSITION_KEPT_US);
     db.execute("DELETE FROM position WHERE seen_us < ?", [old]).map_err(|e| failed(path, e))?;
-    Ok(Saved { subscriptions: loader.subscriptions()?, logs: loader.logs()?, alive_us })
+    let (subscriptions, filters) = (loader.subscriptions()?, loader.filters()?);
+    Ok(Saved { subscriptions, filters, logs: loader.logs()?, alive_us })
 }
 
 struct Loader<'a> {
@@ -72,6 +81,9 @@ struct Loader<'a> {
 
 /// An unread batch: its first number, and the first message that counts.
 type Unread = (u64, Arc<Batch>, u64);
+
+/// A batch, and its number or the time at which it came.
+type Numbered = (Arc<Batch>, i64);
 
 /// A row whose content cannot be: what it lacks.
 type Found<T> = Result<T, String>;
@@ -102,34 +114,58 @@ impl Loader<'_> {
             let (name, next, newest) = (text(row, 0)?, number(row, 1)?, number(row, 2)?);
             let durable = number(row, 3)?;
             check(row, 4, subscription_sum(&name, next, newest, durable))?;
-            let policy = match usize::try_from(newest) {
-                Ok(messages @ 1..) => Policy::DropOldest { messages },
-                _ => Policy::BlockRetention,
-            };
-            let options = SubscribeOptions { from: From::New, policy, durable: durable != 0 };
-            Ok((topic(&name)?, unsigned(next)?, options))
+            Ok((topic(&name)?, unsigned(next)?, options(newest, durable)))
         })?;
         let mut unread = by_topic(self.rows("SELECT * FROM unread ORDER BY ordinal", unread)?);
         let mut lost = by_topic(self.rows("SELECT * FROM lost", |row| stream(row, "lost"))?);
         let positions = self.rows("SELECT * FROM position", |row| stream(row, "position"))?;
         let mut positions = by_topic(positions);
+        let mut retained = by_topic(self.batches("retained")?);
+        let matching = self.rows("SELECT topic FROM matching", |row| topic(&text(row, 0)?))?;
         let saved = subscriptions.into_iter().map(|(topic, next, options)| {
             let lost = lost.remove(&topic).unwrap_or_default();
             let rows = unread.remove(&topic).unwrap_or_default();
             let ordinal = rows.last().map_or(next, |(last, batch, from)| {
                 last + (batch.header().last_seq() + 1).saturating_sub(*from)
             });
+            let mut unread = arrange(lost, rows, next);
+            let first = retained.remove(&topic).unwrap_or_default().pop();
+            let first = first.map(|(batch, at)| (batch, at.unsigned_abs()));
+            let first = first.filter(|(_, at)| *at >= next);
+            let ordinal = ordinal.max(first.as_ref().map_or(0, |(_, at)| at + 1));
+            if let Some((batch, ordinal)) = first {
+                unread.insert(0, Slot { entry: Entry::Retained(batch), ordinal });
+            }
             let positions = positions.remove(&topic).unwrap_or_default();
             let positions = positions.into_iter().map(|(origin, next, _)| (origin, next));
             SavedSubscription {
-                unread: arrange(lost, rows, next),
+                unread,
                 ordinal: ordinal.max(next),
                 positions: positions.collect(),
+                matching: matching.contains(&topic),
                 topic,
                 options,
             }
         });
         Ok(saved.collect())
+    }
+
+    fn filters(&self) -> Result<Vec<(TopicFilter, SubscribeOptions)>, StoreError> {
+        self.rows("SELECT * FROM filter", |row| {
+            let (text, newest, durable) = (text(row, 0)?, number(row, 1)?, number(row, 2)?);
+            check(row, 3, filter_sum(&text, newest, durable))?;
+            let filter = TopicFilter::new(&text).map_err(|error| error.to_string())?;
+            Ok((filter, options(newest, durable)))
+        })
+    }
+
+    /// The rows of a table of retained messages: each with its number or time.
+    fn batches(&self, table: &str) -> Result<Vec<(Topic, Numbered)>, StoreError> {
+        self.rows(&format!("SELECT * FROM {table}"), |row| {
+            let (name, at, bytes) = (text(row, 0)?, number(row, 1)?, blob(row, 2)?);
+            check(row, 3, retained_sum(table, &name, at, &bytes))?;
+            Ok((topic(&name)?, (batch(bytes)?, at)))
+        })
     }
 
     fn logs(&self) -> Result<Vec<SavedLog>, StoreError> {
@@ -148,9 +184,11 @@ impl Loader<'_> {
             let limits = LogLimits { bytes_max: unsigned(bytes_max)?, age_max_us };
             Ok((topic(&name)?, hosted != 0, limits))
         })?;
+        let mut values = by_topic(self.batches("value")?);
         let saved = logs.into_iter().map(|(topic, hosted, limits)| {
             let batches = batches.remove(&topic).unwrap_or_default();
-            SavedLog { topic, hosted, limits, batches }
+            let value = values.remove(&topic).unwrap_or_default().pop();
+            SavedLog { topic, hosted, limits, batches, value }
         });
         Ok(saved.collect())
     }
@@ -180,6 +218,14 @@ fn arrange(lost: Vec<(Origin, u64, u64)>, rows: Vec<Unread>, next: u64) -> Vec<S
         slots.push(Slot { entry: Entry::Batch { batch, from_seq }, ordinal });
     }
     slots
+}
+
+fn options(newest: i64, durable: i64) -> SubscribeOptions {
+    let policy = match usize::try_from(newest) {
+        Ok(messages @ 1..) => Policy::DropOldest { messages },
+        _ => Policy::BlockRetention,
+    };
+    SubscribeOptions { from: From::New, policy, durable: durable != 0 }
 }
 
 fn by_topic<T>(rows: Vec<(Topic, T)>) -> BTreeMap<Topic, Vec<T>> {

@@ -8,7 +8,9 @@
 //! Reading order: `schema` is the file, `load` reads it at the start, `write` changes it, and
 //! `thread` decides when; [`Store`] is the way there.
 
+mod filters;
 mod load;
+mod retained;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -21,8 +23,8 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use tidings_proto::Topic;
 use tidings_proto::wire::batch::Batch;
+use tidings_proto::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
 pub(crate) use load::{Saved, SavedLog, SavedSubscription};
@@ -99,6 +101,9 @@ enum Job {
     Read(Vec<(Topic, u64)>, Done),
     KeepLog { topic: Topic, hosted: bool, limits: LogLimits, done: Done },
     DropLog(Topic),
+    BeginFilter(TopicFilter, SubscribeOptions, Done),
+    EndFilter(TopicFilter, Done),
+    Matching { topic: Topic, matching: bool },
     Alive { now_us: i64 },
 }
 
@@ -191,6 +196,27 @@ impl Store {
         // When the queue is full the log stays, and is dropped when its topic is found deleted
         // in the next life.
         self.send(Job::DropLog(topic));
+    }
+
+    /// A filter of the permanent session has begun. On disk when this returns.
+    pub(crate) async fn begin_filter(
+        &self,
+        filter: TopicFilter,
+        options: SubscribeOptions,
+    ) -> Result<(), Error> {
+        self.ask(|done| Job::BeginFilter(filter, options, done)).await
+    }
+
+    /// A filter of the permanent session has ended. On disk when this returns.
+    pub(crate) async fn end_filter(&self, filter: TopicFilter) -> Result<(), Error> {
+        self.ask(|done| Job::EndFilter(filter, done)).await
+    }
+
+    /// Whether the permanent session receives a topic for the sake of filters alone. Never
+    /// waits: who subscribes waits for what follows it.
+    pub(crate) fn set_matching(&self, topic: Topic, matching: bool) {
+        // When the queue is full, the topic is taken for one that was subscribed to by name.
+        self.send(Job::Matching { topic, matching });
     }
 
     async fn ask(&self, job: impl FnOnce(Done) -> Job) -> Result<(), Error> {

@@ -38,7 +38,24 @@ CREATE INDEX log_topic ON log (topic, id);
 CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), now_us INTEGER NOT NULL);
 ";
 
+/// What version 2 added: retained messages, and filters.
+const TABLES_2: &str = "
+CREATE TABLE retained (
+    topic TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, batch BLOB NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE value (
+    topic TEXT PRIMARY KEY, came_us INTEGER NOT NULL, batch BLOB NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE filter (
+    filter TEXT PRIMARY KEY, newest INTEGER NOT NULL, durable INTEGER NOT NULL, sum BLOB NOT NULL
+);
+CREATE TABLE matching (topic TEXT PRIMARY KEY);
+";
+
 /// Writes are safe against the end of the process at once, and against the end of the power after
 /// the next checkpoint, which follows within about a second.
-pub(super) const FORMAT: Format =
-    Format { application_id: APPLICATION_ID, steps: &[TABLES], safety: Safety::Checkpoint };
+pub(super) const FORMAT: Format = Format {
+    application_id: APPLICATION_ID,
+    steps: &[TABLES, TABLES_2],
+    safety: Safety::Checkpoint,
+};

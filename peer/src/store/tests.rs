@@ -47,6 +47,7 @@ fn unread(saved: &Saved, name: &str) -> Vec<String> {
             format!("{}:{from_seq}-{}@{}", header.origin.node.0[0], header.last_seq(), slot.ordinal)
         }
         Entry::Gap { origin, from, to, .. } => format!("{}:{from}-{to}?", origin.node.0[0]),
+        Entry::Retained(batch) => format!("retained {}@{}", batch.header().first_seq, slot.ordinal),
         Entry::TopicDeleted => "deleted".to_owned(),
     };
     found.expect("subscribed").unread.iter().map(show).collect()

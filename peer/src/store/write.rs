@@ -51,7 +51,11 @@ impl Job {
     pub(super) fn is_awaited(&self) -> bool {
         !matches!(
             self,
-            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_)
+            Self::Unread { .. }
+                | Self::Log { .. }
+                | Self::Alive { .. }
+                | Self::DropLog(_)
+                | Self::Matching { .. }
         )
     }
 
@@ -68,8 +72,14 @@ impl Job {
             Self::Begin(_, done)
             | Self::End(_, done)
             | Self::Read(_, done)
+            | Self::BeginFilter(_, _, done)
+            | Self::EndFilter(_, done)
             | Self::KeepLog { done, .. } => Some(done),
-            Self::Unread { .. } | Self::Log { .. } | Self::Alive { .. } | Self::DropLog(_) => None,
+            Self::Unread { .. }
+            | Self::Log { .. }
+            | Self::Alive { .. }
+            | Self::DropLog(_)
+            | Self::Matching { .. } => None,
         }
     }
 }
@@ -140,8 +150,8 @@ impl Writer {
     }
 }
 
-struct Rows<'a> {
-    db: &'a Transaction<'a>,
+pub(super) struct Rows<'a> {
+    pub(super) db: &'a Transaction<'a>,
     limits: QueueLimits,
     unread: &'a mut BTreeMap<Topic, Unread>,
     logs: &'a mut BTreeMap<Topic, Log>,
@@ -166,11 +176,14 @@ impl Rows<'_> {
             }
             Job::KeepLog { topic, hosted, limits, .. } => self.keep_log(topic, *hosted, *limits),
             Job::DropLog(topic) => self.drop_log(topic),
+            Job::BeginFilter(filter, options, _) => self.begin_filter(filter, *options),
+            Job::EndFilter(filter, _) => self.end_filter(filter),
+            Job::Matching { topic, matching } => self.set_matching(topic, *matching),
             Job::Alive { now_us } => self.alive(*now_us),
         }
     }
 
-    fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+    pub(super) fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute(values).map(drop)
     }
 
@@ -237,6 +250,9 @@ impl Rows<'_> {
                 self.append(*ordinal, batch, *from_seq)?;
                 self.position(batch, begin.now_us)?;
             }
+            if let Entry::Retained(batch) = entry {
+                self.begin_with(*ordinal, batch)?;
+            }
         }
         // What was not read of a deleted topic of the same name comes first.
         let known: Option<i64> = self
@@ -256,10 +272,7 @@ impl Rows<'_> {
         next: i64,
         options: SubscribeOptions,
     ) -> rusqlite::Result<()> {
-        let newest = match options.policy {
-            Policy::BlockRetention => 0,
-            Policy::DropOldest { messages } => i64::try_from(messages).unwrap_or(i64::MAX),
-        };
+        let newest = newest_of(options.policy);
         let durable = i64::from(options.durable);
         let sum = subscription_sum(name, next, newest, durable);
         self.run(
@@ -270,7 +283,7 @@ impl Rows<'_> {
 
     fn end(&mut self, topic: &Topic) -> rusqlite::Result<()> {
         self.unread.remove(topic);
-        for table in ["subscription", "unread", "lost", "position"] {
+        for table in ["subscription", "unread", "lost", "position", "retained", "matching"] {
             self.run(&format!("DELETE FROM {table} WHERE topic = ?"), [topic.as_str()])?;
         }
         Ok(())
@@ -292,6 +305,8 @@ impl Rows<'_> {
             params![signed(next), sum, name],
         )?;
         self.run("DELETE FROM lost WHERE topic = ?", [name])?;
+        let read = params![name, signed(next)];
+        self.run("DELETE FROM retained WHERE topic = ? AND ordinal < ?", read)?;
         let Some(of) = self.unread.get_mut(topic) else { return Ok(()) };
         let before = of.rows.len();
         while of.rows.front().is_some_and(|row| row.ordinal + row.messages() <= next) {
@@ -315,6 +330,7 @@ impl Rows<'_> {
             "INSERT INTO log (topic, came_us, bytes, batch, sum) VALUES (?, ?, ?, ?, ?)",
             params![name, now_us, bytes, &batch.bytes()[..], sum],
         )?;
+        self.keep_value(batch, now_us)?;
         self.trim(topic, limits, now_us)
     }
 
@@ -359,12 +375,21 @@ impl Rows<'_> {
     fn drop_log(&mut self, topic: &Topic) -> rusqlite::Result<()> {
         self.logs.remove(topic);
         self.run("DELETE FROM durable WHERE topic = ?", [topic.as_str()])?;
+        self.run("DELETE FROM value WHERE topic = ?", [topic.as_str()])?;
         self.run("DELETE FROM log WHERE topic = ?", [topic.as_str()])
     }
 }
 
+/// How many of the newest messages a policy keeps; 0 for all.
+pub(super) fn newest_of(policy: Policy) -> i64 {
+    match policy {
+        Policy::BlockRetention => 0,
+        Policy::DropOldest { messages } => i64::try_from(messages).unwrap_or(i64::MAX),
+    }
+}
+
 /// No row is no error.
-fn none<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
+pub(super) fn none<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
     match error {
         rusqlite::Error::QueryReturnedNoRows => Ok(None),
         error => Err(error),
@@ -372,7 +397,7 @@ fn none<T>(error: rusqlite::Error) -> rusqlite::Result<Option<T>> {
 }
 
 /// Numbers fit: they begin with a time in microseconds or with 1.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -141,8 +141,8 @@ impl Peer {
         }
         // What is only late comes by itself; where a stream begins does not.
         let delay = if open { self.config.repair.delay } else { Duration::ZERO };
-        let due = self.now + delay;
-        self.repair.note(self.now, topic, origin, Some(source), due);
+        let (due, high) = (self.now + delay, stream.high());
+        self.repair.note(self.now, (topic, origin), high, Some(source), due);
     }
 
     /// Pulls or gives up the holes whose time has come.
@@ -154,12 +154,18 @@ impl Peer {
                 self.repair.settle(&topic, origin);
                 continue;
             }
-            match self.repair.advance(self.now, &topic, origin, &config) {
+            let high = self.high(&topic, origin);
+            match self.repair.advance(self.now, (&topic, origin), high, &config) {
                 Some(Step::Pull(source)) => self.pull(&topic, origin, source),
                 Some(Step::GiveUp) => self.give_up(&topic, origin),
                 None => {}
             }
         }
+    }
+
+    /// Up to which number nothing of a stream is missing.
+    fn high(&self, topic: &Topic, origin: Origin) -> u64 {
+        self.topics.get(topic).map_or(0, |local| local.streams.high(&origin))
     }
 
     /// What is missing of a stream, with the age to ask for. `None` when nothing is.
@@ -296,10 +302,16 @@ impl Peer {
         }
         if self.missing(&done.topic, origin).is_none() {
             self.repair.settle(&done.topic, origin);
-        } else if self.repair.tries(&done.topic, origin) <= OPENING_TRIES {
-            // This neighbour has not got it: the next one.
-            self.repair.hasten(&done.topic, origin, self.now, None);
+            return;
         }
+        let due = match self.repair.tries(&done.topic, origin) {
+            // It moved: what is missing now may be on its way.
+            0 => self.now + self.config.repair.delay,
+            // This neighbour has not got it: the next one.
+            1..=OPENING_TRIES => self.now,
+            _ => return,
+        };
+        self.repair.hasten(&done.topic, origin, due, None);
     }
 
     /// Whether a link is one with a neighbour. Others have no business with topics; what they

@@ -84,6 +84,11 @@ impl Collection {
         }
     }
 
+    /// Whether nothing is wanted but the message that the topic retains.
+    pub(crate) fn wants_only_value(&self) -> bool {
+        self.from == From::New && self.received.is_empty()
+    }
+
     /// Keeps a batch. Returns whether there was room for it.
     pub(crate) fn offer(&mut self, batch: &Arc<Batch>, published: Instant) -> bool {
         if self.is_full() {

@@ -36,6 +36,7 @@ fn show(passages: &[Passage]) -> Vec<String> {
             let count = batch.header().last_seq() + 1 - from_seq;
             format!("{}:{from_seq}+{count}", batch.header().origin.node.0[0])
         }
+        Passage::Retained(batch) => format!("={}", batch.header().first_seq),
         Passage::Gap { origin, from, to } => format!("{}:{from}-{to}?", origin.node.0[0]),
     };
     passages.iter().map(show).collect()

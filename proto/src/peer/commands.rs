@@ -59,8 +59,8 @@ impl Peer {
             Command::History { request, topic, from, received } => {
                 self.collect(request, &topic, from, received);
             }
-            Command::Restore { request, topic, positions, batches, missed } => {
-                self.restore(request, &topic, &positions, batches, missed);
+            Command::Restore { request, topic, positions, batches, retained, missed } => {
+                self.restore(request, &topic, &positions, (batches, retained), missed);
             }
             Command::WatchFilter { request, filter } => self.watch_filter(request, filter),
             Command::UnwatchFilter { request, filter } => self.unwatch_filter(request, &filter),
@@ -184,6 +184,7 @@ impl Peer {
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
         };
+        local.wanted = true;
         if local.subscribed_at.is_some() {
             return self.out.answer(request, Ok(Answer::topic(info)));
         }
@@ -205,10 +206,12 @@ impl Peer {
     }
 
     fn unsubscribe(&mut self, request: RequestId, topic: &Topic) {
-        if self.topics.get(topic).is_some_and(|local| local.subscribed_at.is_some()) {
-            self.drop_topic(topic);
-            let record = self.subscription_record(topic, false);
-            self.put(topic, Goal::Unsubscribed, record);
+        let local = self.topics.get_mut(topic).filter(|local| local.subscribed_at.is_some());
+        if let Some(local) = local {
+            local.wanted = false;
+            if !local.held {
+                self.stop_receiving(topic);
+            }
         }
         self.out.answer(request, Ok(Answer::Done));
     }

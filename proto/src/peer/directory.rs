@@ -17,9 +17,25 @@ struct Known {
     signature: Signature,
     /// When the seeds were last asked, whether or not they answered; `None` since the start.
     asked_at: Option<Instant>,
+    mark: Mark,
+}
+
+/// What else is known of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// It holds.
+    Plain,
+    /// It came by gossip when no seed could be asked: what they say counts, whatever it is.
+    Provisional,
+    /// The seeds have dropped the topic: it is there no more.
+    Dropped,
 }
 
 impl Known {
+    fn is_live(&self) -> bool {
+        !self.record.deleted && self.mark != Mark::Dropped
+    }
+
     fn signed(&self) -> SignedRecord {
         SignedRecord { record: Record::Topic(self.record.clone()), signature: self.signature }
     }
@@ -41,15 +57,41 @@ impl Directory {
     /// The record of a topic that is not deleted, and when the seeds were last asked about it.
     pub(crate) fn live(&self, topic: &Topic) -> Option<(&TopicRecord, Option<Instant>)> {
         let known = self.known.get(topic)?;
-        (!known.record.deleted).then_some((&known.record, known.asked_at))
+        known.is_live().then_some((&known.record, known.asked_at))
+    }
+
+    /// The seeds have dropped the topic.
+    pub(crate) fn set_dropped(&mut self, topic: &Topic) {
+        if let Some(known) = self.known.get_mut(topic) {
+            known.mark = Mark::Dropped;
+            self.changed = true;
+        }
+    }
+
+    /// What is known of the topic came by gossip, and no seed could be asked.
+    pub(crate) fn set_provisional(&mut self, topic: &Topic) {
+        if let Some(known) = self.known.get_mut(topic) {
+            known.mark = Mark::Provisional;
+        }
+    }
+
+    /// Whether that is all that is known of the topic.
+    pub(crate) fn is_provisional(&self, topic: &Topic) -> bool {
+        self.known.get(topic).is_some_and(|known| known.mark == Mark::Provisional)
+    }
+
+    /// A majority of the seeds knows nothing of a topic that was only heard of.
+    pub(crate) fn forget_provisional(&mut self, topic: &Topic) {
+        if self.is_provisional(topic) {
+            self.known.remove(topic);
+            self.changed = true;
+        }
     }
 
     /// Live topics that a filter selects, ordered by name.
     pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Topic> {
-        let selected = self
-            .known
-            .iter()
-            .filter(|(topic, known)| !known.record.deleted && filter.matches(topic));
+        let selected =
+            self.known.iter().filter(|(topic, known)| known.is_live() && filter.matches(topic));
         selected.map(|(topic, _)| topic.clone()).collect()
     }
 
@@ -66,12 +108,13 @@ impl Directory {
         let Record::Topic(record) = &signed.record else { return false };
         let (record, signature) = (record.clone(), signed.signature);
         if let Some(known) = self.known.get_mut(&record.topic) {
-            if record.rank() < known.record.rank() {
+            let is_settled = asked_at.is_some() && known.mark == Mark::Provisional;
+            if record.rank() < known.record.rank() && !is_settled {
                 return false;
             }
-            let news = record != known.record;
+            let news = record != known.record || known.mark == Mark::Dropped;
             let asked_at = asked_at.max(known.asked_at);
-            *known = Known { record, signature, asked_at };
+            *known = Known { record, signature, asked_at, mark: Mark::Plain };
             self.changed |= news;
             return news;
         }
@@ -81,7 +124,8 @@ impl Directory {
             let Some(oldest) = oldest.map(|(topic, _)| topic.clone()) else { return false };
             self.known.remove(&oldest);
         }
-        self.known.insert(record.topic.clone(), Known { record, signature, asked_at });
+        let (topic, mark) = (record.topic.clone(), Mark::Plain);
+        self.known.insert(topic, Known { record, signature, asked_at, mark });
         self.changed = true;
         true
     }
@@ -107,7 +151,7 @@ impl Directory {
 
     /// Records of live topics that are `kept`, ordered by name.
     pub(crate) fn signed(&self, kept: impl Fn(&Topic) -> bool) -> Vec<SignedRecord> {
-        let live = self.known.iter().filter(|(topic, known)| !known.record.deleted && kept(topic));
+        let live = self.known.iter().filter(|(topic, known)| known.is_live() && kept(topic));
         live.map(|(_, known)| known.signed()).collect()
     }
 }
@@ -154,6 +198,28 @@ mod tests {
         assert_eq!(host(&directory), Some(NodeId([2; 32])));
         assert!(learn(&mut directory, &record("t", 2, 2, 9, false)), "another host took over");
         assert_eq!(host(&directory), Some(NodeId([9; 32])));
+    }
+
+    #[test]
+    fn what_was_heard_without_seeds_gives_way_to_what_they_say() {
+        let mut directory = Directory::default();
+        assert!(directory.learn(&record("t", 9, 1, 7, false), None, 10, |_| false));
+        directory.set_provisional(&topic("t"));
+        assert!(directory.live(&topic("t")).is_some() && directory.is_provisional(&topic("t")));
+        assert!(learn(&mut directory, &record("t", 1, 1, 1, false)), "though its rank is lower");
+        assert!(!directory.is_provisional(&topic("t")));
+        directory.forget_provisional(&topic("t"));
+        assert!(directory.live(&topic("t")).is_some());
+    }
+
+    #[test]
+    fn a_dropped_topic_is_not_live_until_it_is_told_of_again() {
+        let mut directory = Directory::default();
+        learn(&mut directory, &record("t", 1, 1, 1, false));
+        directory.set_dropped(&topic("t"));
+        assert!(directory.live(&topic("t")).is_none());
+        assert!(learn(&mut directory, &record("t", 1, 1, 1, false)), "its host is back");
+        assert!(directory.live(&topic("t")).is_some());
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub enum Command {
         request: RequestId,
         /// The topic.
         topic: Topic,
-        /// Where to begin.
+        /// Where to begin. [`From::New`] asks for what the topic retains alone.
         from: From,
         /// How far streams were received already: nothing of them up to there is in the answer,
         /// and all that follows is in it or comes, wherever the rest begins.
@@ -117,6 +117,8 @@ pub enum Command {
         /// Batches to retain and to serve to others, oldest first, each with its age in
         /// milliseconds.
         batches: Vec<(Arc<Batch>, u32)>,
+        /// What may be the message that the topic retains, each with its age in milliseconds.
+        retained: Vec<(Arc<Batch>, u32)>,
         /// What was published at most so long ago is delivered too, as far as it is not known by
         /// its position: the former life missed it.
         missed: Duration,
@@ -172,6 +174,9 @@ pub enum From {
 /// A part of the history of a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Passage {
+    /// The message that the topic retains, alone in its batch, unless it is part of what follows.
+    /// It may be older than all that was asked for.
+    Retained(Arc<Batch>),
     /// Messages of a batch from a number on.
     Batch {
         /// All of the batch.

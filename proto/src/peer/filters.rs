@@ -56,6 +56,8 @@ impl Peer {
         let concerned = self.topics.concerned();
         let known = concerned.into_iter().map(|topic| {
             let record = self.topics.directory.record(&topic);
+            let is_heard = self.topics.directory.is_provisional(&topic);
+            let record = record.filter(|_| !is_heard);
             let (generation, version) = record.map_or((0, 0), |r| (r.generation, r.version));
             KnownTopic { topic, generation, version }
         });

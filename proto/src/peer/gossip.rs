@@ -16,6 +16,7 @@ use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
+use crate::wire::headers::RETAIN;
 use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
@@ -66,7 +67,7 @@ impl Peer {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
                 self.stats.headers_malformed += u64::from(batch.malformed_headers());
-                local.retention.insert(self.now, &batch, published, &retention);
+                local.keep(self.now, &batch, published, &retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
                     self.out.notice(Notice::FirstReceipt { batch, from, hop });
@@ -168,8 +169,13 @@ impl Peer {
     /// Hands batches to the application, or takes in the protocol's own news.
     pub(super) fn deliver(&mut self, ready: Ready) {
         for (batch, from_seq) in ready {
-            if batch.header().topic.is_internal() {
+            let topic = &batch.header().topic;
+            if topic.is_internal() {
                 self.take_news(&batch);
+                continue;
+            }
+            if self.topics.get(topic).is_some_and(|local| !local.wanted) {
+                // It is received for the sake of others.
                 continue;
             }
             self.stats.delivered += batch.header().last_seq() - from_seq + 1;
@@ -183,6 +189,7 @@ impl Peer {
             let record = postcard::from_bytes::<SignedRecord>(&message.body);
             let Ok(signed) = record else { continue };
             self.on_topic_news(&signed);
+            self.on_holder_news(&signed);
         }
     }
 
@@ -199,6 +206,9 @@ impl Peer {
             let requests: Vec<RequestId> = publications.iter().map(|p| p.request).collect();
             let messages: Vec<_> = publications.into_iter().map(|p| p.message).collect();
             let (first, reached) = self.send_batch(&topic, &messages);
+            if messages.iter().any(|message| message.headers.get(RETAIN).is_some()) {
+                self.hold_own(&topic);
+            }
             self.stats.published += messages.len() as u64;
             for (request, seq) in requests.into_iter().zip(first..) {
                 let answer = Answer::Published { seq, batch: first, reached };
@@ -232,7 +242,7 @@ impl Peer {
         // The stream may begin later than 1: a topic that was left and entered again.
         local.streams.enter(origin, Some(first_seq));
         if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
-            local.retention.insert(now, &batch, now, &retention);
+            local.keep(now, &batch, now, &retention);
             self.deliver(ready);
         }
         (first_seq, self.forward(&batch, None, 1, now, None))

@@ -154,7 +154,8 @@ impl Peer {
         let Some(origin) = local.streams.named(origin) else { return };
         if let Some(stream) = local.streams.get_mut(&origin) {
             stream.note_high(first_seq);
-            self.repair.note(self.now, topic, origin, None, self.now);
+            let high = stream.high();
+            self.repair.note(self.now, (topic, origin), high, None, self.now);
         }
     }
 

@@ -12,6 +12,7 @@ use super::collect::{
 use super::event::{Answer, CommandError, From, Passage};
 use super::links::Phase;
 use super::retention::Retained;
+use super::value::Value;
 use crate::config::RetentionConfig;
 use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
@@ -25,8 +26,14 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Ages are measured at both ends and the question travels: what is a little older is sent too,
 /// and left out by the asker.
 const AGE_SLACK_MS: u32 = 1_000;
+/// Whoever only wants to know what a topic retains waits so long for neighbours when it is not
+/// known whether there are any. Guess: a link that stands tells within a round trip.
+const VALUE_WITHIN: Duration = Duration::from_millis(300);
 /// A durable topic whose creator named no age is kept so long: what Kafka keeps by default.
 const DURABLE_AGE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Batches, each with its age in milliseconds.
+type Aged = Vec<(Arc<Batch>, u32)>;
 
 impl Peer {
     /// How much of a topic is kept: as its creator said, within what this peer allows. Bytes are
@@ -87,7 +94,16 @@ impl Peer {
         let links = local.links.iter().filter(|link| !collection.asked.contains(&link.node));
         let next = links.map(|link| (link.link, link.node)).next();
         let exist = local.others.unwrap_or(SOURCES).max(local.links.len());
-        let enough = collection.answered >= SOURCES.min(exist) || collection.is_full();
+        // Whoever subscribes to the topic knows what it retains.
+        let only_value = collection.wants_only_value();
+        let enough = collection.answered >= SOURCES.min(exist)
+            || collection.is_full()
+            || only_value && local.value.newest().is_some();
+        let patience = match local.others {
+            Some(_) => LINKS_WITHIN,
+            None if only_value => VALUE_WITHIN,
+            None => LINKS_WITHIN,
+        };
         match next {
             _ if enough => self.end_collecting(request),
             Some(_) if collection.asked.len() >= ASKED_MAX => self.end_collecting(request),
@@ -95,7 +111,7 @@ impl Peer {
                 collection.asked.push(node);
                 self.ask_for_history(request, link, None);
             }
-            None if now.since(collection.since) >= LINKS_WITHIN => self.end_collecting(request),
+            None if now.since(collection.since) >= patience => self.end_collecting(request),
             None => collection.due = now + LOOK_EVERY,
         }
     }
@@ -109,7 +125,7 @@ impl Peer {
         let select = match collection.from {
             // What of a stream follows what was received may be of any age.
             _ if !collection.received.is_empty() => Select::AgeMs(u32::MAX),
-            From::New => Select::AgeMs(0),
+            From::New => Select::Last(0),
             From::All => Select::AgeMs(u32::MAX),
             From::Last(count) => Select::Last(count),
             From::Since(age) => {
@@ -141,6 +157,9 @@ impl Peer {
             return;
         }
         let now = self.now;
+        if history.after.is_none() {
+            self.send_value(id, &history.topic);
+        }
         let mut frames = Vec::new();
         let (mut next, mut holds) = (None, false);
         if let Some(local) = self.topics.get(&history.topic) {
@@ -211,14 +230,20 @@ impl Peer {
 
     /// Answers with everything before what is delivered from now on.
     fn end_collecting(&mut self, request: RequestId) {
+        if self.value_is_on_its_way(request) {
+            return;
+        }
         let Some(collection) = self.collections.end(request) else { return };
-        let Collection { topic, from, received, mut found, .. } = collection;
-        let now = self.now;
+        let only_value = collection.wants_only_value();
+        let Collection { topic, from, received, mut found, since, .. } = collection;
         let Some(local) = self.topics.get_mut(&topic) else {
             let error = CommandError::TopicNotFound(topic);
             return self.out.answer(request, Err(error));
         };
-        for (key, kept) in local.retention.by_stream() {
+        if only_value {
+            found.clear();
+        }
+        for (key, kept) in local.retention.by_stream().filter(|_| !only_value) {
             found.entry(*key).or_insert_with(|| (Arc::clone(&kept.batch), kept.published));
         }
         // What a stream has still to deliver is live.
@@ -240,10 +265,33 @@ impl Peer {
             }
             ready.append(&mut local.streams.continue_after(origin, end));
         }
-        let mut passages = arrange(found, from, &received, now);
+        // What is so old was so when it was asked for.
+        let mut passages = arrange(found, from, &received, since);
         passages.append(&mut lost);
+        if let Some(value) = local.value.current().filter(|v| is_missing(v, &passages, &received)) {
+            passages.insert(0, Passage::Retained(Arc::clone(&value.batch)));
+        }
         self.out.answer(request, Ok(Answer::History(passages)));
         self.deliver(ready);
+    }
+
+    /// Whether what the topic retains may be delivered live, so that it is too early to say that
+    /// it is to be given beside that.
+    fn value_is_on_its_way(&mut self, request: RequestId) -> bool {
+        let now = self.now;
+        let Some(collection) = self.collections.get_mut(request) else { return false };
+        let Some(local) = self.topics.get_mut(&collection.topic) else { return false };
+        let Some(header) = local.value.current().map(|value| value.batch.header()) else {
+            return false;
+        };
+        let (origin, seq) = (header.origin, header.first_seq);
+        let stream = local.streams.get_mut(&origin);
+        let is_open = stream.is_some_and(|s| !s.is_open() || s.high() < seq);
+        let waits = is_open && now.since(collection.since) < LINKS_WITHIN;
+        if waits {
+            collection.due = now + LOOK_EVERY;
+        }
+        waits
     }
 
     /// Takes in what was kept over a restart.
@@ -252,7 +300,7 @@ impl Peer {
         request: RequestId,
         topic: &Topic,
         positions: &[(Origin, u64)],
-        batches: Vec<(Arc<Batch>, u32)>,
+        (batches, retained): (Aged, Aged),
         missed: Duration,
     ) {
         let (now, retention) = (self.now, self.retention_of(topic));
@@ -268,13 +316,30 @@ impl Peer {
             let published = now.minus_millis(age_ms);
             local.retention.insert(published, &batch, published, &retention);
             local.streams.continue_after(origin, last);
+            local.value.offer(&batch, published);
         }
         local.retention.trim(now, &retention);
+        for (batch, age_ms) in retained {
+            local.value.offer(&batch, now.minus_millis(age_ms));
+        }
         for &(origin, next) in positions {
             local.streams.continue_after(origin, next.saturating_sub(1));
         }
         self.out.answer(request, Ok(Answer::Done));
     }
+}
+
+/// Whether the message that a topic retains is neither part of a history nor known already.
+fn is_missing(value: &Value, passages: &[Passage], received: &BTreeMap<Origin, u64>) -> bool {
+    let (origin, seq) = (value.batch.header().origin, value.batch.header().first_seq);
+    let has = |passage: &Passage| match passage {
+        Passage::Batch { batch, from_seq } => {
+            batch.header().origin == origin
+                && (*from_seq..=batch.header().last_seq()).contains(&seq)
+        }
+        Passage::Retained(_) | Passage::Gap { .. } => false,
+    };
+    received.get(&origin).is_none_or(|known| *known < seq) && !passages.iter().any(has)
 }
 
 /// What of the retained batches a question selects, by stream.

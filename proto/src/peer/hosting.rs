@@ -70,7 +70,8 @@ impl Peer {
             policy,
             deleted: false,
         };
-        let record = match known.filter(|known| !known.deleted) {
+        let is_live = self.topics.directory.live(topic).is_some();
+        let record = match known.filter(|_| is_live) {
             None => new,
             Some(orphan) => {
                 TopicRecord { host: self.node, version: orphan.version + 1, ..orphan.clone() }
@@ -96,6 +97,7 @@ impl Peer {
     pub(super) fn made(&mut self, topic: &Topic, goal: Goal, record: &SignedRecord, ended: bool) {
         if ended && self.topics.directory.live(topic).is_none() {
             self.on_topic_record(record, Some(self.now));
+            self.spread_news(record);
             self.topics.host(topic, record.clone());
         }
         self.look_up(topic, goal);
@@ -115,10 +117,8 @@ impl Peer {
         let Record::Topic(record) = &signed.record else { return };
         let record = record.clone();
         self.on_topic_record(&signed, Some(self.now));
-        if self.rendezvous.total() == 0 {
-            // Without seeds to ask, others know of a topic only what is spread.
-            self.spread_news(&signed);
-        }
+        // Who cannot ask a majority of the seeds knows of topics only what is spread.
+        self.spread_news(&signed);
         self.topics.host(topic, signed);
         let info = self.topic_info(&record, found, true);
         self.out.answer(request, Ok(Answer::topic(info)));
@@ -238,18 +238,33 @@ impl Peer {
         }
     }
 
-    /// Takes in a topic's record that came by gossip. Where there are seeds, they say which
-    /// topics there are; what is taken from others is what a topic's own host says of it.
+    /// Takes in a topic's record that came by gossip. Where a majority of the seeds can be asked,
+    /// they say which topics there are, and what is taken from others is what a topic's own host
+    /// says of it. Where it cannot, a topic that is not known is taken for one until they can.
     pub(super) fn on_topic_news(&mut self, signed: &SignedRecord) {
         let Record::Topic(record) = &signed.record else { return };
         let known = self.topics.directory.record(&record.topic);
         let from_host = known.is_some_and(|known| {
             known.host == record.host && known.generation == record.generation
         });
-        let credible = from_host || self.rendezvous.total() == 0;
+        let is_new =
+            known.is_none_or(|known| known.deleted && known.generation < record.generation);
+        let is_cut_off = self.rendezvous.joined() < self.rendezvous.quorum();
+        let heard_of = !from_host && self.rendezvous.total() > 0;
+        let credible = !heard_of || is_cut_off && is_new && !record.deleted;
         if credible && signed.verify(self.config.identity.scheme) {
             self.on_topic_record(signed, None);
+            if heard_of {
+                self.topics.directory.set_provisional(&record.topic);
+            }
         }
+    }
+
+    /// The seeds have dropped a topic that nobody hosts or wants.
+    pub(super) fn on_dropped(&mut self, signed: &SignedRecord) {
+        let Record::Topic(record) = &signed.record else { return };
+        self.topics.learn(signed, Some(self.now), self.config.topics_max);
+        self.topics.directory.set_dropped(&record.topic);
     }
 
     /// Takes in a topic's record, and ends what a deletion ends. `asked_at` when seeds said so.
@@ -276,7 +291,9 @@ impl Peer {
         }
         let Some(local) = self.topics.get(topic) else { return };
         if local.subscribed_at.is_some() {
-            self.out.event(Event::TopicDeleted { topic: topic.clone() });
+            if local.wanted {
+                self.out.event(Event::TopicDeleted { topic: topic.clone() });
+            }
             let record = self.subscription_record(topic, false);
             self.put(topic, Goal::Unsubscribed, record);
         }

@@ -2,13 +2,14 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
-//! `topics`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in flows that
-//! compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing and
-//! suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
-//! `catch_up` (heads, digests, pulls), `history` (what was published before), `slow` (full queues),
-//! `registration` (sessions with seeds and their answers), `hosting` and `filters` (topics that
-//! this peer creates, and news of topics) and `commands` (what else the application asks). This
-//! file holds the parts together and dispatches; it decides nothing.
+//! `topics`, `value`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in
+//! flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing
+//! and suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
+//! `catch_up` (heads, digests, pulls), `history` (what was published before), `holding` (what
+//! topics retain), `slow` (full queues), `registration` (sessions with seeds and their answers),
+//! `hosting` and `filters` (topics that this peer creates, and news of topics) and `commands`
+//! (what else the application asks). This file holds the parts together and dispatches; it
+//! decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -27,6 +28,7 @@ mod grafting;
 mod handshake;
 mod hedging;
 mod history;
+mod holding;
 mod holes;
 mod hosting;
 mod lag;
@@ -46,6 +48,7 @@ mod slow;
 mod streams;
 mod topics;
 mod trees;
+mod value;
 mod views;
 
 #[cfg(test)]
@@ -202,7 +205,8 @@ impl Peer {
         };
         let topic = |(topic, local): (&Topic, &topics::LocalTopic)| TopicStatus {
             topic: topic.clone(),
-            subscribed: local.subscribed_at.is_some(),
+            subscribed: local.wanted,
+            retains: local.value.current().is_some(),
             hosted: self.topics.hosts(topic),
             neighbors: local.links.len(),
             retained_batches: local.retention.len(),
@@ -241,6 +245,7 @@ impl Peer {
             Frame::Batch(frame) if frame.cause == Cause::History => {
                 self.on_history_batch(id, &frame);
             }
+            Frame::Batch(frame) if frame.cause == Cause::Retained => self.on_value(id, &frame),
             Frame::Batch(frame) => self.on_batch(id, frame),
             Frame::Hello(hello) => self.on_hello(id, *hello),
             Frame::Goodbye(goodbye) => self.on_goodbye(id, goodbye),
@@ -274,6 +279,7 @@ impl Peer {
             self.expire_greetings();
             self.seek_neighbors();
             self.expire_publishing();
+            self.release_held();
             self.tell_what_was_shed();
             self.persist_views();
             self.persist_topics();

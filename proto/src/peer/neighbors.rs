@@ -123,6 +123,7 @@ impl Peer {
         if local.add_link(new) {
             local.degree.has(local.links.len(), self.config.views.degree_target);
             self.send_heads(id, topic, true);
+            self.send_value(id, topic);
             self.release_waiting(topic);
             if first {
                 self.out.control(id, Frame::GraftAll(topic.clone()));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::batch::{BATCH_BYTES_TARGET, BATCH_MESSAGES_MAX, Message};
+use crate::wire::headers::RETAIN;
 
 /// The most publications that wait for their topic to be looked up or for a first neighbour.
 pub(crate) const WAITING_MAX: usize = 4_096;
@@ -112,11 +113,16 @@ impl Publisher {
         let mut bytes = 0;
         while let Some(publication) = queue.front() {
             bytes += publication.message.encoded_len();
-            let full = batch.len() == BATCH_MESSAGES_MAX || bytes > BATCH_BYTES_TARGET;
+            // A message that its topic retains is alone in its batch.
+            let alone = publication.message.headers.get(RETAIN).is_some();
+            let full = batch.len() == BATCH_MESSAGES_MAX || bytes > BATCH_BYTES_TARGET || alone;
             if full && !batch.is_empty() {
                 break;
             }
             batch.extend(queue.pop_front());
+            if alone {
+                break;
+            }
         }
         if queue.is_empty() {
             entry.remove();
@@ -147,6 +153,22 @@ mod tests {
         let sizes: Vec<_> =
             core::iter::from_fn(|| publisher.next_batch()).map(|(_, batch)| batch.len()).collect();
         assert_eq!(sizes, [256, 44, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_retained_is_alone_in_its_batch() {
+        let mut publisher = Publisher::default();
+        for retain in [false, true, true, false, false] {
+            let mut publication = publication(1);
+            if retain {
+                let headers = publication.message.headers.with(RETAIN, "true");
+                publication.message.headers = headers.expect("legal");
+            }
+            publisher.ready(&topic(), publication);
+        }
+        let sizes: Vec<_> =
+            core::iter::from_fn(|| publisher.next_batch()).map(|(_, batch)| batch.len()).collect();
+        assert_eq!(sizes, [1, 1, 1, 2]);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::requests::{Goal, Pending};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Dead, Found, Frame, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose, Proposed, Put,
-    PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
+    Dead, Found, Frame, Hosting, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose,
+    Proposed, Put, PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX,
+    Sample,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 
@@ -66,24 +67,28 @@ impl Peer {
     /// A dial to a seed came to nothing.
     pub(super) fn seed_failed(&mut self, dial: Option<DialId>, cause: &str) {
         let Some(dial) = dial else { return };
-        let Some((seed, _)) = self.rendezvous.lost(self.now, dial, &mut self.rng) else { return };
-        self.tell_seed_lost(seed, cause);
+        let lost = self.rendezvous.lost(self.now, dial, &mut self.rng);
+        let Some((seed, news)) = lost else { return };
+        self.tell_seed_lost(seed, cause, news);
         self.tend_sessions();
     }
 
     /// The link with a seed is gone.
     pub(super) fn session_ended(&mut self, id: LinkId, cause: &str) {
-        let Some((seed, _)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
-        self.tell_seed_lost(seed, cause);
+        let Some((seed, news)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
+        self.tell_seed_lost(seed, cause, news);
         for request in self.requests.lost(id) {
             self.ask_next(request);
         }
         self.tend_sessions();
     }
 
-    fn tell_seed_lost(&mut self, seed: std::net::SocketAddr, cause: &str) {
+    /// Once for each seed that is lost: that it stays so is no news.
+    fn tell_seed_lost(&mut self, seed: std::net::SocketAddr, cause: &str, news: bool) {
         let joined = self.rendezvous.joined();
-        self.out.notice(Notice::SeedLost { seed, cause: cause.to_owned(), joined });
+        if news {
+            self.out.notice(Notice::SeedLost { seed, cause: cause.to_owned(), joined });
+        }
         self.tell_quorum();
     }
 
@@ -118,16 +123,28 @@ impl Peer {
                 let answer = Answer::Topics { total: page.total, items: page.items };
                 self.on_page(id, page.request, answer);
             }
-            Frame::Dead(dead) if self.is_majority(&dead) => {
-                self.on_declared_dead(dead.node, dead.incarnation);
-            }
-            Frame::Dead(_) => self.violation(id, "a verdict without a majority"),
+            Frame::Dead(dead) => self.on_verdict(id, &dead),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
     }
 
-    /// Whether a majority of different voters signed this verdict.
-    fn is_majority(&self, dead: &Dead) -> bool {
+    /// A verdict counts with the votes of a majority, of seeds that this peer knows to be seeds.
+    /// Its own death it believes without knowing the voters: all that follows is another life.
+    fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
+        let voters = self.voters(dead);
+        if voters.len() < self.rendezvous.quorum() {
+            return self.violation(id, "a verdict without a majority");
+        }
+        let known = voters.iter().filter(|voter| self.rendezvous.is_seed(voter)).count();
+        if known < self.rendezvous.quorum() && dead.node != self.node {
+            self.stats.verdicts_unknown += 1;
+            return;
+        }
+        self.on_declared_dead(dead.node, dead.incarnation);
+    }
+
+    /// The different voters who signed this verdict.
+    fn voters(&self, dead: &Dead) -> BTreeSet<NodeId> {
         let scheme = self.config.identity.scheme;
         let voter = |signed: &SignedRecord| match &signed.record {
             Record::DeathVote(vote)
@@ -139,11 +156,11 @@ impl Peer {
             }
             _ => None,
         };
-        let voters: BTreeSet<NodeId> = dead.votes.iter().filter_map(voter).collect();
-        voters.len() >= self.rendezvous.quorum()
+        dead.votes.iter().filter_map(voter).collect()
     }
 
     fn on_registered(&mut self, id: LinkId, registered: &Registered) {
+        self.rendezvous.named(id, &registered.seeds);
         let lease_ms = registered.lease_ms;
         let joined = self.rendezvous.joined_by(self.now, id, lease_ms, &mut self.rng);
         let Some((seed, true)) = joined else { return };
@@ -201,6 +218,7 @@ impl Peer {
     }
 
     fn on_renewed(&mut self, id: LinkId, renewed: &Renewed) {
+        self.rendezvous.named(id, &renewed.seeds);
         if renewed.lease_ms == 0 {
             self.rendezvous.unregistered(self.now, id);
             return self.register(id);
@@ -400,8 +418,11 @@ impl Peer {
     /// A question ended, with a quorum of answers or without.
     fn conclude(&mut self, pending: Pending, quorum: bool) {
         let Pending { topic, goal, findings, .. } = pending;
-        if let Some(record) = &findings.record {
-            self.on_topic_record(record, Some(self.now));
+        match &findings.record {
+            Some(record) if findings.hosting == Hosting::Dropped => self.on_dropped(record),
+            Some(record) => self.on_topic_record(record, Some(self.now)),
+            None if quorum => self.topics.directory.forget_provisional(&topic),
+            None => {}
         }
         if matches!(goal, Goal::Info(_) | Goal::Publish | Goal::Refresh) && quorum {
             self.offer_candidates(&topic, &findings.subscribers, findings.total as usize);

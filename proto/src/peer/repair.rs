@@ -20,12 +20,30 @@ pub(crate) struct Hole {
     /// Neighbours that are known to have it, the best first.
     sources: Vec<LinkId>,
     due: Instant,
+    /// Since when nothing before it was missing.
     since: Instant,
+    /// The highest number up to which nothing is missing.
+    high: u64,
+    /// How often it was pulled without any progress.
     tries: u32,
     /// The pull under way, and whom it went to.
     pub(crate) pull: Option<(RequestId, LinkId)>,
     /// The last number that was pulled; 0 before the first pull.
     asked_to: u64,
+}
+
+impl Hole {
+    /// Takes note of progress: what is missing now is another hole, with as much time as any. A
+    /// stream that is always a little behind is one that goes on. Returns whether it moved.
+    fn moved(&mut self, now: Instant, high: u64) -> bool {
+        let moved = high > self.high;
+        if moved {
+            self.high = high;
+            self.since = now;
+            self.tries = 0;
+        }
+        moved
+    }
 }
 
 /// What to do about a hole.
@@ -45,18 +63,24 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    /// There is a hole, which `source` can fill. It is pulled at `due` at the latest. Returns
-    /// whether there was room to remember it.
+    /// Nothing is missing up to `high`, and something is after it, which `source` can fill. It is
+    /// pulled at `due` at the latest, unless a pull is under way. Returns whether there was room
+    /// to remember it.
     pub(crate) fn note(
         &mut self,
         now: Instant,
-        topic: &Topic,
-        origin: Origin,
+        (topic, origin): (&Topic, Origin),
+        high: u64,
         source: Option<LinkId>,
         due: Instant,
     ) -> bool {
         let key = (topic.clone(), origin);
         if let Some(hole) = self.holes.get_mut(&key) {
+            if hole.moved(now, high) && hole.pull.is_none() && due < hole.due {
+                self.due.remove(&(hole.due, key.0.clone(), origin));
+                hole.due = due;
+                self.due.insert((due, key.0.clone(), origin));
+            }
             if let Some(source) = source
                 && !hole.sources.contains(&source)
                 && hole.sources.len() < SOURCES_MAX
@@ -69,7 +93,7 @@ impl Repair {
             return false;
         }
         let sources = source.into_iter().collect();
-        let hole = Hole { sources, due, since: now, tries: 0, pull: None, asked_to: 0 };
+        let hole = Hole { sources, due, since: now, high, tries: 0, pull: None, asked_to: 0 };
         self.due.insert((due, key.0.clone(), origin));
         self.holes.insert(key, hole);
         true
@@ -100,16 +124,18 @@ impl Repair {
         self.due.first().map(|(due, ..)| *due)
     }
 
-    /// Advances a due hole. The next look at it is after the timeout of a pull.
+    /// Advances a due hole, when nothing is missing up to `high`. The next look at it is after the
+    /// timeout of a pull.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
-        topic: &Topic,
-        origin: Origin,
+        (topic, origin): (&Topic, Origin),
+        high: u64,
         config: &RepairConfig,
     ) -> Option<Step> {
         let hole = self.holes.get_mut(&(topic.clone(), origin))?;
         self.due.remove(&(hole.due, topic.clone(), origin));
+        hole.moved(now, high);
         if now.since(hole.since) >= config.gap_after {
             hole.since = now;
             hole.due = now;
@@ -154,7 +180,7 @@ impl Repair {
         self.holes.get(&(topic.clone(), origin)).map(|hole| hole.since)
     }
 
-    /// How often a hole was pulled.
+    /// How often a hole was pulled since it was last seen to move.
     pub(crate) fn tries(&self, topic: &Topic, origin: Origin) -> u32 {
         self.holes.get(&(topic.clone(), origin)).map_or(0, |hole| hole.tries)
     }
@@ -201,13 +227,14 @@ mod tests {
         let config = RepairConfig::default();
         let (topic, origin) = key();
         let mut repair = Repair::default();
-        repair.note(Instant::ZERO, &topic, origin, Some(LinkId(1)), Instant::from_millis(150));
-        repair.note(Instant::ZERO, &topic, origin, Some(LinkId(2)), Instant::ZERO);
+        let key_of = (&topic, origin);
+        repair.note(Instant::ZERO, key_of, 0, Some(LinkId(1)), Instant::from_millis(150));
+        repair.note(Instant::ZERO, key_of, 0, Some(LinkId(2)), Instant::ZERO);
         assert_eq!(repair.pop_due(Instant::from_millis(149)), None);
         let mut steps = Vec::new();
         while let Some(due) = repair.next_deadline() {
             assert_eq!(repair.pop_due(due), Some(key()));
-            let step = repair.advance(due, &topic, origin, &config).expect("known");
+            let step = repair.advance(due, key_of, 0, &config).expect("known");
             let end = step == Step::GiveUp;
             steps.push(step);
             if end {
@@ -227,14 +254,54 @@ mod tests {
     fn an_answer_is_matched_to_its_hole() {
         let (topic, origin) = key();
         let mut repair = Repair::default();
-        repair.note(Instant::ZERO, &topic, origin, None, Instant::ZERO);
-        repair.advance(Instant::ZERO, &topic, origin, &RepairConfig::default());
+        repair.note(Instant::ZERO, (&topic, origin), 0, None, Instant::ZERO);
+        repair.advance(Instant::ZERO, (&topic, origin), 0, &RepairConfig::default());
         repair.pulled(&topic, origin, RequestId(7), LinkId(1), 5);
         assert!(repair.was_pulled(&topic, origin, 5) && !repair.was_pulled(&topic, origin, 6));
         assert_eq!(repair.answered(&topic, RequestId(7)), Some(origin));
         assert_eq!(repair.answered(&topic, RequestId(8)), None);
         repair.hasten(&topic, origin, Instant::ZERO, Some(LinkId(3)));
-        let step = repair.advance(Instant::ZERO, &topic, origin, &RepairConfig::default());
+        let step = repair.advance(Instant::ZERO, (&topic, origin), 0, &RepairConfig::default());
         assert_eq!(step, Some(Step::Pull(Some(LinkId(3)))));
+    }
+    #[test]
+    fn a_hole_that_moves_is_another_hole() {
+        let config = RepairConfig::default();
+        let (topic, origin) = key();
+        let mut repair = Repair::default();
+        let at = Instant::from_millis;
+        repair.note(at(0), (&topic, origin), 7, None, at(150));
+        let mut now = at(150);
+        while now < at(29_000) {
+            let step = repair.advance(now, (&topic, origin), 7, &config);
+            assert_eq!(step, Some(Step::Pull(None)));
+            now = repair.next_deadline().expect("due again");
+        }
+        // What was missing has come, and something later is missing.
+        repair.note(at(29_000), (&topic, origin), 9, Some(LinkId(4)), at(29_150));
+        assert_eq!((repair.tries(&topic, origin), repair.next_deadline()), (0, Some(at(29_150))));
+        repair.note(at(29_100), (&topic, origin), 9, None, at(29_250));
+        assert_eq!(repair.next_deadline(), Some(at(29_150)), "not put off");
+        let mut now = at(29_150);
+        let mut steps = 0;
+        while repair.advance(now, (&topic, origin), 9, &config) != Some(Step::GiveUp) {
+            now = repair.next_deadline().expect("due again");
+            steps += 1;
+        }
+        assert!(now >= at(59_000) && steps > 5, "{now:?} {steps}");
+    }
+
+    #[test]
+    fn a_pull_under_way_is_waited_for() {
+        let config = RepairConfig::default();
+        let (topic, origin) = key();
+        let mut repair = Repair::default();
+        let at = Instant::from_millis;
+        repair.note(at(0), (&topic, origin), 1, None, at(0));
+        repair.advance(at(0), (&topic, origin), 1, &config);
+        repair.pulled(&topic, origin, RequestId(7), LinkId(1), 500);
+        let due = repair.next_deadline();
+        repair.note(at(10), (&topic, origin), 2, None, at(160));
+        assert_eq!(repair.next_deadline(), due);
     }
 }

@@ -87,8 +87,9 @@ impl Findings {
     pub(crate) fn offer_hosting(&mut self, hosting: Hosting) {
         let weight = |hosting: &Hosting| match hosting {
             Hosting::None => 0,
-            Hosting::Away(for_ms) => 1 + u128::from(*for_ms),
-            Hosting::Orphaned(for_ms) => 1 << 64 | u128::from(*for_ms),
+            Hosting::Away(absence) => 1 + u128::from(absence.gone_ms),
+            Hosting::Orphaned(absence) => 1 << 64 | u128::from(absence.gone_ms),
+            Hosting::Dropped => 1 << 65,
             Hosting::Here(_) => u128::MAX,
         };
         if weight(&hosting) > weight(&self.hosting) {

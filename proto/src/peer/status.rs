@@ -81,6 +81,8 @@ pub struct TopicStatus {
     pub retained_batches: usize,
     /// Bytes retained.
     pub retained_bytes: usize,
+    /// It has the message that the topic retains.
+    pub retains: bool,
     /// Streams known.
     pub streams: usize,
 }

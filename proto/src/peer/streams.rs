@@ -239,6 +239,11 @@ impl Streams {
         self.streams.contains_key(origin)
     }
 
+    /// Up to which number nothing is missing; 0 for an unknown stream.
+    pub(crate) fn high(&self, origin: &Origin) -> u64 {
+        self.streams.get(origin).map_or(0, Stream::high)
+    }
+
     /// Whether it is known where the stream begins.
     pub(crate) fn is_open(&self, origin: &Origin) -> bool {
         self.streams.get(origin).is_some_and(Stream::is_open)

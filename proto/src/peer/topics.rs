@@ -1,17 +1,20 @@
 //! Topics at a peer: those it takes part in, and what it knows of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use core::time::Duration;
 
-use crate::config::PeerConfig;
+use crate::config::{PeerConfig, RetentionConfig};
 use crate::id::{LinkId, NodeId, Topic};
 use crate::peer::degree::Degree;
 use crate::peer::directory::Directory;
 use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
 use crate::peer::trees::Trees;
+use crate::peer::value::TopicValue;
 use crate::time::Instant;
+use crate::wire::batch::Batch;
 use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
 use crate::wire::record::SignedRecord;
 
@@ -24,7 +27,7 @@ pub(crate) const PUBLISHING_FOR: Duration = Duration::from_secs(60);
 pub(crate) struct LocalTopic {
     /// A short name in greetings.
     pub(crate) hash: u64,
-    /// Since when the application receives it.
+    /// Since when it is received.
     pub(crate) subscribed_at: Option<Instant>,
     /// Only what was published after this is delivered.
     pub(crate) horizon: Instant,
@@ -52,6 +55,12 @@ pub(crate) struct LocalTopic {
     pub(crate) trees: Trees,
     /// Recent batches.
     pub(crate) retention: Retention,
+    /// The message that the topic retains.
+    pub(crate) value: TopicValue,
+    /// The application receives it.
+    pub(crate) wanted: bool,
+    /// It is received for the sake of the message that it retains.
+    pub(crate) held: bool,
 }
 
 /// A neighbour that subscribes to a topic.
@@ -85,7 +94,22 @@ impl LocalTopic {
             streams: Streams::new(config.streams_max),
             trees: Trees::new(config.streams_max),
             retention: Retention::default(),
+            value: TopicValue::default(),
+            wanted: false,
+            held: false,
         }
+    }
+
+    /// Keeps a batch that has come: among the recent ones, and what the topic retains by it.
+    pub(crate) fn keep(
+        &mut self,
+        now: Instant,
+        batch: &Arc<Batch>,
+        published: Instant,
+        config: &RetentionConfig,
+    ) {
+        self.retention.insert(now, batch, published, config);
+        self.value.offer(batch, published);
     }
 
     /// What this peer wants of the topic.
@@ -244,8 +268,9 @@ impl Topics {
 
     /// Batches of this generation and older ones of the topic are void.
     pub(crate) fn void_generation(&self, topic: &Topic) -> u64 {
+        let is_live = self.directory.live(topic).is_some();
         let known = self.directory.record(topic);
-        known.map_or(0, |record| record.generation - u64::from(!record.deleted))
+        known.map_or(0, |record| record.generation - u64::from(is_live))
     }
 
     /// This peer hosts the topic.

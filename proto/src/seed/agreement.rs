@@ -200,7 +200,7 @@ impl Seed {
 
     /// A majority has promised: what the register holds is known, and what it is to hold.
     fn decide(&mut self, now: Instant, topic: Topic, current: Current<SignedRecord>) {
-        let is_orphaned = self.is_orphaned(now, current.value.as_ref());
+        let abandoned = self.abandoned(now, current.value.as_ref());
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         let (value, outcome) = match (&proposal.purpose, current.value) {
             (Purpose::Read, None) => {
@@ -209,7 +209,7 @@ impl Seed {
             (Purpose::Read, Some(value)) => (value, Outcome::Kept),
             (Purpose::Write { record, .. }, value) => {
                 let Record::Topic(new) = &record.record else { return };
-                match (judge(value.as_ref().and_then(topic_of), new, is_orphaned), value) {
+                match (judge(value.as_ref().and_then(topic_of), new, abandoned), value) {
                     (Judged::Accepted, _) | (Judged::Known, None) => {
                         let record = record.clone();
                         return self.ask_to_accept(now, &topic, record, Outcome::Kept);

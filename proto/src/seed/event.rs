@@ -132,6 +132,13 @@ pub enum Notice {
         /// Its host.
         host: NodeId,
     },
+    /// A topic had neither host nor subscriber for too long, and is there no more.
+    TopicDropped {
+        /// The topic.
+        topic: Topic,
+        /// Its last host.
+        host: NodeId,
+    },
     /// A peer subscribed to a topic.
     Subscribed {
         /// The peer.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use core::time::Duration;
+
 use crate::id::{NodeId, Topic};
 use crate::seed::Seed;
+use crate::seed::ownership::Abandoned;
 use crate::time::Instant;
-use crate::wire::frame::Hosting;
-use crate::wire::record::{Record, SignedRecord, TopicRecord};
+use crate::wire::frame::{Absence, Hosting};
+use crate::wire::record::{Record, SignedRecord};
 
 impl Seed {
     /// A peer is not listed any more: its topics have no host.
@@ -19,6 +22,7 @@ impl Seed {
     /// A peer is listed (again).
     pub(super) fn host_is_back(&mut self, host: &NodeId) {
         self.hosts_gone.remove(host);
+        self.revive_all(host);
     }
 
     /// A topic's record has changed: what was remembered of its former host's absence is
@@ -32,34 +36,51 @@ impl Seed {
 
     /// Where a topic's host is.
     pub(super) fn hosting(&self, now: Instant, topic: &Topic) -> Hosting {
-        let record = self.index.get(topic).and_then(|entry| entry.record());
-        let Some(record) = record.filter(|record| !record.deleted) else { return Hosting::None };
+        let Some(entry) = self.index.get(topic) else { return Hosting::None };
+        let record = entry.record().filter(|record| !record.deleted);
+        let Some(record) = record else { return Hosting::None };
+        if entry.is_dropped() {
+            return Hosting::Dropped;
+        }
         if let Some(peer) = self.registry.peer(&record.host) {
             return Hosting::Here(peer.entry());
         }
-        let gone_ms = self.gone_ms(now, record);
-        if gone_ms >= u64::try_from(self.config.topic_orphan_after.as_millis()).unwrap_or(u64::MAX)
-        {
-            Hosting::Orphaned(gone_ms)
-        } else {
-            Hosting::Away(gone_ms)
+        let gone_since = self.hosts_gone.get(&record.host).copied().unwrap_or(now);
+        let gone = now.since(gone_since);
+        let deserted_since = self.deserted.since(topic).unwrap_or(now).max(gone_since);
+        let drop_in = self.config.topic_drop_after.saturating_sub(now.since(deserted_since));
+        let absence = Absence {
+            gone_ms: millis(gone),
+            takeover_in_ms: millis(self.config.topic_orphan_after.saturating_sub(gone)),
+            drop_in_ms: entry.subscribers.is_empty().then(|| millis(drop_in)),
+        };
+        match absence.takeover_in_ms {
+            0 => Hosting::Orphaned(absence),
+            _ => Hosting::Away(absence),
         }
     }
 
-    fn gone_ms(&self, now: Instant, record: &TopicRecord) -> u64 {
-        let since = self.hosts_gone.get(&record.host).copied().unwrap_or(now);
-        u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Whether anybody may take over a topic with this record.
-    pub(super) fn is_orphaned(&self, now: Instant, current: Option<&SignedRecord>) -> bool {
+    /// Whether anybody may take over a topic with this record, or begin it anew.
+    pub(super) fn abandoned(&self, now: Instant, current: Option<&SignedRecord>) -> Abandoned {
         let Some(Record::Topic(record)) = current.map(|signed| &signed.record) else {
-            return false;
+            return Abandoned::No;
         };
+        let entry = self.index.get(&record.topic);
+        if entry.is_some_and(|entry| entry.is_dropped() && entry.record() == Some(record)) {
+            return Abandoned::Dropped;
+        }
         let since = self.hosts_gone.get(&record.host);
         let is_gone = since.is_some_and(|at| now.since(*at) >= self.config.topic_orphan_after);
-        is_gone && self.registry.peer(&record.host).is_none()
+        match is_gone && self.registry.peer(&record.host).is_none() {
+            true => Abandoned::Orphaned,
+            false => Abandoned::No,
+        }
     }
+}
+
+/// For the wire.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Since when hosts of topics are not listed; at most as many as there are topics.

@@ -18,7 +18,7 @@ pub(super) struct Entry {
     record: Option<(TopicRecord, Signature)>,
     /// Live subscribers.
     pub(super) subscribers: Sampler,
-    /// Its place among the deleted.
+    /// Its place among the deleted and dropped.
     buried: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 pub(super) struct Index {
     topics: BTreeMap<Topic, Entry>,
     live: usize,
-    /// Marks of deleted topics, the oldest first.
+    /// Marks of deleted and dropped topics, the oldest first.
     deleted: BTreeMap<u64, Topic>,
     burials: u64,
     /// Live topics of each host.
@@ -43,6 +43,16 @@ impl Entry {
         self.record.as_ref().map(|(record, _)| record)
     }
 
+    /// Whether nobody wanted it for so long that it is there no more.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.buried.is_some() && self.record().is_some_and(|record| !record.deleted)
+    }
+
+    /// The topic's record, if it is there.
+    fn listed(&self) -> Option<&TopicRecord> {
+        self.record().filter(|_| self.buried.is_none())
+    }
+
     /// The topic's record as its host signed it.
     pub(super) fn signed(&self) -> Option<SignedRecord> {
         let (record, signature) = self.record.as_ref()?;
@@ -55,12 +65,12 @@ impl Index {
         self.topics.get(topic)
     }
 
-    /// How many topics are not deleted.
+    /// How many topics are neither deleted nor dropped.
     pub(super) fn live(&self) -> usize {
         self.live
     }
 
-    /// How many marks of deleted topics are kept.
+    /// How many marks of deleted and dropped topics are kept.
     pub(super) fn deleted(&self) -> usize {
         self.deleted.len()
     }
@@ -74,12 +84,46 @@ impl Index {
         &self.hash
     }
 
-    /// Topics that are not deleted, ordered by name.
+    /// Topics that are there, ordered by name.
     pub(super) fn listed(&self) -> impl Iterator<Item = (&TopicRecord, &Sampler)> + '_ {
-        self.topics.values().filter_map(|entry| {
-            let record = entry.record().filter(|record| !record.deleted)?;
-            Some((record, &entry.subscribers))
-        })
+        let topics = self.topics.values();
+        topics.filter_map(|entry| Some((entry.listed()?, &entry.subscribers)))
+    }
+
+    /// At most `count` names after `last`, ordered.
+    pub(super) fn after(&self, last: Option<&Topic>, count: usize) -> Vec<Topic> {
+        let from = last.map_or(Bound::Unbounded, |last| Bound::Excluded(last.clone()));
+        let some = self.topics.range((from, Bound::Unbounded)).take(count);
+        some.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// The host of a topic that is there, and whether anybody subscribes to it.
+    pub(super) fn listed_host(&self, topic: &Topic) -> Option<(NodeId, bool)> {
+        let entry = self.topics.get(topic)?;
+        Some((entry.listed()?.host, !entry.subscribers.is_empty()))
+    }
+
+    /// A topic is dropped: it is not listed, and its record goes when there are too many such.
+    pub(super) fn bury(&mut self, topic: &Topic) {
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        if entry.listed().is_some() {
+            self.live -= 1;
+            self.burials += 1;
+            entry.buried = Some(self.burials);
+            self.deleted.insert(self.burials, topic.clone());
+        }
+    }
+
+    /// A topic that was dropped is listed again. Returns whether it was.
+    pub(super) fn revive(&mut self, topic: &Topic) -> bool {
+        let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.is_dropped()) else {
+            return false;
+        };
+        if let Some(place) = entry.buried.take() {
+            self.deleted.remove(&place);
+        }
+        self.live += 1;
+        true
     }
 
     /// All rows that are kept of this table.
@@ -97,15 +141,16 @@ impl Index {
         entries.filter_map(|(topic, entry)| entry.signed().map(|signed| (topic, signed)))
     }
 
-    /// Records of topics that are not deleted and that a filter selects, ordered by name.
+    /// Records of topics that are there and that a filter selects, ordered by name.
     pub(super) fn signed_live(
         &self,
         filter: &TopicFilter,
     ) -> impl Iterator<Item = SignedRecord> + '_ {
         let filter = filter.clone();
-        let selected = self.topics.iter().filter(move |(topic, entry)| {
-            entry.record().is_some_and(|record| !record.deleted) && filter.matches(topic)
-        });
+        let selected = self
+            .topics
+            .iter()
+            .filter(move |(topic, entry)| entry.listed().is_some() && filter.matches(topic));
         selected.filter_map(|(_, entry)| entry.signed())
     }
 
@@ -140,10 +185,11 @@ impl Index {
         let entry = self.topics.get_mut(topic)?;
         let (record, _) = entry.record.take()?;
         self.touched.insert(Key::Topic(topic.clone()));
-        if let Some(place) = entry.buried.take() {
-            self.deleted.remove(&place);
-        } else {
-            self.live -= 1;
+        match entry.buried.take() {
+            Some(place) => drop(self.deleted.remove(&place)),
+            None => self.live -= 1,
+        }
+        if !record.deleted {
             self.hash.remove(range(&record.topic), &record);
             if let Some(count) = self.hosted.get_mut(&record.host) {
                 *count -= 1;
@@ -155,13 +201,14 @@ impl Index {
         Some(record)
     }
 
-    /// Forgets the mark of the topic that was deleted the longest ago, and returns its name.
-    pub(super) fn forget_oldest_deleted(&mut self) -> Option<Topic> {
+    /// Forgets the mark of the topic that was deleted or dropped the longest ago, and returns its
+    /// name and its host.
+    pub(super) fn forget_oldest_deleted(&mut self) -> Option<(Topic, NodeId)> {
         let (_, topic) = self.deleted.first_key_value()?;
         let topic = topic.clone();
-        self.unset(&topic);
+        let host = self.unset(&topic)?.host;
         self.tidy(&topic);
-        Some(topic)
+        Some((topic, host))
     }
 
     /// Adds a live subscriber; returns how many there are now.

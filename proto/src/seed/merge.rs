@@ -118,6 +118,7 @@ impl Seed {
         let subscription = Subscription { version, subscribed, signature };
         self.registry.set_subscription(&node, topic.clone(), subscription);
         if subscribed && !wanted {
+            self.revive(&topic);
             let subscribers = self.index.subscribe(&topic, node);
             self.notice(Notice::Subscribed { node, topic, subscribers });
         } else if wanted && !subscribed {
@@ -161,6 +162,9 @@ impl Seed {
         }
         let TopicRecord { topic, host, deleted, generation, .. } = record.clone();
         let old = self.index.set(record, signature);
+        if let Some(old) = &old {
+            self.deserted.forget(&topic, &old.host);
+        }
         let former = old.as_ref().map(|old| old.host);
         let old = old.filter(|old| !old.deleted);
         self.host_has_changed(self.now, former, host);
@@ -178,9 +182,10 @@ impl Seed {
         self.merged()
     }
 
-    fn forget_oldest_deleted(&mut self) {
-        if let Some(topic) = self.index.forget_oldest_deleted() {
+    pub(super) fn forget_oldest_deleted(&mut self) {
+        if let Some((topic, host)) = self.index.forget_oldest_deleted() {
             self.acceptors.forget(&topic);
+            self.deserted.forget(&topic, &host);
         }
     }
 

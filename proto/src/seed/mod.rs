@@ -10,12 +10,14 @@
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
 //! records are taken), `keep` (what is written down), `learning` (a seed without a memory),
 //! `agreement` (topics are created and deleted), `hosts` and `watches`
-//! (topics without a host, peers that want to hear of topics), `liveness` (silent links),
+//! (topics without a host, peers that want to hear of topics), `deserted` (topics that nobody
+//! wants), `liveness` (silent links),
 //! `reports`, `probes` and `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each
 //! other). This file only composes them.
 
 mod agreement;
 mod confirm;
+mod deserted;
 mod digest;
 pub mod event;
 mod heads;
@@ -64,6 +66,7 @@ use crate::stats::SeedStats;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
 use crate::wire::record::SignedRecord;
+use deserted::Deserted;
 use event::{Command, Durable, Event, Notice};
 use heads::KnownHeads;
 use held::Held;
@@ -119,6 +122,7 @@ pub struct Seed {
     /// Rounds of asking voters so far.
     confirmations: u64,
     hosts_gone: HostsGone,
+    deserted: Deserted,
     watches: Watches,
     started: Instant,
     now: Instant,
@@ -146,6 +150,8 @@ enum Timer {
     Confirm(NodeId),
     /// A seed that has never voted waits no longer for others.
     Learn,
+    /// Topics are looked at that nobody hosts.
+    Deserted,
     /// Some more rows are written anew.
     Rewrite,
 }
@@ -167,6 +173,7 @@ impl Seed {
         for slot in 0..sync.slots.len() {
             timers.set(Timer::DialSeed(slot), now);
         }
+        timers.set(Timer::Deserted, now);
         timers.set(Timer::Learn, now + learning::FOUNDING_WAIT);
         if !sync.slots.is_empty() {
             timers.set(Timer::Digest, now + config.sync_interval);
@@ -196,6 +203,7 @@ impl Seed {
             founders: BTreeMap::new(),
             confirmations: 0,
             hosts_gone: HostsGone::new(),
+            deserted: Deserted::default(),
             watches: Watches::default(),
             started: now,
             now,
@@ -221,6 +229,7 @@ impl Seed {
                 Timer::Case(node) => self.case_due(now, due, node),
                 Timer::Confirm(node) => self.confirm_again(now, node),
                 Timer::Learn => self.graduate(now),
+                Timer::Deserted => self.look_for_deserted(now),
                 Timer::Rewrite => self.rewrite_more(now),
             }
         }

@@ -13,19 +13,34 @@ pub(super) enum Judged {
     Against,
 }
 
+/// Whether a topic's host is gone for good, as far as others are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abandoned {
+    /// It is not.
+    No,
+    /// Anybody may take the topic over, and it goes on.
+    Orphaned,
+    /// The topic is there no more: anybody may create it anew.
+    Dropped,
+}
+
 /// Whether `new` may follow `current`. Nobody takes a living topic from another host, unless the
-/// topic `is_orphaned`; nothing of a deleted generation comes back; and a host's own records
+/// topic is `abandoned`; nothing of a deleted generation comes back; and a host's own records
 /// follow each other by their versions.
-pub(super) fn judge(current: Option<&TopicRecord>, new: &TopicRecord, is_orphaned: bool) -> Judged {
+pub(super) fn judge(
+    current: Option<&TopicRecord>,
+    new: &TopicRecord,
+    abandoned: Abandoned,
+) -> Judged {
     let Some(old) = current else { return Judged::Accepted };
     if old == new {
         return Judged::Known;
     }
     let follows = if new.generation == old.generation {
-        let is_heir = is_orphaned && !new.deleted;
+        let is_heir = abandoned != Abandoned::No && !new.deleted;
         !old.deleted && new.version > old.version && (new.host == old.host || is_heir)
     } else {
-        let may_begin = old.deleted || old.host == new.host;
+        let may_begin = old.deleted || old.host == new.host || abandoned == Abandoned::Dropped;
         new.generation > old.generation && may_begin && !new.deleted
     };
     if follows { Judged::Accepted } else { Judged::Against }
@@ -33,6 +48,7 @@ pub(super) fn judge(current: Option<&TopicRecord>, new: &TopicRecord, is_orphane
 
 #[cfg(test)]
 mod tests {
+    use super::Abandoned::{Dropped, No, Orphaned};
     use super::*;
     use crate::id::{NodeId, Topic};
     use crate::wire::record::TopicPolicy;
@@ -53,23 +69,25 @@ mod tests {
     fn a_topic_is_its_hosts_until_it_is_deleted_or_orphaned() {
         let live = record(1, 2, 1, false);
         let dead = record(1, 3, 1, true);
-        for (current, new, is_orphaned, expected) in [
-            (None, &live, false, Judged::Accepted),
-            (Some(&live), &live, false, Judged::Known),
-            (Some(&live), &dead, false, Judged::Accepted),
-            (Some(&live), &record(1, 1, 1, false), false, Judged::Against),
-            (Some(&live), &record(1, 1, 1, true), false, Judged::Against),
-            (Some(&live), &record(1, 3, 2, false), false, Judged::Against),
-            (Some(&live), &record(2, 1, 2, false), false, Judged::Against),
-            (Some(&live), &record(1, 9, 2, true), false, Judged::Against),
-            (Some(&live), &record(1, 3, 2, false), true, Judged::Accepted),
-            (Some(&live), &record(1, 2, 2, false), true, Judged::Against),
-            (Some(&live), &record(1, 3, 2, true), true, Judged::Against),
-            (Some(&dead), &record(1, 9, 1, false), true, Judged::Against),
-            (Some(&dead), &record(2, 1, 2, false), false, Judged::Accepted),
-            (Some(&dead), &record(2, 1, 2, true), false, Judged::Against),
+        for (current, new, abandoned, expected) in [
+            (None, &live, No, Judged::Accepted),
+            (Some(&live), &live, No, Judged::Known),
+            (Some(&live), &dead, No, Judged::Accepted),
+            (Some(&live), &record(1, 1, 1, false), No, Judged::Against),
+            (Some(&live), &record(1, 1, 1, true), No, Judged::Against),
+            (Some(&live), &record(1, 3, 2, false), No, Judged::Against),
+            (Some(&live), &record(2, 1, 2, false), No, Judged::Against),
+            (Some(&live), &record(1, 9, 2, true), No, Judged::Against),
+            (Some(&live), &record(1, 3, 2, false), Orphaned, Judged::Accepted),
+            (Some(&live), &record(1, 2, 2, false), Orphaned, Judged::Against),
+            (Some(&live), &record(1, 3, 2, true), Orphaned, Judged::Against),
+            (Some(&live), &record(2, 1, 2, false), Orphaned, Judged::Against),
+            (Some(&live), &record(2, 1, 2, false), Dropped, Judged::Accepted),
+            (Some(&dead), &record(1, 9, 1, false), Orphaned, Judged::Against),
+            (Some(&dead), &record(2, 1, 2, false), No, Judged::Accepted),
+            (Some(&dead), &record(2, 1, 2, true), No, Judged::Against),
         ] {
-            assert_eq!(judge(current, new, is_orphaned), expected, "{current:?} then {new:?}");
+            assert_eq!(judge(current, new, abandoned), expected, "{current:?} then {new:?}");
         }
     }
 }

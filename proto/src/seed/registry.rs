@@ -187,9 +187,18 @@ impl Registry {
         self.ended.range((from, std::ops::Bound::Unbounded))
     }
 
-    /// Records of listed and dead peers with their states, ordered by address.
-    pub(super) fn listed(&self) -> impl Iterator<Item = (&PeerRecord, PeerState)> + '_ {
-        self.by_address.iter().filter_map(|(_, node)| match self.peers.get(node) {
+    /// How many peers are listed or dead.
+    pub(super) fn listed_count(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Records of listed and dead peers with their states, ordered by address, without the first
+    /// `skipped`.
+    pub(super) fn listed(
+        &self,
+        skipped: usize,
+    ) -> impl Iterator<Item = (&PeerRecord, PeerState)> + '_ {
+        self.by_address.iter().skip(skipped).filter_map(|(_, node)| match self.peers.get(node) {
             Some(peer) => Some((&peer.record, peer.state)),
             None => self.ended.get(node).map(|ended| (&ended.record, PeerState::Dead)),
         })

@@ -63,8 +63,9 @@ impl Seed {
         if left {
             self.set_registered(link, None);
             let peers = Vec::new();
-            let total = self.total();
-            return self.send(link, Frame::Registered(Registered { lease_ms: 0, peers, total }));
+            let (total, seeds) = (self.total(), self.sync.keys(self.me()));
+            let answer = Registered { lease_ms: 0, peers, total, seeds };
+            return self.send(link, Frame::Registered(answer));
         }
         // A seed that lost its memory does not count towards the majority that a peer looks for.
         if self.acceptors.is_learning() {
@@ -102,7 +103,8 @@ impl Seed {
         let (peers, _) = self.draw(&Topic::overlay(), node);
         let (sample, count) = (peers.len(), self.registry.count());
         let (lease_ms, total) = (millis(self.config.lease), self.total());
-        self.send(link, Frame::Registered(Registered { lease_ms, peers, total }));
+        let seeds = self.sync.keys(self.me());
+        self.send(link, Frame::Registered(Registered { lease_ms, peers, total, seeds }));
         if self.set_registered(link, Some(record.incarnation)) {
             let peer = entry(&record);
             let name = record.name;
@@ -128,7 +130,8 @@ impl Seed {
         let targets = self.overlay.targets(now, node, live, &mut self.rng);
         let targets = self.entries(&targets);
         let lease_ms = millis(self.config.lease);
-        self.send(link, Frame::Renewed(Renewed { lease_ms, targets }));
+        let seeds = self.sync.keys(self.me());
+        self.send(link, Frame::Renewed(Renewed { lease_ms, targets, seeds }));
     }
 
     /// All records are checked before the first is taken. Where the peer is not listed any more,
@@ -242,5 +245,5 @@ impl Seed {
 }
 
 fn unknown_here() -> Frame {
-    Frame::Renewed(Renewed { lease_ms: 0, targets: Vec::new() })
+    Frame::Renewed(Renewed { lease_ms: 0, targets: Vec::new(), seeds: Vec::new() })
 }

@@ -20,7 +20,7 @@ use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, Teacher,
+    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, SAMPLE_MAX, Teacher,
 };
 use crate::wire::record::{Record, SignedRecord};
 
@@ -128,6 +128,12 @@ impl Sync {
     /// Seeds that are linked, this one included.
     pub(super) fn reachable(&self) -> usize {
         1 + self.slots.iter().filter(|slot| slot.link.is_some()).count()
+    }
+
+    /// The keys of the configured seeds as far as they are known, `own` among them.
+    pub(super) fn keys(&self, own: NodeId) -> Vec<NodeId> {
+        let others = self.slots.iter().filter_map(|slot| slot.node);
+        std::iter::once(own).chain(others).take(SAMPLE_MAX).collect()
     }
 
     /// The slot of a node that answered at its address.

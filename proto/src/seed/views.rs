@@ -10,7 +10,9 @@ use crate::seed::status::{
     Death, OtherSeed, Page, PeerView, SeedStatus, SessionView, TopicView, Topology, TopologyNode,
 };
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, TopicItem, TopicPage};
+use crate::wire::frame::{
+    Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, PeerState, TopicItem, TopicPage,
+};
 use crate::wire::record::{PeerRecord, TopicRecord};
 
 /// Peers in a picture of the overlay; nobody can look at more.
@@ -63,10 +65,9 @@ impl Seed {
     }
 
     /// Peers whose name, address or id contains `filter` (empty: all), the dead included,
-    /// ordered by address. Takes time in proportion to all peers.
+    /// ordered by address. With a filter it takes time in proportion to all peers.
     pub fn peers(&self, now: Instant, filter: &str, offset: usize, limit: usize) -> Page<PeerView> {
-        let listed = self.registry.listed().filter(|(record, _)| selects(filter, record));
-        let page = page(listed, offset, limit);
+        let page = self.peers_page(filter, offset, limit);
         let view = |(record, state): (&PeerRecord, _)| {
             let peer = self.registry.peer(&record.node);
             PeerView {
@@ -82,6 +83,19 @@ impl Seed {
             }
         };
         Page { total: page.total, items: page.items.into_iter().map(view).collect() }
+    }
+
+    fn peers_page(
+        &self,
+        filter: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Page<(&PeerRecord, PeerState)> {
+        if filter.is_empty() {
+            let items = self.registry.listed(offset).take(limit).collect();
+            return Page { total: self.registry.listed_count(), items };
+        }
+        page(self.registry.listed(0).filter(|(record, _)| selects(filter, record)), offset, limit)
     }
 
     /// Topics that match the MQTT filter (empty: all), ordered by name. Takes time in proportion
@@ -145,8 +159,7 @@ impl Seed {
         let limit = usize::try_from(list.limit).unwrap_or(PAGE_MAX).min(PAGE_MAX);
         let frame = match list.kind {
             Kind::Peers => {
-                let listed = self.registry.listed().filter(|(record, _)| selects(filter, record));
-                let page = page(listed, offset, limit);
+                let page = self.peers_page(filter, offset, limit);
                 let items = page.items.into_iter().map(|(record, state)| PeerItem {
                     node: record.node,
                     incarnation: record.incarnation,

@@ -172,6 +172,12 @@ impl Batch {
         self.malformed_headers
     }
 
+    /// The message that its topic retains, if this batch is one: it is alone in it.
+    pub fn retained(&self) -> Option<Message> {
+        let (_, only) = self.messages().next().filter(|_| self.header.count == 1)?;
+        only.headers.get(headers::RETAIN).is_some().then_some(only)
+    }
+
     /// The messages with their sequence numbers, without copying.
     pub fn messages(&self) -> impl Iterator<Item = (u64, Message)> + '_ {
         let mut at = self.messages_at;

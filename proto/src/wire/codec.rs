@@ -59,6 +59,7 @@ pub fn encode(frame: &Frame) -> Encoded {
                 Cause::Push => 0,
                 Cause::Pull => 1,
                 Cause::History => 2,
+                Cause::Retained => 3,
             });
             head.put_u8(frame.hop);
             head.put_u8(frame.tree);
@@ -131,6 +132,7 @@ fn decode_batch(mut body: Bytes) -> Result<BatchFrame, DecodeError> {
         0 => Cause::Push,
         1 => Cause::Pull,
         2 => Cause::History,
+        3 => Cause::Retained,
         _ => return Err(DecodeError::Malformed("cause")),
     };
     let hop = body.get_u8();
@@ -168,9 +170,13 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         Frame::Heads(heads) => ("heads", heads.heads.len(), frame::HEADS_MAX),
         Frame::Pull(pull) => ("ranges", pull.ranges.len(), frame::RANGES_MAX),
         Frame::History(history) => ("ranges", history.have.len(), frame::RANGES_MAX),
-        Frame::Registered(answer) => ("peers", answer.peers.len(), frame::SAMPLE_MAX),
+        Frame::Registered(answer) => {
+            ("peers", answer.peers.len().max(answer.seeds.len()), frame::SAMPLE_MAX)
+        }
         Frame::Renew(renew) => ("neighbors", renew.neighbors.len(), frame::SAMPLE_MAX),
-        Frame::Renewed(answer) => ("peers", answer.targets.len(), frame::SAMPLE_MAX),
+        Frame::Renewed(answer) => {
+            ("peers", answer.targets.len().max(answer.seeds.len()), frame::SAMPLE_MAX)
+        }
         Frame::Put(put) => ("records", put.records.len(), frame::RECORDS_MAX),
         Frame::PutDone(done) => ("records", done.refused.len(), frame::RECORDS_MAX),
         Frame::Sample(sample) => ("peers", sample.peers.len(), frame::SAMPLE_MAX),

@@ -22,6 +22,11 @@ use crate::wire::batch::HEADERS_BYTES_MAX;
 /// The longest name of a header, in bytes of UTF-8: as much as one byte can say.
 pub const HEADER_NAME_BYTES_MAX: usize = 255;
 
+/// The header of a message that its topic retains: whoever subscribes later gets it first. It
+/// counts on a message that is alone in its batch; its value is `true`. An empty body takes away
+/// what was retained before.
+pub const RETAIN: &str = "retain";
+
 /// Headers, legal by construction: at most [`HEADERS_BYTES_MAX`] bytes encoded, names of 1 to
 /// [`HEADER_NAME_BYTES_MAX`] bytes without control characters, values of any text. They share the
 /// memory of the batch that brought them and are read in place.

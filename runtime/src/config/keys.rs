@@ -90,6 +90,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "seed" "sync_interval" => seed.sync_interval: Span(100, HOUR);
     "seed" "dead_kept" => seed.dead_kept: Span(SECOND, 24 * HOUR);
     "seed" "topic_orphan_after" => seed.topic_orphan_after: Span(SECOND, 7 * 24 * HOUR);
+    "seed" "topic_drop_after" => seed.topic_drop_after: Span(SECOND, 365 * 24 * HOUR);
 
     "liveness" "interval" => liveness.interval: Span(10, 60 * SECOND);
     "liveness" "misses" => liveness.misses: Count(1, 100);

@@ -95,6 +95,7 @@ mod tests {
                 neighbors: 0,
                 retained_batches: 0,
                 retained_bytes: config.retention.bytes_max,
+                retains: false,
                 streams: config.streams_max,
             }],
             stats: PeerStats::default(),

@@ -9,6 +9,7 @@ pub mod bystanders;
 pub mod converge;
 pub mod dedup;
 pub mod delivery;
+pub mod evicted;
 pub mod genuine;
 pub mod happened;
 pub mod kept;

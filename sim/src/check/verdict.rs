@@ -69,18 +69,19 @@ impl Certificates {
         }
     }
 
-    /// A seed declared the life `incarnation` of a peer dead.
+    /// A seed declared the life `incarnation` of a peer dead. Returns whether it is the first to
+    /// say so of the present life.
     pub fn declared(
         &mut self,
         verdicts: &mut Verdicts,
         now: Instant,
         seed: u32,
         (peer, incarnation): (u32, u64),
-    ) {
+    ) -> bool {
         let last = self.declared.entry(peer).or_insert(0);
         let over = self.lives.get(&peer).is_some_and(|life| *life > incarnation);
         if *last >= incarnation || over {
-            return;
+            return false;
         }
         *last = incarnation;
         self.judged += 1;
@@ -97,6 +98,7 @@ impl Certificates {
             );
             verdicts.report(RULE, now, peer, text);
         }
+        true
     }
 
     /// How many verdicts were judged.

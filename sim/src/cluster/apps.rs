@@ -18,6 +18,7 @@ use super::tally::Tally;
 use crate::check::Verdicts;
 use crate::check::answers::Answers;
 use crate::check::dedup::Dedup;
+use crate::check::evicted::Deaths;
 use crate::check::genuine::Genuine;
 use crate::check::kept::{Fact, Kept};
 use crate::check::order::Order;
@@ -127,6 +128,7 @@ pub(super) struct Apps {
     pub(super) kept: Kept,
     /// S5.
     pub(super) certificates: Certificates,
+    pub(super) deaths: Deaths,
     /// S7.
     pub(super) owners: Owners,
     /// Nodes that are slow for a while, in order: L5 is about the others.
@@ -163,6 +165,7 @@ impl Apps {
             disks_lie: false,
             kept: Kept::new(roster.seeds().end, expect.seeds_lost_max),
             certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
+            deaths: Deaths::default(),
             owners: Owners::default(),
             slow: Vec::new(),
             tap: None,
@@ -178,6 +181,7 @@ impl Apps {
         if !self.roster.is_seed(node) {
             let life = Roster::incarnation(now, &self.disks[node as usize]);
             self.certificates.began(node, life.0);
+            self.deaths.began(node);
         }
         let app = &mut self.apps[node as usize];
         app.life += 1;
@@ -411,7 +415,9 @@ impl Host<AnyNode> for Apps {
                     if let Some(dead) = self.roster.find(peer.node) {
                         let life = (dead, peer.incarnation.0);
                         let verdicts = &mut self.verdicts;
-                        self.certificates.declared(verdicts, timers.now(), node, life);
+                        if self.certificates.declared(verdicts, timers.now(), node, life) {
+                            self.deaths.declared(timers.now(), dead);
+                        }
                     }
                 }
                 30

@@ -232,6 +232,7 @@ impl Cluster<'_> {
 
     fn died(&mut self, node: u32) {
         let at = self.world.now();
+        self.world.host.deaths.crashed(at, node);
         let number = u32::try_from(self.deaths.len()).expect("fewer than 2^32 deaths");
         let life = self.world.host.apps[node as usize].life;
         self.deaths.push((Death { node, at }, life));

@@ -30,6 +30,7 @@ impl Cluster<'_> {
         }
         let found = self.judge_delivery();
         self.judge_answers();
+        self.judge_deaths();
         self.judge_lists();
         self.judge_subscriptions();
         self.judge_chaos();
@@ -157,6 +158,15 @@ impl Cluster<'_> {
         found
     }
 
+    /// The crashed must have been declared dead in time, and nobody else.
+    fn judge_deaths(&mut self) {
+        let now = self.world.now();
+        let expect = &self.scenario.expect;
+        let within = expect.dead_within_ms.map(Duration::from_millis);
+        let apps = &mut self.world.host;
+        apps.deaths.judge(&mut apps.verdicts, now, within, expect.evicted_max);
+    }
+
     fn judge_answers(&mut self) {
         let now = self.world.now();
         let limit = Duration::from_millis(self.scenario.expect.answered_within_ms);
@@ -217,6 +227,8 @@ impl Cluster<'_> {
             topics_kept: apps.kept.judged(),
             verdicts_of_death: apps.certificates.judged(),
             claims: apps.owners.judged(),
+            death_p99_ms: apps.deaths.p99().as_micros() as f64 / 1_000.0,
+            evicted: apps.deaths.evicted(),
             tables_equal: self.converge.as_ref().map_or(0, Converge::compared),
             tables_differed_ms: u64::try_from(self.converge.as_ref().map_or(0, longest))
                 .unwrap_or(u64::MAX),

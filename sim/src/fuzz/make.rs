@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tidings_proto::crypto::Signer;
 use tidings_proto::wire::batch::{Batch, BatchHeader, Message};
 use tidings_proto::wire::frame::{
-    Announce, BatchFrame, BatchName, Cause, Dead, Digest, Found, Frame, Goodbye, Graft, GraftItem,
-    Head, Heads, Hello, Hosting, Interest, Kind, Lease, List, Lookup, Mode, PROTOCOL_VERSION,
-    PeerEntry, Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason, Register, Registered,
-    Renew, Renewed, Report, Role, Sample, SampleRequest,
+    Absence, Announce, BatchFrame, BatchName, Cause, Dead, Digest, Found, Frame, Goodbye, Graft,
+    GraftItem, Head, Heads, Hello, Hosting, Interest, Kind, Lease, List, Lookup, Mode,
+    PROTOCOL_VERSION, PeerEntry, Prune, Pull, PullDone, Purpose, Put, PutDone, Range, Reason,
+    Register, Registered, Renew, Renewed, Report, Role, Sample, SampleRequest,
 };
 use tidings_proto::wire::record::{
     DeathVote, PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
@@ -282,12 +282,18 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
     let kind = kind(script.byte()) % 20;
     let (id, total) = (request(script), u32::from(script.byte()));
     let lease_ms = u32::from(script.number()) * 10;
+    let absence = Absence { gone_ms: lease_ms.into(), takeover_in_ms: 0, drop_in_ms: None };
     match kind {
         0 | 1 => Frame::Register(Box::new(Register { record: record(script, n) })),
-        2 => Frame::Registered(Registered { lease_ms, peers: entries(script), total }),
+        2 => Frame::Registered(Registered {
+            lease_ms,
+            peers: entries(script),
+            total,
+            seeds: vec![node(n)],
+        }),
         3 => Frame::RegisterRefused(incarnation(script)),
         4 => Frame::Renew(Renew { incarnation: incarnation(script), neighbors: vec![node(n)] }),
-        5 => Frame::Renewed(Renewed { lease_ms, targets: entries(script) }),
+        5 => Frame::Renewed(Renewed { lease_ms, targets: entries(script), seeds: vec![node(n)] }),
         6 | 7 => Frame::Put(Put { request: id, records: records(script, n) }),
         8 => Frame::PutDone(PutDone { request: id, refused: records(script, n) }),
         9 => Frame::SampleRequest(SampleRequest { request: id, topic: topic(script) }),
@@ -304,8 +310,8 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
             total,
             hosting: match script.below(4) {
                 0 => Hosting::None,
-                1 => Hosting::Away(lease_ms.into()),
-                2 => Hosting::Orphaned(lease_ms.into()),
+                1 => Hosting::Away(absence),
+                2 => Hosting::Orphaned(absence),
                 _ => Hosting::Here(entry(script)),
             },
         })),

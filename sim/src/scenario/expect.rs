@@ -21,6 +21,10 @@ pub struct Expect {
     pub gaps: bool,
     /// L3: a dead peer is in no seed's list after this.
     pub delisted_within_ms: Option<u64>,
+    /// 99% of the crashed peers are declared dead within this.
+    pub dead_within_ms: Option<u64>,
+    /// So many living peers may be declared dead; absent for any number.
+    pub evicted_max: Option<u64>,
     /// Nothing is delivered that was published this long before the subscription.
     pub surprise_ms: u64,
     /// The live peers form one overlay in the end.
@@ -52,6 +56,8 @@ impl Default for Expect {
             delivered_min_ppm: 0,
             gaps: false,
             delisted_within_ms: None,
+            dead_within_ms: None,
+            evicted_max: None,
             surprise_ms: 5_000,
             one_overlay: true,
             whole_within_ms: None,

@@ -131,3 +131,88 @@ fn topics_are_made_where_the_config_says_so() {
     let info = controls[0].ok(&command("topic_info", "by/subscribe"));
     assert_eq!(info["host"], cluster.peers[1].id());
 }
+
+#[test]
+fn a_filter_of_the_permanent_session_survives_a_restart() {
+    let mut cluster = Cluster::start(3, 3);
+    let mut controls = cluster.controls();
+    controls[0].create("sensors/1");
+    controls[0].create("other");
+    controls[1].ok(&command("subscribe", "sensors/#"));
+    controls[1].subscribe("other");
+    controls[0].publish("sensors/1", "read before");
+    assert_eq!(texts(&pull(&mut controls[1], "#", 1)), ["read before"]);
+    controls[0].publish("sensors/1", "unread");
+    wait::holds("it waits", SOON, || {
+        let sessions = controls[1].ok(&json!({"command": "sessions"}));
+        sessions["sessions"][0]["unread"] == 1
+    });
+    wait::pause(std::time::Duration::from_millis(100));
+
+    cluster.peers[1].kill();
+    // Created and published to while it is down.
+    controls[2].create("sensors/2");
+    controls[2].publish("sensors/2", "meanwhile");
+    controls[0].publish("sensors/1", "meanwhile too");
+    cluster.peers[1].restart();
+    cluster.wait_whole();
+    let mut back = cluster.peers[1].control();
+    let mut got = pull(&mut back, "sensors/#", 3);
+    got.sort_by_key(|message| message["topic"].as_str().unwrap().to_owned());
+    assert_eq!(texts(&got), ["unread", "meanwhile too", "meanwhile"]);
+    controls[0].create("sensors/3");
+    controls[0].publish("sensors/3", "later");
+    assert_eq!(texts(&pull(&mut back, "sensors/#", 1)), ["later"]);
+
+    // It ends as a filter does: with its topics, not with others.
+    back.ok(&command("unsubscribe", "sensors/#"));
+    let (code, _) = back.refused(&command("pull", "sensors/1"));
+    assert_eq!(code, "not_subscribed");
+    controls[0].publish("other", "still");
+    assert_eq!(texts(&pull(&mut back, "other", 1)), ["still"]);
+    cluster.peers[1].restart();
+    let mut back = cluster.peers[1].control();
+    let (code, _) = back.refused(&command("pull", "sensors/1"));
+    assert_eq!(code, "not_subscribed");
+}
+
+#[test]
+fn a_named_session_streams_a_filter_and_goes_on_with_it() {
+    let cluster = Cluster::start(3, 2);
+    let mut controls = cluster.controls();
+    controls[0].create("a/1");
+    let connect = json!({"command": "connect", "name": "ada"});
+    let mut ada = cluster.peers[1].control();
+    ada.ok(&connect);
+    ada.ok(&json!({"command": "subscribe", "filter": "a/#", "stream": true}));
+    controls[0].publish("a/1", "one");
+    assert_eq!(ada.event().unwrap()["message"], "one");
+    controls[0].create("a/2");
+    controls[0].publish("a/2", "two");
+    let event = ada.event().unwrap();
+    assert_eq!((&event["message"], &event["topic"]), (&json!("two"), &json!("a/2")));
+    for topic in ["a/1", "a/2"] {
+        ada.ok(&json!({"command": "ack", "topic": topic, "pos": 1}));
+    }
+    drop(ada);
+    controls[0].publish("a/1", "three");
+    controls[0].create("a/3");
+    controls[0].publish("a/3", "four");
+    let mut ada = cluster.peers[1].control();
+    let mut restored = json!(null);
+    wait::holds("the name is free", SOON, || {
+        restored = ada.ask(&connect);
+        restored["status"] == "ok"
+    });
+    assert_eq!((&restored["restored"], &restored["filters"]), (&json!(true), &json!(["a/#"])));
+    let mut got = events(&mut ada, 2);
+    got.sort_by_key(|event| event["topic"].as_str().unwrap().to_owned());
+    assert_eq!(texts(&got), ["three", "four"]);
+    controls[0].create("a/4");
+    controls[0].publish("a/4", "five");
+    assert_eq!(ada.event().unwrap()["message"], "five");
+    ada.ok(&command("unsubscribe", "a/#"));
+    controls[0].publish("a/1", "nobody");
+    let pong = ada.ok(&json!({"command": "ping"}));
+    assert_eq!(pong["pong"], true);
+}

@@ -1,5 +1,5 @@
-//! What seeds acknowledged is there after all of them were killed, and a disk that cannot be written
-//! ends a seed with a clear word.
+//! What seeds acknowledged is there after all of them were killed, and a disk that cannot be
+//! written ends a seed with a clear word.
 
 use std::fs;
 use std::time::Duration;

@@ -4,13 +4,15 @@ use std::io::{self, Write as _};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tidings::control::{EventView, PeersView, PullView, RepliesView, SeedsView, StatusView};
-use tidings::control::{TopicView, TopicsView};
+use tidings::control::{
+    EventView, PeersView, PullView, RepliesView, SeedsView, SessionsView, StatusView, TopicView,
+    TopicsView,
+};
 
 use crate::commands::message::{Style, gap_note};
 use crate::commands::shell::input::Above;
 use crate::commands::shell::link::command_of;
-use crate::commands::{peers, seeds, status, topic};
+use crate::commands::{peers, seeds, sessions, status, topic};
 use crate::failure::Failure;
 use crate::table::{self, printable};
 
@@ -108,7 +110,9 @@ pub(super) fn show(style: Style, request: &Value, answer: &Value) -> Result<(), 
         "delete_topic" => eprintln!("deleted '{}'", text("topic")),
         "connect" => connected(&text("name"), answer),
         "ping" => eprintln!("pong"),
-        "create_topic" | "topic_info" => topic::print(&[view::<TopicView>(answer)?])?,
+        "create_topic" => topic::print(&[view::<TopicView>(answer)?])?,
+        "topic_info" => topic::print_one(&view::<TopicView>(answer)?)?,
+        "sessions" => sessions::show(&view::<SessionsView>(answer)?)?,
         "list_topics" => topic::print(&view::<TopicsView>(answer)?.topics)?,
         "peers" => peers::show(&view::<PeersView>(answer)?)?,
         "seeds" => seeds::show(&view::<SeedsView>(answer)?)?,

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
-use tidings_proto::wire::headers::Headers;
+use tidings_proto::wire::headers::{Headers, RETAIN};
 use tidings_proto::wire::record::{RETENTION_AGE_MS_MAX, RETENTION_BYTES_MAX, TopicPolicy};
 
 pub use start::Start;
@@ -368,10 +368,15 @@ impl Fields<'_> {
     }
 
     fn publish(&self) -> Result<Publish, Problem> {
+        let mut headers = self.headers()?;
+        if self.optional("retain", "true or false")?.unwrap_or(false) {
+            let with = headers.with(RETAIN, "true");
+            headers = with.map_err(|error| bad_request(format!("field 'headers': {error}")))?;
+        }
         Ok(Publish {
             topic: self.topic()?,
             body: self.body()?,
-            headers: self.headers()?,
+            headers,
             wait_ms: self.number("wait_ms", 0, PUBLISH_WAIT_MS_MAX)?,
         })
     }

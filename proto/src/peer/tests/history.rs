@@ -30,6 +30,7 @@ fn show(passage: &Passage) -> Vec<String> {
             (*from_seq..=batch.header().last_seq()).map(|seq| format!("{node}:{seq}")).collect()
         }
         Passage::Gap { .. } => vec!["?".to_owned()],
+        Passage::Retained(batch) => vec![format!("={}", batch.header().first_seq)],
     }
 }
 
@@ -218,6 +219,7 @@ fn what_was_delivered_before_a_restart_is_not_delivered_again() {
         topic: topic(),
         positions,
         batches: Vec::new(),
+        retained: Vec::new(),
         missed,
     };
     rig.ask(2, command).expect("restored");
@@ -236,7 +238,7 @@ fn restored_batches_are_served_to_others() {
         let Ok(Answer::History(passages)) = rig.ask(0, command) else { panic!("no history") };
         let batch = |passage| match passage {
             Passage::Batch { batch, .. } => Some((batch, 1_000)),
-            Passage::Gap { .. } => None,
+            Passage::Gap { .. } | Passage::Retained(_) => None,
         };
         passages.into_iter().filter_map(batch).collect()
     };
@@ -245,8 +247,14 @@ fn restored_batches_are_served_to_others() {
     let mut fresh = Rig::new(2, |_| {});
     fresh.create(0).expect("created");
     fresh.run(100);
-    let command =
-        |request| Command::Restore { request, topic: topic(), positions, batches, missed };
+    let command = |request| Command::Restore {
+        request,
+        topic: topic(),
+        positions,
+        batches,
+        retained: Vec::new(),
+        missed,
+    };
     fresh.ask(0, command).expect("restored");
     fresh.subscribe(0, From::New);
     fresh.subscribe(1, recent());

@@ -162,6 +162,43 @@ fn a_hole_that_nobody_fills_becomes_a_gap() {
 }
 
 #[test]
+fn a_stream_that_is_always_a_little_behind_has_no_gap() {
+    const COUNT: usize = 4_500;
+    let mut rig = rig_with_subscribers(2);
+    rig.flaky.insert((0, 1), false);
+    // There is always a hole: each is filled a moment after the next has come.
+    for n in 0..COUNT {
+        rig.publish(0, &n.to_string()).expect("published");
+        rig.run(10);
+    }
+    rig.run(6_000);
+    assert_eq!(rig.bodies(1), (0..COUNT).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(rig.events[1].is_empty(), "{:?}", rig.events[1]);
+    assert!(rig.peers[1].stats().repairs >= COUNT as u64 / 3);
+    // It is pulled at a steady pace, not with each batch.
+    assert!(rig.peers[1].stats().pulls_sent < COUNT as u64 / 5);
+}
+
+#[test]
+fn what_was_beyond_the_window_comes_once_there_is_room() {
+    const COUNT: usize = 1_200;
+    let mut rig = rig_with_subscribers(6);
+    rig.lost.insert(2);
+    for n in 1..=COUNT {
+        rig.publish(0, &n.to_string()).expect("published");
+        rig.run(5);
+    }
+    assert!(rig.peers.iter().any(|peer| peer.stats().batches_beyond_window > 100));
+    assert_eq!(rig.bodies(1), ["1"]);
+    rig.lost.clear();
+    rig.run(6_000);
+    for n in 0..6 {
+        let expected: Vec<_> = (1..=COUNT).map(|n| n.to_string()).collect();
+        assert_eq!(rig.bodies(n), expected, "peer {n}");
+    }
+}
+
+#[test]
 fn frames_that_were_shed_are_made_good() {
     let mut rig = rig_with_subscribers(2);
     rig.publish(0, "1").expect("published");

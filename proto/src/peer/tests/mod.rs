@@ -2,6 +2,7 @@ mod eclipse;
 mod history;
 mod membership;
 mod messages;
+mod retained;
 mod rig;
 mod sessions;
 mod slow;

@@ -14,7 +14,7 @@ use crate::peer::Peer;
 use crate::peer::event::{Answer, Command, CommandError, Event, From, Notice};
 use crate::time::Instant;
 use crate::wire::batch::Message;
-use crate::wire::frame::{Frame, PeerEntry};
+use crate::wire::frame::{BatchFrame, Cause, Frame, PeerEntry};
 use crate::wire::record::TopicPolicy;
 
 const LATENCY: Duration = Duration::from_millis(10);
@@ -31,6 +31,10 @@ pub(super) struct Rig {
     pub(super) stopped: BTreeSet<usize>,
     /// Batches between these two are lost.
     pub(super) lossy: BTreeSet<(usize, usize)>,
+    /// Every second batch pushed between these two is lost; whether the next one is.
+    pub(super) flaky: BTreeMap<(usize, usize), bool>,
+    /// Batches that begin with one of these numbers are lost, however they are sent.
+    pub(super) lost: BTreeSet<u64>,
     ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     inputs: BTreeMap<u64, (usize, Input<Command>)>,
@@ -81,6 +85,8 @@ impl Rig {
             answers: BTreeMap::new(),
             stopped: BTreeSet::new(),
             lossy: BTreeSet::new(),
+            flaky: BTreeMap::new(),
+            lost: BTreeSet::new(),
             ends: BTreeMap::new(),
             queue: BinaryHeap::new(),
             inputs: BTreeMap::new(),
@@ -202,6 +208,19 @@ impl Rig {
 
     fn send(&mut self, n: usize, link: LinkId, frame: Frame) {
         let Some(&(other, theirs)) = self.ends.get(&(n, link)) else { return };
+        if let Frame::Batch(BatchFrame { batch, .. }) = &frame
+            && !batch.header().topic.is_internal()
+            && self.lost.contains(&batch.header().first_seq)
+        {
+            return;
+        }
+        let pushed = matches!(&frame, Frame::Batch(frame) if frame.cause == Cause::Push);
+        if let Some(lost) = self.flaky.get_mut(&(n, other)).filter(|_| pushed) {
+            *lost = !*lost;
+            if *lost {
+                return;
+            }
+        }
         if !(matches!(frame, Frame::Batch(_)) && self.lossy.contains(&(n, other))) {
             self.later(other, Input::Received { link: theirs, frame });
         }

@@ -12,7 +12,8 @@ use crate::machine::{Input, Machine as _, Output};
 use crate::peer::Peer;
 use crate::peer::event::{Answer, Command, Event};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Hello, Purpose, Registered, Role, TopicPage};
+use crate::wire::frame::{Dead, Frame, Hello, Purpose, Registered, Role, TopicPage};
+use crate::wire::record::{DeathVote, Record, SignedRecord};
 
 struct Stage {
     now: Instant,
@@ -21,6 +22,8 @@ struct Stage {
     sent: Vec<(LinkId, Frame)>,
     closed: Vec<LinkId>,
     answers: Vec<Answer>,
+    /// The keys that seeds name as those of seeds.
+    named: Vec<NodeId>,
 }
 
 fn seed(n: u8) -> SocketAddr {
@@ -41,7 +44,8 @@ impl Stage {
         let config = PeerConfig::new(identity, (0..seeds).map(seed).collect());
         let peer = Peer::new(config, Signer::Checksum(NodeId([1; 32])), Instant::ZERO);
         let (dials, sent, closed, answers) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
-        let mut stage = Self { now: Instant::ZERO, peer, dials, sent, closed, answers };
+        let mut stage =
+            Self { now: Instant::ZERO, peer, dials, sent, closed, answers, named: Vec::new() };
         stage.input(Input::Tick);
         stage
     }
@@ -87,7 +91,8 @@ impl Stage {
             urgent: false,
         };
         self.input(Input::Received { link, frame: Frame::Hello(Box::new(hello)) });
-        let registered = Registered { lease_ms: 90_000, peers: Vec::new(), total: 1 };
+        let registered =
+            Registered { lease_ms: 90_000, peers: Vec::new(), total: 1, seeds: self.named.clone() };
         self.input(Input::Received { link, frame: Frame::Registered(registered) });
         link
     }
@@ -154,4 +159,33 @@ fn the_end_of_a_seed_fails_no_question() {
     assert_eq!(stage.dials.len(), 1, "and a third one is dialled");
     stage.page(asked[1]);
     assert_eq!(stage.answers.len(), 1);
+}
+
+#[test]
+fn a_minority_of_seeds_cannot_make_up_a_verdict() {
+    let dead = |voters: &[NodeId]| {
+        let (node, incarnation) = (NodeId([50; 32]), Incarnation(1));
+        let vote = |voter: &NodeId| {
+            let vote = Record::DeathVote(DeathVote { voter: *voter, node, incarnation });
+            SignedRecord::sign(vote, &Signer::Checksum(*voter))
+        };
+        Frame::Dead(Dead { node, incarnation, votes: voters.iter().map(vote).collect() })
+    };
+    let (mut stage, stranger) = (Stage::new(3), NodeId([77; 32]));
+    stage.join();
+    // One of the two says that a stranger is a seed.
+    stage.named = vec![stranger];
+    let link = stage.join();
+    let own = stage.peer.rendezvous.status().iter().find_map(|seed| seed.node).expect("joined");
+    stage.input(Input::Received { link, frame: dead(&[own, stranger]) });
+    assert_eq!((stage.peer.stats().verdicts_unknown, stage.closed.len()), (1, 0));
+    stage.input(Input::Received { link, frame: dead(&[own]) });
+    assert_eq!(stage.closed, [link], "a verdict without a majority is none");
+    // With both it would be one.
+    let mut stage = Stage::new(3);
+    stage.named = vec![stranger];
+    stage.join();
+    let link = stage.join();
+    stage.input(Input::Received { link, frame: dead(&[own, stranger]) });
+    assert_eq!((stage.peer.stats().verdicts_unknown, stage.closed.len()), (0, 0));
 }

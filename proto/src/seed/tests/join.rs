@@ -20,7 +20,10 @@ fn a_peer_is_greeted_registered_and_told_of_the_others() {
     let first = rig.inbox(0);
     let Frame::Hello(hello) = &first[0] else { panic!("{first:?}") };
     assert_eq!((hello.role, hello.purpose), (Role::Seed, Purpose::Session));
-    assert_eq!(registered(first), Registered { lease_ms: 90_000, peers: vec![], total: 1 });
+    assert_eq!(
+        registered(first),
+        Registered { lease_ms: 90_000, peers: vec![], total: 1, seeds: vec![seed_node(0)] }
+    );
     let last = registered(rig.inbox(79));
     assert_eq!((last.peers.len(), last.total), (64, 80));
     assert!(last.peers.iter().all(|peer| peer.node != rig.peers[79].node()));

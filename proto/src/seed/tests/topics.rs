@@ -182,7 +182,8 @@ fn a_topic_whose_host_is_dead_for_long_is_taken_over_once() {
         }
     };
     renew(&mut rig, 580);
-    assert!(matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Away(570_000..600_000)));
+    let away = found(&mut rig, 1, 1, "news").hosting;
+    assert!(matches!(away, Hosting::Away(absence) if absence.gone_ms >= 570_000), "{away:?}");
     let heirs = [1, 2].map(|n| rig.topic_record(n, "news", (1, 2), false));
     assert_eq!(propose(&mut rig, 1, &heirs[0]), against(&mine), "not yet");
     renew(&mut rig, 40);
@@ -326,4 +327,77 @@ fn whatever_the_timing_and_the_cuts_one_creator_wins() {
         rig.assert_same_tables();
     }
     assert!(won_at_once > 30 && undecided > 0, "{won_at_once} at once, {undecided} undecided");
+}
+
+#[test]
+fn a_topic_that_nobody_hosts_or_wants_is_dropped_after_a_day() {
+    let mut rig = Rig::with(3, 4, |_| {});
+    for n in 0..4 {
+        rig.join(n, n % 3);
+    }
+    let mine = rig.topic_record(0, "news", (1, 1), false);
+    propose(&mut rig, 0, &mine);
+    let record = rig.subscription(1, "news", 1, true);
+    rig.put(1, 1, vec![record]);
+    rig.crash(0);
+    let renew = |rig: &mut Rig, seconds: u64| {
+        for _ in 0..seconds / 20 {
+            rig.run(20_000);
+            (1..3).for_each(|n| rig.renew(n, n, &[]));
+        }
+    };
+    let absence = |rig: &mut Rig| match found(rig, 1, 1, "news").hosting {
+        Hosting::Orphaned(absence) => absence,
+        other => panic!("{other:?}"),
+    };
+    renew(&mut rig, 25 * 3_600);
+    assert_eq!(absence(&mut rig).drop_in_ms, None, "somebody wants it");
+    let record = rig.subscription(1, "news", 2, false);
+    rig.put(1, 1, vec![record]);
+    renew(&mut rig, 23 * 3_600);
+    let left_ms = absence(&mut rig).drop_in_ms.expect("nobody wants it");
+    assert!((3_000_000..3_700_000).contains(&left_ms), "{left_ms}");
+    // Somebody looks in: the day begins again.
+    for (version, subscribed) in [(3, true), (4, false)] {
+        let record = rig.subscription(1, "news", version, subscribed);
+        rig.put(1, 1, vec![record]);
+        renew(&mut rig, 40);
+    }
+    renew(&mut rig, 2 * 3_600);
+    assert!(absence(&mut rig).drop_in_ms.is_some_and(|left_ms| left_ms > 21 * 3_600_000));
+    renew(&mut rig, 23 * 3_600);
+    assert_eq!(found(&mut rig, 1, 1, "news").hosting, Hosting::Dropped);
+    assert!((0..3).all(|seed| rig.seed(seed).status().topics == 0));
+    rig.assert_same_tables();
+
+    // Who creates it begins anew; the former host finds that it is not its own any more.
+    let heir = rig.topic_record(2, "news", (2, 1), false);
+    assert_eq!(propose(&mut rig, 2, &heir), Outcome::Kept);
+    assert!(matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Here(_)));
+    rig.peers[0].mood = Mood::Well;
+    rig.peers[0].incarnation = Incarnation(11);
+    rig.join(0, 0);
+    assert_eq!(propose(&mut rig, 0, &mine), against(&heir));
+    rig.assert_same_tables();
+}
+
+#[test]
+fn a_dropped_topic_is_back_with_its_host() {
+    let mut rig = Rig::with(1, 2, |config| {
+        config.topic_drop_after = core::time::Duration::from_secs(60);
+    });
+    (0..2).for_each(|n| rig.join(n, 0));
+    let mine = rig.topic_record(0, "news", (1, 1), false);
+    propose(&mut rig, 0, &mine);
+    rig.crash(0);
+    for _ in 0..10 {
+        rig.run(20_000);
+        rig.renew(1, 0, &[]);
+    }
+    assert_eq!(found(&mut rig, 1, 0, "news").hosting, Hosting::Dropped);
+    rig.peers[0].mood = Mood::Well;
+    rig.peers[0].incarnation = Incarnation(11);
+    rig.join(0, 0);
+    assert_eq!(propose(&mut rig, 0, &mine), Outcome::Kept);
+    assert!(matches!(found(&mut rig, 1, 0, "news").hosting, Hosting::Here(_)));
 }

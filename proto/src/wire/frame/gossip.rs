@@ -200,6 +200,8 @@ pub enum Cause {
     Pull,
     /// It is part of the history that was asked for.
     History,
+    /// Its topic retains it: who subscribes gets it first.
+    Retained,
 }
 
 /// A batch and the part of it that changes on its way.

@@ -24,6 +24,8 @@ pub struct Registered {
     pub peers: Vec<PeerEntry>,
     /// How many live peers the seed knows, the asker included.
     pub total: u32,
+    /// The keys of the configured seeds as far as the sender knows them, its own among them.
+    pub seeds: Vec<NodeId>,
 }
 
 /// A lease is prolonged.
@@ -42,6 +44,8 @@ pub struct Renewed {
     pub lease_ms: u32,
     /// Peers to link with, because the asker is outside the largest part of the overlay.
     pub targets: Vec<PeerEntry>,
+    /// As in [`Registered`].
+    pub seeds: Vec<NodeId>,
 }
 
 /// Records to keep.
@@ -118,10 +122,24 @@ pub enum Hosting {
     None,
     /// The host is listed.
     Here(PeerEntry),
-    /// The host has died or left, this many milliseconds ago.
-    Away(u64),
+    /// The host has died or left.
+    Away(Absence),
     /// As long ago that another peer may take the topic over.
-    Orphaned(u64),
+    Orphaned(Absence),
+    /// Nobody hosted it or subscribed to it for so long that it is there no more.
+    Dropped,
+}
+
+/// How long a topic has been without its host, and what becomes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// The host died or left so many milliseconds ago.
+    pub gone_ms: u64,
+    /// In so many milliseconds another peer may take the topic over; 0 when it may.
+    pub takeover_in_ms: u64,
+    /// In so many milliseconds the topic is dropped, unless somebody subscribes or the host
+    /// returns; `None` while it has subscribers.
+    pub drop_in_ms: Option<u64>,
 }
 
 /// What is listed.
