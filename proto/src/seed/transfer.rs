@@ -222,7 +222,7 @@ impl Seed {
             Bound::Excluded((node, topic)) => (Bound::Included(node), Bound::Excluded(topic)),
             _ => (Bound::Unbounded, Bound::Unbounded),
         };
-        let (mut start, mut after) = (first.clone(), Some(after));
+        let (mut start, mut after) = (first, Some(after));
         let (mut records, mut last) = (Vec::new(), None);
         'ranges: loop {
             for (node, peer) in self.registry.peers_from(start) {
