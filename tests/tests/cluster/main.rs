@@ -33,6 +33,7 @@ mod requests;
 mod restart;
 mod retained;
 mod scripts;
+mod seed_disk;
 mod seeds_down;
 mod sessions;
 mod shutdown;
