@@ -12,6 +12,7 @@ Examples:
   seed status --http 127.0.0.1:8101 --json
   seed peers --filter 127.0.0.1:72
   seed topics --filter 'sport/#'
+  seed deaths --filter 127.0.0.1:7204  (who reported it, who voted)
   seed backup seed-7101.backup --data data/seed-7101
   seed check --data data/seed-7101
 
@@ -31,6 +32,7 @@ enum Command {
     Status(commands::status::Args),
     Peers(commands::peers::Args),
     Topics(commands::topics::Args),
+    Deaths(commands::deaths::Args),
     Backup(commands::backup::BackupArgs),
     Restore(commands::backup::RestoreArgs),
     Check(commands::check::Args),
@@ -46,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
         Command::Topics(args) => ask(commands::topics::run(args)),
+        Command::Deaths(args) => ask(commands::deaths::run(args)),
         Command::Backup(args) => commands::backup::make(args),
         Command::Restore(args) => commands::backup::bring_back(args),
         Command::Check(args) => commands::check::run(args),

@@ -18,9 +18,19 @@ const BUILT: &str = "TIDINGS_TESTS_BUILT";
 /// # Panics
 /// When they cannot be built.
 pub fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| find().expect("the programs under test can be built"))
 }
+
+/// The programs are in this folder, and up to date.
+///
+/// # Panics
+/// When others are in use already, or the folder is none.
+pub fn use_folder(folder: &Path) {
+    let folder = folder.canonicalize().expect("the folder of the programs exists");
+    FOLDER.set(folder).expect("the folder is chosen before anything is started");
+}
+
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
 /// The folder of the workspace.
 pub fn workspace() -> &'static Path {
@@ -29,13 +39,17 @@ pub fn workspace() -> &'static Path {
 
 fn find() -> Result<PathBuf> {
     let test = std::env::current_exe().context("the path of the running test")?;
+    let is_there = |folder: &Path| ["seed", "peer"].iter().all(|name| folder.join(name).is_file());
+    // A program of this package is beside those that it starts, and was built with them.
+    if let Some(beside) = test.parent().filter(|beside| is_there(beside)) {
+        return Ok(beside.to_owned());
+    }
     let folder = test
         .ancestors()
         .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
         .and_then(Path::parent)
         .context("a test runs from the deps folder of a target folder")?;
-    let there = ["seed", "peer"].iter().all(|name| folder.join(name).is_file());
-    if std::env::var_os(BUILT).is_none() || !there {
+    if std::env::var_os(BUILT).is_none() || !is_there(folder) {
         build(folder)?;
     }
     Ok(folder.to_owned())

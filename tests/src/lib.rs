@@ -11,9 +11,11 @@
 //! is the subject.
 //! [`status`] reads counters, [`latency`] compares how long messages take with and without
 //! something, and [`proxy`] makes a link slow.
+//! [`chaos`] has seeds fail while applications work, for a test and for `scripts/chaos.sh`.
 //! [`turn`] keeps clusters that need the whole machine from running beside others.
 
 pub mod binaries;
+pub mod chaos;
 pub mod cli;
 pub mod cluster;
 pub mod control;

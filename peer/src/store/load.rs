@@ -82,6 +82,9 @@ struct Loader<'a> {
 /// An unread batch: its first number, and the first message that counts.
 type Unread = (u64, Arc<Batch>, u64);
 
+/// A batch, and its number or the time at which it came.
+type Numbered = (Arc<Batch>, i64);
+
 /// A row whose content cannot be: what it lacks.
 type Found<T> = Result<T, String>;
 
@@ -157,7 +160,7 @@ impl Loader<'_> {
     }
 
     /// The rows of a table of retained messages: each with its number or time.
-    fn batches(&self, table: &str) -> Result<Vec<(Topic, (Arc<Batch>, i64))>, StoreError> {
+    fn batches(&self, table: &str) -> Result<Vec<(Topic, Numbered)>, StoreError> {
         self.rows(&format!("SELECT * FROM {table}"), |row| {
             let (name, at, bytes) = (text(row, 0)?, number(row, 1)?, blob(row, 2)?);
             check(row, 3, retained_sum(table, &name, at, &bytes))?;

@@ -67,8 +67,7 @@ impl Peer {
             Reception::New(ready) => {
                 self.stats.batches_received += 1;
                 self.stats.headers_malformed += u64::from(batch.malformed_headers());
-                local.retention.insert(self.now, &batch, published, &retention);
-                self.keep_value(&batch, published);
+                local.keep(self.now, &batch, published, &retention);
                 if !topic.is_internal() {
                     let batch = Arc::clone(&batch);
                     self.out.notice(Notice::FirstReceipt { batch, from, hop });
@@ -243,8 +242,7 @@ impl Peer {
         // The stream may begin later than 1: a topic that was left and entered again.
         local.streams.enter(origin, Some(first_seq));
         if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
-            local.retention.insert(now, &batch, now, &retention);
-            self.keep_value(&batch, now);
+            local.keep(now, &batch, now, &retention);
             self.deliver(ready);
         }
         (first_seq, self.forward(&batch, None, 1, now, None))

@@ -32,6 +32,9 @@ const VALUE_WITHIN: Duration = Duration::from_millis(300);
 /// A durable topic whose creator named no age is kept so long: what Kafka keeps by default.
 const DURABLE_AGE: Duration = Duration::from_secs(7 * 86_400);
 
+/// Batches, each with its age in milliseconds.
+type Aged = Vec<(Arc<Batch>, u32)>;
+
 impl Peer {
     /// How much of a topic is kept: as its creator said, within what this peer allows. Bytes are
     /// this peer's memory, so the topic can only ask for fewer.
@@ -297,7 +300,7 @@ impl Peer {
         request: RequestId,
         topic: &Topic,
         positions: &[(Origin, u64)],
-        (batches, retained): (Vec<(Arc<Batch>, u32)>, Vec<(Arc<Batch>, u32)>),
+        (batches, retained): (Aged, Aged),
         missed: Duration,
     ) {
         let (now, retention) = (self.now, self.retention_of(topic));

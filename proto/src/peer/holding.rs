@@ -8,8 +8,6 @@ use super::links::Phase;
 use super::requests::Goal;
 use crate::id::{LinkId, Topic};
 use crate::machine::Class;
-use crate::time::Instant;
-use crate::wire::batch::Batch;
 use crate::wire::frame::{BatchFrame, Cause, Frame, Mode};
 use crate::wire::record::{Record, SignedRecord};
 
@@ -106,18 +104,12 @@ impl Peer {
         } else if !local.value.is_news(batch, published) {
             self.stats.batches_duplicate += 1;
         } else if batch.verify(self.config.identity.scheme) {
-            self.keep_value(batch, published);
+            if let Some(local) = self.topics.get_mut(topic) {
+                local.value.offer(batch, published);
+            }
         } else {
             self.stats.batches_forged += 1;
             self.violation(id, "forged batch");
-        }
-    }
-
-    /// A batch whose signature was checked has come: what it has to be retained is kept.
-    pub(super) fn keep_value(&mut self, batch: &Arc<Batch>, published: Instant) {
-        let topic = &batch.header().topic;
-        if let Some(local) = self.topics.get_mut(topic) {
-            local.value.offer(batch, published);
         }
     }
 }

@@ -67,24 +67,28 @@ impl Peer {
     /// A dial to a seed came to nothing.
     pub(super) fn seed_failed(&mut self, dial: Option<DialId>, cause: &str) {
         let Some(dial) = dial else { return };
-        let Some((seed, _)) = self.rendezvous.lost(self.now, dial, &mut self.rng) else { return };
-        self.tell_seed_lost(seed, cause);
+        let lost = self.rendezvous.lost(self.now, dial, &mut self.rng);
+        let Some((seed, news)) = lost else { return };
+        self.tell_seed_lost(seed, cause, news);
         self.tend_sessions();
     }
 
     /// The link with a seed is gone.
     pub(super) fn session_ended(&mut self, id: LinkId, cause: &str) {
-        let Some((seed, _)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
-        self.tell_seed_lost(seed, cause);
+        let Some((seed, news)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
+        self.tell_seed_lost(seed, cause, news);
         for request in self.requests.lost(id) {
             self.ask_next(request);
         }
         self.tend_sessions();
     }
 
-    fn tell_seed_lost(&mut self, seed: std::net::SocketAddr, cause: &str) {
+    /// Once for each seed that is lost: that it stays so is no news.
+    fn tell_seed_lost(&mut self, seed: std::net::SocketAddr, cause: &str, news: bool) {
         let joined = self.rendezvous.joined();
-        self.out.notice(Notice::SeedLost { seed, cause: cause.to_owned(), joined });
+        if news {
+            self.out.notice(Notice::SeedLost { seed, cause: cause.to_owned(), joined });
+        }
         self.tell_quorum();
     }
 

@@ -161,8 +161,8 @@ impl Rendezvous {
         }
     }
 
-    /// The dial failed or the session ended. Returns the seed's address and whether it was
-    /// joined.
+    /// The dial failed or the session ended. Returns the seed's address and whether that is news:
+    /// the first failure since it was joined, or at all.
     pub(crate) fn lost(
         &mut self,
         now: Instant,
@@ -174,14 +174,14 @@ impl Rendezvous {
             Session::Dial(dial) => self.slots.iter_mut().find(|slot| slot.is_dialed(dial))?,
             Session::Link(link) => self.by_link(link)?,
         };
-        let was_joined = matches!(slot.state, State::Joined { .. });
+        let news = slot.failures == 0;
         let backoff = (BACKOFF_MIN * (1 << slot.failures.min(8))).min(backoff_max);
         let percent = rng.random_range(50..=100u32);
         slot.state = State::Idle;
         slot.silent_at = None;
         slot.failures = slot.failures.saturating_add(1);
         slot.retry_at = now + backoff * percent / 100;
-        Some((slot.address, was_joined))
+        Some((slot.address, news))
     }
 
     /// Sessions whose lease is to be renewed now. Each is returned once per renewal.
@@ -361,8 +361,8 @@ mod tests {
         assert_eq!(join_all(&mut rendezvous, Instant::ZERO, &mut rng), 3);
         assert!(rendezvous.to_dial(Instant::ZERO, &mut rng).is_empty());
         let link = rendezvous.sessions().next().expect("joined");
-        let (lost, was_joined) = rendezvous.lost(Instant::ZERO, link, &mut rng).expect("known");
-        assert!(was_joined);
+        let (lost, news) = rendezvous.lost(Instant::ZERO, link, &mut rng).expect("known");
+        assert!(news);
         let replacement = rendezvous.to_dial(Instant::ZERO, &mut rng);
         assert!(replacement.len() == 1 && replacement[0] != lost);
     }
@@ -373,7 +373,8 @@ mod tests {
         let seed = rendezvous.to_dial(Instant::ZERO, &mut rng)[0];
         for n in 0..20 {
             rendezvous.dialing(Instant::ZERO, seed, DialId(n));
-            rendezvous.lost(Instant::ZERO, DialId(n), &mut rng);
+            let lost = rendezvous.lost(Instant::ZERO, DialId(n), &mut rng);
+            assert_eq!(lost, Some((seed, n == 0)), "only the first failure is news");
         }
         let later = Instant::ZERO + Duration::from_secs(5);
         assert!(rendezvous.to_dial(later, &mut rng).len() == 3);

@@ -1,10 +1,11 @@
 //! Topics at a peer: those it takes part in, and what it knows of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use core::time::Duration;
 
-use crate::config::PeerConfig;
+use crate::config::{PeerConfig, RetentionConfig};
 use crate::id::{LinkId, NodeId, Topic};
 use crate::peer::degree::Degree;
 use crate::peer::directory::Directory;
@@ -13,6 +14,7 @@ use crate::peer::streams::Streams;
 use crate::peer::trees::Trees;
 use crate::peer::value::TopicValue;
 use crate::time::Instant;
+use crate::wire::batch::Batch;
 use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
 use crate::wire::record::SignedRecord;
 
@@ -96,6 +98,18 @@ impl LocalTopic {
             wanted: false,
             held: false,
         }
+    }
+
+    /// Keeps a batch that has come: among the recent ones, and what the topic retains by it.
+    pub(crate) fn keep(
+        &mut self,
+        now: Instant,
+        batch: &Arc<Batch>,
+        published: Instant,
+        config: &RetentionConfig,
+    ) {
+        self.retention.insert(now, batch, published, config);
+        self.value.offer(batch, published);
     }
 
     /// What this peer wants of the topic.

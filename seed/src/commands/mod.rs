@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 mod data;
+pub(crate) mod deaths;
 pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;

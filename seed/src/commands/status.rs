@@ -76,7 +76,11 @@ fn print(rows: &[Row]) -> Result<(), Failure> {
             table.row(cells);
             continue;
         };
-        let state = if status.ready { "ready" } else { "no quorum" };
+        let state = match (status.ready, status.learning) {
+            (true, _) => "ready",
+            (false, true) if status.reachable >= status.quorum => "learning",
+            (false, _) => "no quorum",
+        };
         table.row([
             short(&status.node),
             status.addr.to_string(),

@@ -16,6 +16,7 @@ pub(super) async fn page(State(pages): State<Pages>) -> Result<Response, Refusal
     let gauges = [
         ("tidings_seed_seeds", "Configured seeds", status.seeds.len()),
         ("tidings_seed_seeds_reachable", "Seeds reachable, this one included", status.reachable),
+        ("tidings_seed_learning", "1 while it does not vote", usize::from(status.learning)),
         ("tidings_seed_seeds_quorum", "A majority of the seeds", status.quorum),
         ("tidings_seed_peers", "Peers that are alive or suspect", status.peers),
         ("tidings_seed_suspects", "Peers that are suspect", status.suspects),

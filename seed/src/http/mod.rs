@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process runs |
-//! | `/readyz` | 200 when a majority of the seeds is reachable, else 503 |
+//! | `/readyz` | 200 when a majority of the seeds is reachable and this one votes, else 503 |
 //! | `/metrics` | counters and gauges for Prometheus |
 //! | `/v1/status` | this seed |
 //! | `/v1/peers` | peers that are listed, the dead of the last minutes included |

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidings_proto::seed::status::{Death, SessionView};
+use tidings_proto::seed::status::{Death, SeedStatus, SessionView};
 use tidings_proto::{NodeId, Seed};
 
 use super::views::{self, Items, ids, state, time};
@@ -64,10 +64,18 @@ impl Wanted {
 
 pub(super) async fn ready(State(pages): State<Pages>) -> Result<Response, Refusal> {
     let status = pages.inspect(|seed, _| seed.status()).await?;
-    let ready = status.reachable >= status.quorum;
+    let ready = is_ready(&status);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": ready, "reachable": status.reachable, "quorum": status.quorum });
+    let SeedStatus { reachable, quorum, learning, .. } = status;
+    let body =
+        json!({ "ready": ready, "reachable": reachable, "quorum": quorum, "learning": learning });
     Ok((code, Json(body)).into_response())
+}
+
+/// A majority of the seeds is reachable, and this one votes: as long as it has yet to learn, no
+/// other one should be taken away.
+fn is_ready(status: &SeedStatus) -> bool {
+    status.reachable >= status.quorum && !status.learning
 }
 
 pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> {
@@ -84,7 +92,8 @@ pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> 
         incarnation: status.incarnation.0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
-        ready: status.reachable >= status.quorum,
+        ready: is_ready(&status),
+        learning: status.learning,
         reachable: status.reachable,
         quorum: status.quorum,
         seeds: status.seeds.len(),
@@ -209,7 +218,7 @@ pub(super) async fn deaths(
         incarnation: death.peer.incarnation.0,
         at: time(pages.clock.wall_us(death.at)),
         reporters: ids(&death.reporters),
-        probe: death.probe,
+        probe: death.probe.to_owned(),
         voters: ids(&death.voters),
     };
     Ok(Json(Items { total: page.total, items: page.items.into_iter().map(view).collect() }))

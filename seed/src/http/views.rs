@@ -26,8 +26,10 @@ pub(crate) struct Status {
     pub(crate) incarnation: u64,
     pub(crate) version: String,
     pub(crate) uptime_ms: u64,
-    /// A majority of the seeds is reachable.
+    /// A majority of the seeds is reachable, and this one votes.
     pub(crate) ready: bool,
+    /// It has lost its memory, or never had one, and has yet to learn what the others know.
+    pub(crate) learning: bool,
     /// Seeds that are reachable, this one included.
     pub(crate) reachable: usize,
     pub(crate) quorum: usize,
@@ -103,7 +105,7 @@ pub(crate) struct TopologyNode {
     pub(crate) neighbors: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Death {
     pub(crate) node: String,
     pub(crate) addr: SocketAddr,
@@ -111,9 +113,10 @@ pub(crate) struct Death {
     pub(crate) incarnation: u64,
     /// When this seed had the votes of a majority, RFC 3339.
     pub(crate) at: String,
+    /// Who reported it: peers, seeds that voted, this seed itself.
     pub(crate) reporters: Vec<String>,
     /// How this seed's own probe went.
-    pub(crate) probe: &'static str,
+    pub(crate) probe: String,
     pub(crate) voters: Vec<String>,
 }
 

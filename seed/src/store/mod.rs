@@ -1,7 +1,7 @@
 //! What a seed keeps on disk: one SQLite file in its data directory, written by one thread that
 //! commits together what came together. The machine hears of each change when it is synced, and
 //! nothing that depends on it leaves before. What is promised stands in
-//! `docs/decisions/0011-what-a-seed-keeps-on-disk.md`.
+//! `docs/decisions/0013-what-a-seed-keeps-on-disk.md`.
 //!
 //! Reading order: `table` is how rows look in the file, `file` reads and changes it, `thread`
 //! decides when; `copy` is backups. [`Store`] is the way there.

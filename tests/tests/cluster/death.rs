@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tidings_tests::cli;
 use tidings_tests::cluster::{Cluster, Setup, alive, listing};
 use tidings_tests::node::Node;
 use tidings_tests::wait::{self, SOON};
@@ -49,10 +50,43 @@ fn a_killed_peer_is_reported_and_dropped_by_all_seeds() {
             !seed.page("/v1/topics").to_string().contains(id)
         });
     }
+    verdict_is_shown(&cluster, id);
     controls[0].publish("Sports", "after");
     for (i, control) in controls.iter_mut().enumerate().filter(|(i, _)| *i != 4) {
         assert_eq!(control.pull_all("Sports", 1, SOON).len(), 1, "peer {i}");
     }
+}
+
+/// Each seed says who reported the dead peer, how its own probe went and who voted, on its page and
+/// by `seed deaths`.
+fn verdict_is_shown(cluster: &Cluster, dead: &str) {
+    let seeds: Vec<&str> = cluster.seeds.iter().map(Node::id).collect();
+    let peers: Vec<&str> = cluster.peers.iter().map(Node::id).collect();
+    for seed in &cluster.seeds {
+        let page = seed.page("/v1/deaths");
+        let death = &page["items"][0];
+        assert_eq!((&page["total"], &death["node"]), (&1.into(), &dead.into()), "{page}");
+        let ids = |key: &str| -> Vec<String> {
+            let ids = death[key].as_array().unwrap().iter();
+            ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+        };
+        let (reporters, voters) = (ids("reporters"), ids("voters"));
+        assert!(voters.len() >= 2 && voters.iter().all(|id| seeds.contains(&&**id)), "{page}");
+        let known = |id: &String| seeds.contains(&&**id) || peers.contains(&&**id);
+        assert!(reporters.iter().all(|id| known(id) && id != dead), "{page}");
+        if voters.iter().any(|id| id == seed.id()) {
+            assert_eq!(death["probe"], "it answered no probe");
+            assert!(!reporters.is_empty(), "{page}");
+        }
+        let http = seed.http_address().to_string();
+        let shown = cli::program("seed", &["deaths", "--http", &http, "--json"]).expect_code(0);
+        assert_eq!(shown.json(), page);
+        let shown = cli::program("seed", &["deaths", "--http", &http]).expect_code(0).text();
+        let line = shown.lines().nth(1).unwrap();
+        assert!(line.contains(&dead[..10]) && line.contains(&voters[0][..10]), "{shown}");
+    }
+    let heard = cluster.seeds.iter().map(|seed| seed.page("/v1/deaths").to_string());
+    assert!(heard.into_iter().any(|page| peers.iter().any(|id| *id != dead && page.contains(id))));
 }
 
 #[test]

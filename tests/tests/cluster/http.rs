@@ -12,8 +12,12 @@ fn pages_of_a_seed() {
     cluster.wait_all_listed();
     let seed = &cluster.seeds[0];
     assert_eq!(http::get(seed.http_address(), "/healthz").unwrap().0, 200);
-    assert_eq!(http::get(seed.http_address(), "/readyz").unwrap().0, 200);
-    for path in ["/v1/peers", "/v1/topics", "/v1/sessions", "/v1/seeds", "/v1/topology"] {
+    wait::holds("it votes", SOON, || {
+        http::get(seed.http_address(), "/readyz").is_ok_and(|(status, _)| status == 200)
+    });
+    for path in
+        ["/v1/peers", "/v1/topics", "/v1/sessions", "/v1/seeds", "/v1/topology", "/v1/deaths"]
+    {
         let page = seed.page(path);
         assert!(page["total"].is_u64() && page["items"].is_array(), "{path}: {page}");
     }

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use tidings_tests::cluster::{Setup, joined};
+use tidings_tests::control::Control;
+use tidings_tests::http;
+use tidings_tests::log::LogLine;
 use tidings_tests::node::Node;
 use tidings_tests::wait::{self, SOON};
 
@@ -59,6 +62,54 @@ fn gossip_goes_on_without_seeds() {
     cluster.wait_all_listed();
     controls[0].publish("Sports", "and on");
     controls[5].pull_all("Sports", 1, SOON);
+}
+
+#[test]
+fn without_seeds_the_logs_tell_each_change_once() {
+    let mut cluster = Setup::new(3, 3).start();
+    let controls = &mut cluster.controls();
+    cluster.seeds[1..].iter_mut().for_each(Node::kill);
+    wait::holds("the peers notice", SOON, || controls.iter_mut().all(|c| !joined(c)));
+    wait::holds("the seed that is left notices", SOON, || ready(&cluster.seeds[0]) == 503);
+    let lost = |line: &LogLine| line.field("up") == Some("false");
+    let links = |seed: &Node| seed.events("seed_link").iter().filter(|line| lost(line)).count();
+    wait::holds("it says so", SOON, || links(&cluster.seeds[0]) == 2);
+    // Both ends dial with growing waits all the time.
+    wait::stays("the seed that is left logs nothing more of the others", TIME, || {
+        links(&cluster.seeds[0]) == 2
+    });
+    cluster.seeds[0].kill();
+    wait::holds("the peers notice", SOON, || {
+        controls.iter_mut().all(|control| joined_seeds(control) == 0)
+    });
+    wait::pause(TIME);
+    for peer in &cluster.peers {
+        assert_eq!(ready(peer), 503, "what asks for readiness sees it");
+        assert_eq!(peer.events("quorum_lost").len(), 1, "{}", peer.log());
+        let lost = peer.events("seed_lost");
+        for seed in cluster.seed_addresses() {
+            let of = lost.iter().filter(|line| line.field("seed") == Some(&seed.to_string()));
+            assert_eq!(of.count(), 1, "{}", peer.log());
+        }
+    }
+    cluster.seeds.iter_mut().for_each(Node::restart);
+    wait::holds("every peer has joined again", REJOIN, || controls.iter_mut().all(joined));
+    for peer in &cluster.peers {
+        wait::holds("it is ready", SOON, || ready(peer) == 200);
+        assert_eq!(peer.events("joined").len(), 2, "{}", peer.log());
+    }
+}
+
+/// Long enough for a dozen dials of each seed.
+const TIME: Duration = Duration::from_secs(15);
+
+/// The status of the page that says whether a node is ready.
+fn ready(node: &Node) -> u16 {
+    http::get(node.http_address(), "/readyz").map_or(0, |(status, _)| status)
+}
+
+fn joined_seeds(control: &mut Control) -> u64 {
+    control.ok(&serde_json::json!({"command": "seeds"}))["joined"].as_u64().unwrap()
 }
 
 #[test]

@@ -257,10 +257,11 @@ fn a_seed_that_loses_its_memory_changes_nothing_that_was_chosen() {
 
 #[test]
 fn seeds_that_found_a_cluster_at_different_times_choose_once() {
-    // One has heard the second and votes; the others are about to hear of each other.
+    // Two have heard of each other and vote; the third is about to hear of them.
     let mut world = World::unfounded();
     world.teach(0, 1);
-    assert!(!world.seeds[0].is_learning());
+    world.teach(1, 0);
+    assert!(!world.seeds[0].is_learning() && !world.seeds[1].is_learning());
     let (worlds, settled) = explore(world, [&[7], &[8]]);
     assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
 }

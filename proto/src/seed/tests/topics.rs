@@ -182,9 +182,8 @@ fn a_topic_whose_host_is_dead_for_long_is_taken_over_once() {
         }
     };
     renew(&mut rig, 580);
-    assert!(
-        matches!(found(&mut rig, 1, 1, "news").hosting, Hosting::Away(absence) if absence.gone_ms >= 570_000)
-    );
+    let away = found(&mut rig, 1, 1, "news").hosting;
+    assert!(matches!(away, Hosting::Away(absence) if absence.gone_ms >= 570_000), "{away:?}");
     let heirs = [1, 2].map(|n| rig.topic_record(n, "news", (1, 2), false));
     assert_eq!(propose(&mut rig, 1, &heirs[0]), against(&mine), "not yet");
     renew(&mut rig, 40);
