@@ -76,7 +76,11 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Verdict {
     tell("reading everything back from every seed");
     let missing = settle(&cluster, &board);
     let undelivered = deliver(&cluster, &board);
-    verdict::judge(&board, took, happened, missing, undelivered)
+    let verdict = verdict::judge(&board, took, happened, missing, undelivered);
+    if !verdict.is_good() {
+        cluster.keep_folder();
+    }
+    verdict
 }
 
 struct StopAtEnd<'a>(&'a Board);

@@ -142,6 +142,12 @@ impl Cluster {
         self.folder.path()
     }
 
+    /// Keeps the folder, and says where it is: what happened here needs a look.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
+        eprintln!("--- logs are in {}", self.folder.path().display());
+    }
+
     /// The config file of all nodes.
     pub fn config(&self) -> PathBuf {
         self.folder().join("config.toml")
@@ -295,8 +301,7 @@ impl Drop for Cluster {
         self.peers.clear();
         self.seeds.clear();
         if std::thread::panicking() {
-            self.folder.disable_cleanup(true);
-            eprintln!("--- logs are in {}", self.folder.path().display());
+            self.keep_folder();
         }
     }
 }

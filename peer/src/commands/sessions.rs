@@ -51,7 +51,7 @@ pub(super) fn show(found: &SessionsView) -> Result<(), Failure> {
             None => "lost".to_owned(),
         };
         if subscriptions.is_empty() {
-            let nothing = || String::new();
+            let nothing = String::new;
             rows.row([name, state, nothing(), nothing(), nothing(), nothing(), nothing()]);
             continue;
         }
@@ -70,7 +70,7 @@ pub(super) fn show(found: &SessionsView) -> Result<(), Failure> {
         let more = topics.saturating_sub(subscriptions.len());
         if more > 0 {
             let rest = format!("and {more} more");
-            let nothing = || String::new();
+            let nothing = String::new;
             rows.row([name, state, rest, nothing(), nothing(), nothing(), nothing()]);
         }
     }

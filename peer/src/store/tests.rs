@@ -188,6 +188,6 @@ fn files_of_others_and_of_the_future_are_refused() {
     assert!(matches!(disk.refused(), StoreError::Foreign { .. }));
     let disk = Disk::new();
     drop(disk.open());
-    disk.sql("PRAGMA user_version = 2");
-    assert!(matches!(disk.refused(), StoreError::Newer { found: 2, known: 1, .. }));
+    disk.sql("PRAGMA user_version = 3");
+    assert!(matches!(disk.refused(), StoreError::Newer { found: 3, known: 2, .. }));
 }

@@ -259,7 +259,7 @@ fn receive_all(
     ready.send(()).unwrap();
     let mut receive = |number: usize| {
         let event = control.event().map_err(|error| format!("{error:#}"))?;
-        if event["message"] != number.to_string() {
+        if event["message"].as_str() != Some(number.to_string().as_str()) {
             return Err(event.to_string());
         }
         let published = event["published_at"].as_str().unwrap();

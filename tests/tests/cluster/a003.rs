@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidings_tests::cli;
@@ -320,6 +321,55 @@ fn a003_10_four_bursting_publishers_lose_nothing() {
     let different: BTreeSet<_> = texts(&messages).into_iter().collect();
     assert_eq!(different.len(), 4 * EACH);
     assert_eq!(reader.pull("t", 200), Vec::<Value>::new());
+}
+
+/// Receives the texts of `expected` as events, in order; `ready` when it has subscribed.
+fn receive_in_order(peer: &Node, expected: usize, ready: &mpsc::Sender<()>) -> JoinHandle<()> {
+    let (mut control, ready) = (peer.control(), ready.clone());
+    thread::spawn(move || {
+        control.ok(&json!({"command": "subscribe", "topic": "t", "stream": true}));
+        ready.send(()).unwrap();
+        for number in 0..expected {
+            let event = control.event().unwrap();
+            assert_eq!(event["message"].as_str(), Some(number.to_string().as_str()), "{event}");
+        }
+    })
+}
+
+#[test]
+fn a003_11_a_burst_reaches_thirty_subscribers_complete_and_in_order() {
+    const READERS: usize = 30;
+    const PACED: usize = 200;
+    const BURST: usize = 4_000;
+    const TOGETHER: usize = 500;
+    let cluster = Setup::new(1, 4).alone().start();
+    let mut publisher = cluster.peers[0].control();
+    publisher.create("t");
+    let (ready, subscribed) = mpsc::channel();
+    let reader = |number: usize| &cluster.peers[number % cluster.peers.len()];
+    let start = |number| receive_in_order(reader(number), PACED + BURST, &ready);
+    let readers: Vec<_> = (0..READERS).map(start).collect();
+    (0..READERS).for_each(|_| subscribed.recv().unwrap());
+    let line = |number: usize| {
+        let publish = json!({"command": "publish", "topic": "t", "message": number.to_string()});
+        format!("{publish}\n")
+    };
+    // One after the other, and then many at once: how fast that is is printed, not judged. But the
+    // fastest of the bursts is faster than waiting for each answer, or it is no burst.
+    let mut answered = |first: usize, count: usize| {
+        let begun = Instant::now();
+        let lines: String = (first..first + count).map(line).collect();
+        publisher.send(lines.as_bytes()).unwrap();
+        (0..count).for_each(|_| assert_eq!(publisher.answer().unwrap()["status"], "ok"));
+        begun.elapsed().as_secs_f64()
+    };
+    let one_by_one = PACED as f64 / (0..PACED).map(|n| answered(n, 1)).sum::<f64>();
+    let bursts = (PACED..PACED + BURST).step_by(TOGETHER);
+    let fastest = bursts.map(|first| answered(first, TOGETHER)).fold(f64::MAX, f64::min);
+    let burst = TOGETHER as f64 / fastest;
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    eprintln!("{one_by_one:.0} publications/s one by one, {burst:.0}/s in the fastest burst");
+    assert!(burst > one_by_one, "{burst:.0}/s in bursts, {one_by_one:.0}/s one by one");
 }
 
 #[test]
