@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
-//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`seed`] a seed's tables, [`report`] reads
-//! results. `bench/README.md` says how to run it and what the figures mean.
+//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`seed`] a seed's
+//! tables, [`report`] reads results. `bench/README.md` says how to run it and what the figures
+//! mean.
 
 mod api;
 mod payload;

@@ -19,9 +19,7 @@ use tidings_proto::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{
-    Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
-};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
 use crate::key::NodeKey;
@@ -104,7 +102,7 @@ impl Machine for Echo {
 /// A record that is on disk only when the test says so.
 const LATER: u64 = 77;
 
-struct Watch(Sender<Seen>, UnboundedReceiver<u64>);
+struct Watch(Sender<Seen>, Receiver<u64>);
 
 impl Host<Echo> for Watch {
     fn event(&mut self, _now: Instant, event: Seen) {
@@ -131,7 +129,7 @@ impl Host<Echo> for Watch {
 struct Rig {
     node: Node<Echo>,
     seen: Receiver<Seen>,
-    synced: UnboundedSender<u64>,
+    synced: Sender<u64>,
     address: SocketAddr,
     id: NodeId,
     clock: Clock,
@@ -150,7 +148,7 @@ impl Rig {
         let clock = Clock::start();
         let (events, seen) = channel(EVENTS_MAX);
         let options = NodeOptions { key, listener, clock, limits };
-        let (synced, syncs) = unbounded_channel();
+        let (synced, syncs) = channel(EVENTS_MAX);
         let node = spawn(Echo::default(), Watch(events, syncs), options);
         Self { node, seen, synced, address, id, clock }
     }
@@ -409,7 +407,7 @@ async fn records_are_answered_and_time_is_told() {
     rig.tell(Output::Persist { token: 4, record: LATER }).await;
     rig.tell(Output::Event(Seen::Did(98))).await;
     assert_eq!([rig.next().await, rig.next().await], [Seen::Did(LATER), Seen::Did(98)]);
-    rig.synced.send(4).unwrap();
+    rig.synced.try_send(4).unwrap();
     assert_eq!(rig.next().await, Seen::Persisted(4));
     let at = rig.clock.now() + Duration::from_millis(20);
     rig.handle().command(Tell::Wake(at)).await.unwrap();

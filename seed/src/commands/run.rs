@@ -17,7 +17,7 @@ use tidings_runtime::{
     node, shutdown,
 };
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -170,7 +170,7 @@ impl Running {
     async fn until(
         mut self,
         signals: CancellationToken,
-        mut news: UnboundedReceiver<News>,
+        mut news: Receiver<News>,
     ) -> Result<(), Failure> {
         loop {
             tokio::select! {
@@ -209,10 +209,7 @@ impl Running {
 }
 
 /// Opens what the seed keeps, and says in the log what was found.
-fn open_store(
-    config: &Config,
-    data: &DataDir,
-) -> Result<(Store, Memory, UnboundedReceiver<News>), Failure> {
+fn open_store(config: &Config, data: &DataDir) -> Result<(Store, Memory, Receiver<News>), Failure> {
     let owner = Owner { cluster: config.cluster.name.clone(), node: data.key().node_id() };
     let (store, found, news) = Store::open(data.path(), &owner)?;
     let Found { memory, is_new, damaged } = found;

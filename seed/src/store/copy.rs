@@ -114,7 +114,7 @@ fn bring(backup: &Path, beside: &Path, target: &Path, owner: &Owner) -> Result<(
         remove(&with_suffix(target, suffix))?;
     }
     std::fs::rename(beside, target).map_err(|error| at(target, &error))?;
-    sync(target.parent().unwrap_or(Path::new(".")))
+    sync(target.parent().unwrap_or_else(|| Path::new(".")))
 }
 
 fn whole(checked: Checked) -> Result<Checked, Failure> {

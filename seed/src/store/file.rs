@@ -110,7 +110,7 @@ pub(super) fn rows(
 fn lossy(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
-        other => other.try_into().unwrap_or(Value::Null),
+        other => other.into(),
     }
 }
 

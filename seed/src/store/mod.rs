@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 
 use tidings_proto::seed::memory::{Change, Memory};
 use tidings_runtime::store::{StoreError, failed};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 pub(crate) use copy::{backup, restore};
 pub(crate) use file::Owner;
@@ -30,6 +30,8 @@ pub(crate) use file::Owner;
 pub(crate) const FILE: &str = "seed.sqlite";
 /// Changes that wait to be written. A disk that is so far behind does not come back.
 const WAITING_MAX: usize = 65_536;
+/// News that waits to be told: a scrub has some once a day, and after a failure there is no more.
+pub(crate) const NEWS_MAX: usize = 64;
 
 /// What was found when the file was opened.
 #[derive(Debug)]
@@ -55,8 +57,8 @@ pub(crate) enum News {
 #[derive(Debug)]
 pub(crate) struct Store {
     jobs: Option<SyncSender<(u64, Vec<Change>)>>,
-    persisted: UnboundedReceiver<u64>,
-    news: UnboundedSender<News>,
+    persisted: Receiver<u64>,
+    news: Sender<News>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,7 +67,7 @@ impl Store {
     pub(crate) fn open(
         directory: &Path,
         owner: &Owner,
-    ) -> Result<(Self, Found, UnboundedReceiver<News>), StoreError> {
+    ) -> Result<(Self, Found, Receiver<News>), StoreError> {
         let path = directory.join(FILE);
         let mut opened = file::FORMAT.open(&path)?;
         let is_new = file::claim(&opened, &path, owner)?;
@@ -76,8 +78,8 @@ impl Store {
                 .map_err(|source| failed(&path, source))?;
         }
         let (jobs, queue) = mpsc::sync_channel(WAITING_MAX);
-        let (synced, persisted) = unbounded_channel();
-        let (news, told) = unbounded_channel();
+        let (synced, persisted) = channel(WAITING_MAX);
+        let (news, told) = channel(NEWS_MAX);
         let writer = thread::Writer::new(opened, synced, news.clone());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -96,7 +98,7 @@ impl Store {
             Err(TrySendError::Full(_)) => {
                 let text = format!("the disk is too slow: {WAITING_MAX} changes wait for it");
                 // Whoever listens is ending.
-                let _ = self.news.send(News::Failed(text));
+                let _ = self.news.try_send(News::Failed(text));
             }
         }
     }

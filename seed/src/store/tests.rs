@@ -106,7 +106,7 @@ impl Disk {
         disk
     }
 
-    fn open(&self) -> Result<(Store, Found, UnboundedReceiver<News>), StoreError> {
+    fn open(&self) -> Result<(Store, Found, Receiver<News>), StoreError> {
         Store::open(self.0.path(), &owner())
     }
 
@@ -251,8 +251,8 @@ fn a_file_of_somebody_else_is_refused_with_its_name() {
 #[test]
 fn a_scrub_finds_rows_that_change_while_the_seed_runs() {
     let disk = Disk::filled();
-    let (synced, _persisted) = unbounded_channel();
-    let (news, mut told) = unbounded_channel();
+    let (synced, _persisted) = channel(NEWS_MAX);
+    let (news, mut told) = channel(NEWS_MAX);
     let opened = file::FORMAT.open(&disk.path()).unwrap();
     let mut writer = thread::Writer::new(opened, synced, news);
     let mut pass = || (0..40).for_each(|_| writer.scrub().unwrap());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tidings_proto::seed::memory::Change;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::News;
 use super::file::{self, Read};
@@ -29,19 +29,15 @@ type Place = (usize, i64);
 #[derive(Debug)]
 pub(super) struct Writer {
     file: Connection,
-    synced: UnboundedSender<u64>,
-    news: UnboundedSender<News>,
+    synced: Sender<u64>,
+    news: Sender<News>,
     scrub_at: Instant,
     scrubbing: Option<Place>,
     damaged: Vec<(&'static str, i64)>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        file: Connection,
-        synced: UnboundedSender<u64>,
-        news: UnboundedSender<News>,
-    ) -> Self {
+    pub(super) fn new(file: Connection, synced: Sender<u64>, news: Sender<News>) -> Self {
         let scrub_at = Instant::now() + SCRUB_EVERY;
         Self { file, synced, news, scrub_at, scrubbing: None, damaged: Vec::new() }
     }
@@ -58,7 +54,7 @@ impl Writer {
             };
             if let Err(error) = done {
                 // Whoever listens is ending.
-                let _ = self.news.send(News::Failed(error.to_string()));
+                let _ = self.news.try_send(News::Failed(error.to_string()));
                 return;
             }
         }
@@ -70,8 +66,9 @@ impl Writer {
         group.extend(queue.try_iter().take(GROUP_MAX - 1));
         file::write(&mut self.file, group.iter().flat_map(|(_, changes)| changes))?;
         if let Some((token, _)) = group.last() {
-            // A driver that is gone waits for nothing.
-            let _ = self.synced.send(*token);
+            // A driver that is gone waits for nothing. There is room: it takes notice after each
+            // change that it hands in, and no more changes than there is room for wait here.
+            let _ = self.synced.try_send(*token);
         }
         Ok(())
     }
@@ -102,7 +99,7 @@ impl Writer {
         if !damaged.is_empty() {
             // A row that was written anew meanwhile is removed as well: all are written again.
             file::drop_damaged(&mut self.file, &damaged)?;
-            let _ = self.news.send(News::Damaged(damaged.len()));
+            let _ = self.news.try_send(News::Damaged(damaged.len()));
         }
         Ok(())
     }

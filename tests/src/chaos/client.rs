@@ -154,8 +154,8 @@ impl Client {
         let lasting = self.created.is_multiple_of(2) && self.created < 2 * LASTING_MAX;
         let topic = format!("chaos/{}/{}", self.number, self.created);
         self.created += 1;
-        // The first publication to a topic waits for subscribers to be linked. Writes would wait for
-        // that too, so it is not done by all at the same time.
+        // The first publication to a topic waits for subscribers to be linked. Writes would wait
+        // for that too, so it is not done by all at the same time.
         let publishes = (self.created + self.number).is_multiple_of(8);
         if self.create(&topic, lasting) && publishes {
             self.call(&json!({"command": "publish", "topic": topic, "message": "first"}));

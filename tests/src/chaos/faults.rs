@@ -69,8 +69,8 @@ pub(super) fn inflict(
             wait::holds("all peers have joined again", BACK_LIMIT, || all_joined(cluster));
             board.set_headless(false);
         }
-        let times =
-            back.map_or("not in time".to_owned(), |back| format!("{} ms", back.as_millis()));
+        let times = back
+            .map_or_else(|| "not in time".to_owned(), |back| format!("{} ms", back.as_millis()));
         tell(&format!("{:7.1} s  {fault:?} of seeds {seeds:?}, back: {times}", at.as_secs_f64()));
         happened.push(Happened { at, fault: *fault, seeds, back });
         wait::pause(BETWEEN);
