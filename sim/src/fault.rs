@@ -337,7 +337,12 @@ mod tests {
         let mut crashes = 0;
         for seed in 0..20 {
             let crash = |fault: &Fault| match fault.what {
-                What::Crash { node, .. } if node < scenario.seeds => Some(fault.clone()),
+                // The loss of power after the chaos takes all.
+                What::Crash { node, .. }
+                    if node < scenario.seeds && fault.at_ms < chaos.until_ms =>
+                {
+                    Some(fault.clone())
+                }
                 _ => None,
             };
             let all: Vec<Fault> = plan(&scenario, seed).iter().filter_map(crash).collect();

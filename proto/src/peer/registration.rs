@@ -400,12 +400,12 @@ impl Peer {
 
     /// Asks further seeds where an answer takes longer than usual, and ends what took too long.
     pub(super) fn tend_requests(&mut self) {
-        while let Some((request, alone, silent)) = self.requests.pop_late(self.now) {
+        while let Some((request, again, silent)) = self.requests.pop_late(self.now) {
             self.stats.requests_late += 1;
             for link in silent {
                 self.rendezvous.silent(self.now, link);
             }
-            if alone {
+            if again {
                 self.ask_next(request);
             }
         }

@@ -207,8 +207,9 @@ impl Requests {
         Some((link, pending.frame.clone()))
     }
 
-    /// A question that takes longer than usual, whether one seed answers it for all, and who has
-    /// been silent for [`SILENT`]. It is late again after as long.
+    /// A question that takes longer than usual, whether another seed is to be asked as well, and
+    /// who has been silent for [`SILENT`]. It is late again after as long. A proposal goes to
+    /// another seed only when the first is silent: two that propose at once disturb each other.
     pub(crate) fn pop_late(&mut self, now: Instant) -> Option<(RequestId, bool, Vec<LinkId>)> {
         let (at, id) = *self.late.first().filter(|(at, _)| *at <= now)?;
         self.late.remove(&(at, id));
@@ -218,7 +219,13 @@ impl Requests {
             self.late.insert((pending.late_at, id));
         }
         let silent = pending.asked.iter().filter(|(_, at)| now.since(*at) >= SILENT);
-        Some((id, pending.alone, silent.map(|(link, _)| *link).collect()))
+        let silent: Vec<LinkId> = silent.map(|(link, _)| *link).collect();
+        let again = pending.alone
+            && match pending.frame {
+                Frame::Propose(_) => silent.len() == pending.asked.len(),
+                _ => true,
+            };
+        Some((id, again, silent))
     }
 
     /// Ends a question whatever was answered.
@@ -304,6 +311,9 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{Incarnation, NodeId};
+    use crate::wire::frame::Propose;
+    use crate::wire::record::DeathVote;
 
     const LATER: Instant = Instant::from_millis(9_000);
 
@@ -339,6 +349,28 @@ mod tests {
         assert_eq!((next(&mut requests), next(&mut requests)), (Some(LinkId(2)), None));
         requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 9).is_some(), "its answer counts for all");
+    }
+
+    #[test]
+    fn a_late_proposal_goes_to_another_seed_only_when_the_first_is_silent() {
+        let mut requests = Requests::default();
+        let (now, id) = (Instant::ZERO, requests.next_id());
+        let vote = DeathVote {
+            voter: NodeId([1; 32]),
+            node: NodeId([2; 32]),
+            incarnation: Incarnation(1),
+        };
+        let record = SignedRecord::sign(
+            Record::DeathVote(vote),
+            &crate::crypto::Signer::Checksum(NodeId([1; 32])),
+        );
+        let frame = Frame::Propose(Box::new(Propose { request: id, record }));
+        requests.open_alone(now, id, (Topic::overlay(), Goal::Publish, frame), LATER);
+        requests.next_seed(now, id, &[LinkId(1)]).expect("asked");
+        let late_at = requests.next_deadline().expect("open");
+        assert_eq!(requests.pop_late(late_at), Some((id, false, vec![])));
+        let next = requests.next_deadline().expect("open");
+        assert_eq!(requests.pop_late(next), Some((id, true, vec![LinkId(1)])));
     }
 
     #[test]

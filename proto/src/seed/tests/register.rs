@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use crate::id::NodeId;
 use crate::seed::register::{Acceptors, Proposer};
-use crate::wire::frame::Ballot;
+use crate::wire::frame::{Ballot, Teacher};
 
 type Value = u8;
 const KEY: u8 = 0;
@@ -41,6 +41,8 @@ struct World {
     crashes: usize,
     /// Who has told whom everything since the crash.
     taught: BTreeSet<(usize, usize)>,
+    /// With whom each founded the cluster.
+    founders: BTreeSet<(usize, NodeId)>,
 }
 
 fn seed_id(seed: usize) -> NodeId {
@@ -70,6 +72,7 @@ impl World {
             accepted: BTreeMap::new(),
             crashes: 0,
             taught: BTreeSet::new(),
+            founders: BTreeSet::new(),
         }
     }
 
@@ -140,7 +143,9 @@ impl World {
     fn teach(&mut self, learner: usize, teacher: usize) {
         self.taught.insert((learner, teacher));
         let floor = self.seeds[teacher].raise(seed_id(learner));
-        let standing = self.seeds[teacher].standing();
+        // To those that it founds the cluster with a seed stays what it was.
+        let founded = self.founders.contains(&(teacher, seed_id(learner)));
+        let standing = if founded { Teacher::New } else { self.seeds[teacher].standing() };
         let votes: Vec<_> = self.seeds[teacher]
             .votes(std::ops::Bound::Unbounded)
             .map(|(key, ballot, value)| (*key, ballot, *value))
@@ -150,7 +155,8 @@ impl World {
         }
         self.seeds[learner].learned(seed_id(teacher), standing, floor);
         if self.seeds[learner].has_learned(3, QUORUM, true) {
-            self.seeds[learner].begin_to_vote();
+            let others = self.seeds[learner].begin_to_vote();
+            self.founders.extend(others.into_iter().map(|other| (learner, other)));
             // What it was told it holds from now on as if it had accepted it.
             let votes = self.seeds[learner].votes(std::ops::Bound::Unbounded);
             let votes: Vec<_> = votes.map(|(_, ballot, value)| (ballot, *value)).collect();
@@ -185,6 +191,8 @@ impl World {
                 step(&mut |world| {
                     world.crashes -= 1;
                     world.seeds[seed] = Acceptors::new(3);
+                    // It is in another life.
+                    world.founders.retain(|(_, other)| *other != seed_id(seed));
                 });
             }
             if self.seeds[seed].is_learning() {
