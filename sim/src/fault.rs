@@ -331,15 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn a_majority_of_the_seeds_stays_when_it_is_to() {
+    fn a_majority_of_the_seeds_keeps_its_memory_when_it_is_to() {
         let scenario = Scenario::load("seeds").expect("legal");
         let chaos = scenario.chaos.as_ref().expect("chaos");
         let mut crashes = 0;
         for seed in 0..20 {
             let crash = |fault: &Fault| match fault.what {
-                // The loss of power after the chaos takes all.
-                What::Crash { node, .. }
-                    if node < scenario.seeds && fault.at_ms < chaos.until_ms =>
+                What::Crash { node, disk, .. }
+                    if node < scenario.seeds && disk != DiskFate::Kept =>
                 {
                     Some(fault.clone())
                 }

@@ -122,8 +122,8 @@ pub struct Chaos {
     /// A seed crashes, and is back later.
     #[serde(default)]
     pub crash_seed_ppm: u32,
-    /// So many seeds at most are away at once, or back for less than `seeds_rest_ms`; absent for
-    /// any number.
+    /// So many seeds at most are away, or back for less than `seeds_rest_ms`, after a crash that
+    /// took of their disk; absent for any number. Any number may be away with their disks.
     pub seeds_away_max: Option<u32>,
     /// See `seeds_away_max`: the time that a seed has to learn all again.
     #[serde(default)]
