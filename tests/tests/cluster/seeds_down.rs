@@ -96,6 +96,7 @@ fn without_seeds_the_logs_tell_each_change_once() {
     wait::holds("every peer has joined again", REJOIN, || controls.iter_mut().all(joined));
     for peer in &cluster.peers {
         wait::holds("it is ready", SOON, || ready(peer) == 200);
+        wait::holds("its log says so", SOON, || peer.events("joined").len() >= 2);
         assert_eq!(peer.events("joined").len(), 2, "{}", peer.log());
     }
 }
