@@ -246,7 +246,7 @@ impl Peer {
     }
 
     fn on_sample(&mut self, id: LinkId, sample: &Sample) {
-        let Some(pending) = self.requests.answered(self.now, sample.request, id) else { return };
+        let Some(pending) = self.answered(sample.request, id) else { return };
         pending.findings.answers += 1;
         self.requests.finish(sample.request, 1);
         if sample.topic == self.overlay {
@@ -257,7 +257,7 @@ impl Peer {
     }
 
     fn on_page(&mut self, id: LinkId, request: RequestId, answer: Answer) {
-        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
+        let Some(pending) = self.answered(request, id) else { return };
         pending.findings.answers += 1;
         let Some(pending) = self.requests.finish(request, 1) else { return };
         if let Goal::List(request) = pending.goal {
@@ -294,9 +294,15 @@ impl Peer {
         }
     }
 
+    /// A seed answered on a link: its question.
+    fn answered(&mut self, request: RequestId, id: LinkId) -> Option<&mut Pending> {
+        let node = self.links.get(id)?.node;
+        self.requests.answered(self.now, request, (id, node))
+    }
+
     fn on_found(&mut self, id: LinkId, found: Found) {
-        let Some(pending) = self.requests.answered(self.now, found.request, id) else { return };
         let scheme = self.config.identity.scheme;
+        let Some(pending) = self.answered(found.request, id) else { return };
         let findings = &mut pending.findings;
         findings.answers += 1;
         findings.total = findings.total.max(found.total);
@@ -316,8 +322,8 @@ impl Peer {
     }
 
     fn on_put_done(&mut self, id: LinkId, done: PutDone) {
-        let Some(pending) = self.requests.answered(self.now, done.request, id) else { return };
         let scheme = self.config.identity.scheme;
+        let Some(pending) = self.answered(done.request, id) else { return };
         match done.refused.into_iter().next() {
             None => pending.findings.answers += 1,
             Some(record) if record.verify(scheme) => {
@@ -369,7 +375,7 @@ impl Peer {
             }
             self.on_topic_record(record, Some(self.now));
         }
-        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
+        let Some(pending) = self.answered(request, id) else { return };
         match outcome {
             Outcome::Kept => pending.findings.answers += 1,
             Outcome::Against(record) => {
@@ -387,7 +393,7 @@ impl Peer {
     }
 
     fn on_watched(&mut self, id: LinkId, request: RequestId) {
-        let Some(pending) = self.requests.answered(self.now, request, id) else { return };
+        let Some(pending) = self.answered(request, id) else { return };
         pending.findings.answers += 1;
         self.finish(request);
     }

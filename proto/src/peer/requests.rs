@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::TopicFilter;
-use crate::id::{LinkId, RequestId, Topic};
+use crate::id::{LinkId, NodeId, RequestId, Topic};
 use crate::peer::event::From;
 use crate::peer::hedging::RoundTrips;
 use crate::time::Instant;
@@ -124,6 +124,8 @@ pub(crate) struct Pending {
     asked: Vec<(LinkId, Instant)>,
     /// Seeds that were asked alone.
     tried: Vec<LinkId>,
+    /// Who has answered. A seed that is joined anew meanwhile has no second voice.
+    answered: Vec<NodeId>,
     /// What is known so far.
     pub(crate) findings: Findings,
     deadline: Instant,
@@ -170,6 +172,7 @@ impl Requests {
             alone: false,
             asked: asked.iter().map(|link| (*link, now)).collect(),
             tried: Vec::new(),
+            answered: Vec::new(),
             findings: Findings::default(),
             deadline,
             late_at,
@@ -240,18 +243,22 @@ impl Requests {
         self.open.values().any(|pending| pending.topic == *topic && pending.goal == *goal)
     }
 
-    /// A seed answered: its question, to be updated. `None` for an answer to no open question or
-    /// from a seed that was not asked.
+    /// The seed `node` answered: its question, to be updated. `None` for an answer to no open
+    /// question, from a seed that was not asked, or from one that has answered before.
     pub(crate) fn answered(
         &mut self,
         now: Instant,
         id: RequestId,
-        link: LinkId,
+        (link, node): (LinkId, NodeId),
     ) -> Option<&mut Pending> {
         let pending = self.open.get_mut(&id)?;
         let at = pending.asked.iter().position(|(asked, _)| *asked == link)?;
         let (_, asked_at) = pending.asked.swap_remove(at);
         self.round_trips.answered(now.since(asked_at));
+        if pending.answered.contains(&node) {
+            return None;
+        }
+        pending.answered.push(node);
         Some(pending)
     }
 
@@ -311,11 +318,15 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Incarnation, NodeId};
+    use crate::id::Incarnation;
     use crate::wire::frame::Propose;
     use crate::wire::record::DeathVote;
 
     const LATER: Instant = Instant::from_millis(9_000);
+
+    fn seed(n: u8) -> (LinkId, NodeId) {
+        (LinkId(n.into()), NodeId([n; 32]))
+    }
 
     fn question() -> (Topic, Goal, Frame) {
         (Topic::overlay(), Goal::Publish, Frame::Accept)
@@ -327,10 +338,13 @@ mod tests {
         let (now, id) = (Instant::ZERO, requests.next_id());
         requests.open(now, id, question(), &[LinkId(1)], LATER);
         assert_eq!(requests.ask_also(now, LinkId(2)).len(), 1);
-        requests.answered(now, id, LinkId(1)).expect("asked").findings.answers += 1;
-        assert!(requests.answered(now, id, LinkId(1)).is_none(), "only once");
+        requests.answered(now, id, seed(1)).expect("asked").findings.answers += 1;
+        assert!(requests.answered(now, id, seed(1)).is_none(), "only once");
+        assert_eq!(requests.ask_also(now, LinkId(3)).len(), 1);
+        let again = requests.answered(now, id, (LinkId(3), NodeId([1; 32])));
+        assert!(again.is_none(), "on another link either");
         assert!(requests.finish(id, 2).is_none());
-        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
+        requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 2).is_some());
         assert_eq!(requests.next_deadline(), None);
     }
@@ -347,7 +361,7 @@ mod tests {
         assert!(requests.ask_also(now, LinkId(3)).is_empty(), "one is asked already");
         assert_eq!(requests.lost(LinkId(1)), [id]);
         assert_eq!((next(&mut requests), next(&mut requests)), (Some(LinkId(2)), None));
-        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
+        requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 9).is_some(), "its answer counts for all");
     }
 
@@ -380,7 +394,7 @@ mod tests {
         requests.open(now, id, question(), &[LinkId(1), LinkId(2)], LATER);
         let late_at = requests.next_deadline().expect("open");
         assert_eq!(requests.pop_late(now), None);
-        requests.answered(now, id, LinkId(2)).expect("asked").findings.answers += 1;
+        requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert_eq!(requests.pop_late(late_at), Some((id, false, vec![])));
         assert_eq!(requests.pop_late(late_at), None, "not before as long again");
         let next = requests.next_deadline().expect("open");

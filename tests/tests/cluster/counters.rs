@@ -30,7 +30,8 @@ fn status_tells_kinds_queues_sheds_and_the_lag_of_streams() {
         let streams = status.0["streams"].as_array().unwrap();
         let stream = streams.iter().find(|stream| stream["origin"] == publisher).unwrap();
         let lag_us = stream["lag_us"].as_i64().unwrap();
-        assert!((0..10_000_000).contains(&lag_us), "one clock, and pulled already: {stream}");
+        // One clock, which each process reads once at its start: to some microseconds.
+        assert!((-10_000..10_000_000).contains(&lag_us), "pulled already: {stream}");
         assert_eq!((&stream["held_batches"], &stream["known_seq"]), (&0.into(), &COUNT.into()));
         assert_eq!(status.number(&["streams_total"]), streams.len() as u64);
         let received = status.counter("batches_received") + status.counter("batches_duplicate");
