@@ -132,7 +132,7 @@ fn a_link_that_is_full_is_left_out_of_trees_and_its_neighbour_misses_nothing() {
         if found == Some((COUNT + 1, 0)) { Ok(()) } else { Err(format!("{found:?}")) }
     });
     // The protocol hears of what its queues shed a moment later.
-    wait::passes("what was shed is counted at both ends", SOON, || {
+    wait::passes("what was shed is counted at both ends", SOON * 6, || {
         let status = Status::of(&mut controls[0]);
         let shed = CLASSES.map(|class| status.number(&["shed", "class_full", class, "frames"]));
         let (queues, protocol) = (shed.iter().sum::<u64>(), status.counter("frames_shed"));
