@@ -26,6 +26,68 @@
 //! # }
 //! ```
 //!
+//! # What else there is
+//!
+//! A topic with a policy; history; headers and a retained message; filters:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tidings::{From, Outgoing, Peer, Policy, SubscribeOptions, TopicPolicy};
+//!
+//! # async fn example(peer: Peer) -> Result<(), Box<dyn std::error::Error>> {
+//! // The host and each subscriber that asks for it keep the log of a durable topic on disk.
+//! let policy = TopicPolicy { durable: true, ..TopicPolicy::default() };
+//! peer.create_topic_with("sensors/attic/temp", policy, false).await?;
+//! let options = SubscribeOptions {
+//!     from: From::Since(Duration::from_secs(600)),
+//!     policy: Policy::DropOldest { messages: 1_000 },
+//!     durable: true,
+//! };
+//! let mut attic = peer.subscribe_with("sensors/attic/temp", options).await?;
+//!
+//! // Whoever subscribes later gets a retained message first.
+//! let message = Outgoing::new("21.5").with_header("unit", "celsius")?.retained()?;
+//! peer.publish("sensors/attic/temp", message).await?;
+//! println!("{:?}", attic.next().await);
+//!
+//! // All topics that a filter matches, also those that are created later.
+//! let mut all = peer.subscribe_filter("sensors/+/temp", From::New).await?;
+//! while let Some(delivery) = all.next().await {
+//!     println!("{delivery:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session keeps what nobody has read, also over a restart of the peer; ask and answer:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tidings::{Delivery, From, Peer};
+//!
+//! # async fn example(peer: Peer) -> Result<(), Box<dyn std::error::Error>> {
+//! let session = peer.session();
+//! session.subscribe("Sports", From::New).await?;
+//! let pulled = session.pull(Some("Sports"), 100, Duration::from_secs(5)).await?;
+//! println!("{} deliveries, {} wait", pulled.deliveries.len(), pulled.remaining);
+//!
+//! let mut asked = peer.subscribe("time").await?;
+//! if let Some(Delivery::Message(request)) = asked.next().await {
+//!     peer.reply(&request, "half past four").await?;
+//! }
+//! let reply = peer.request("time", "now?", Duration::from_secs(2)).await?;
+//! println!("{:?}", reply.body);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Dropping futures
+//!
+//! The futures of `next` lose nothing when they are dropped, so they stand in `select!`. A
+//! publication whose future is dropped may or may not go out. [`Session::pull`] of the permanent
+//! session hands out once: what a dropped future had taken is lost, so it is given a time to wait
+//! instead.
+//!
 //! Reading order: [`Peer`] is what an application uses; `dispatch` is the other end of it, in the
 //! driver's task; `queue` and `fanout` stand between the driver and a [`Subscription`];
 //! [`control`] serves all this to other processes as JSON lines, and [`http`] shows it.
