@@ -191,11 +191,8 @@ impl Peer {
             self.open_stream(topic, origin, None);
         }
         let Some((ranges, age_max_ms)) = self.missing(topic, origin) else { return };
-        let source = source.filter(|id| self.is_neighbor(*id)).or_else(|| {
-            let local = self.topics.get(topic)?;
-            pick(&local.links, 1, &mut self.rng).first().map(|link| link.link)
-        });
-        let Some(link) = source else { return };
+        let source = source.filter(|id| self.is_neighbor(*id));
+        let Some(link) = source.or_else(|| self.anybody(topic, origin)) else { return };
         let request = self.requests.next_id();
         self.stats.pulls_sent += 1;
         if self.topics.get(topic).is_some_and(|local| local.streams.is_open(&origin)) {
@@ -205,6 +202,18 @@ impl Peer {
         self.repair.pulled(topic, origin, request, link, asked_to);
         let pull = Pull { request, topic: topic.clone(), ranges, age_max_ms };
         self.out.control(link, Frame::Pull(pull));
+    }
+
+    /// Whom to ask of whom nothing is known: a neighbour that subscribes; after a few tries, or when
+    /// there is none, the publisher itself, which keeps its own when all other subscribers have
+    /// left.
+    fn anybody(&mut self, topic: &Topic, origin: Origin) -> Option<LinkId> {
+        let publisher = self.links.neighbor(&origin.node).filter(|id| self.is_neighbor(*id));
+        if self.repair.tries(topic, origin) > OPENING_TRIES && publisher.is_some() {
+            return publisher;
+        }
+        let links = &self.topics.get(topic)?.links;
+        pick(links, 1, &mut self.rng).first().map(|link| link.link).or(publisher)
     }
 
     /// Whether nobody is asked any more where an unknown stream begins. Who has just subscribed

@@ -246,3 +246,23 @@ fn refusals_say_why() {
     assert_eq!(rig.ask(0, |request| Command::Leave { request }), Ok(Answer::Done));
     assert_eq!(rig.publish(0, "x"), Err(CommandError::Leaving));
 }
+
+#[test]
+fn what_all_other_subscribers_had_when_they_left_is_there_at_the_publisher() {
+    let mut rig = Rig::new(3, |_| {});
+    rig.create(0).expect("created");
+    rig.run(100);
+    (1..3).for_each(|n| rig.subscribe(n, From::New));
+    rig.run(1_000);
+    rig.publish(0, "first").expect("published");
+    rig.run(500);
+    // Batches that go to the second subscriber are lost; that there is one, it hears.
+    rig.lossy.extend([(0, 2), (1, 2)]);
+    rig.publish(0, "second").expect("published");
+    rig.run(50);
+    rig.ask(1, |request| Command::Unsubscribe { request, topic: topic() }).expect("left");
+    rig.run(300);
+    rig.lossy.clear();
+    rig.run(20_000);
+    assert_eq!((rig.bodies(1), rig.bodies(2)), (vec!["first", "second"], vec!["first", "second"]));
+}
