@@ -278,7 +278,7 @@ fn receive_all(
 fn a000_11_thirty_subscribers_of_a_publisher_that_waits_for_each_answer() {
     const ROUNDS: usize = 3;
     const PACED: usize = 200;
-    const BURST: usize = 2_000;
+    const BURST: usize = 5_000;
     const ALL: usize = ROUNDS * PACED + BURST;
     let cluster = Setup::new(3, 31).alone().start();
     let mut publisher = cluster.peers[30].control();
@@ -309,9 +309,9 @@ fn a000_11_thirty_subscribers_of_a_publisher_that_waits_for_each_answer() {
     };
     // Printed and not judged: how long it takes is the machine's affair as much as the program's.
     let p99 = (0..ROUNDS).map(p99).min().unwrap();
-    let (first, last) = (undisturbed(&times[..500]), undisturbed(&times[BURST - 500..]));
+    let (first, last) = (undisturbed(&times[..1_000]), undisturbed(&times[BURST - 1_000..]));
     eprintln!("{rate:.0} publications/s, p99 {p99} us, answers in {first} us, then {last} us");
-    // What grew with the number of messages would have grown threefold; what others do on this
-    // machine meanwhile is in both.
-    assert!(last <= 2 * first || last < 2_000, "{first} us became {last} us");
+    assert!(rate >= 45.0, "{rate} publications/s");
+    // At least 90% of the rate at the beginning, or too fast to be told apart from noise.
+    assert!(last * 9 <= first * 10 || last < 2_000, "{first} us became {last} us");
 }
