@@ -204,9 +204,9 @@ impl Peer {
         self.out.control(link, Frame::Pull(pull));
     }
 
-    /// Whom to ask of whom nothing is known: a neighbour that subscribes; after a few tries, or when
-    /// there is none, the publisher itself, which keeps its own when all other subscribers have
-    /// left.
+    /// Whom to ask of whom nothing is known: a neighbour that subscribes; after a few tries, or
+    /// when there is none, the publisher itself, which keeps its own when all other subscribers
+    /// have left.
     fn anybody(&mut self, topic: &Topic, origin: Origin) -> Option<LinkId> {
         let publisher = self.links.neighbor(&origin.node).filter(|id| self.is_neighbor(*id));
         if self.repair.tries(topic, origin) > OPENING_TRIES && publisher.is_some() {
