@@ -1,5 +1,6 @@
 //! An HTTP server with limits, for health, metrics and read-only views. HTTP/1.1 only.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,9 @@ pub async fn serve_up_to(
     router: Router,
     stop: CancellationToken,
 ) {
-    run(Limits { connections, idle: IDLE_TIME }, listener, router, stop).await;
+    let limits = Limits { connections, idle: IDLE_TIME };
+    let accept = async move || listener.accept().await.map(|(tcp, _)| tcp);
+    run(limits, accept, router, stop).await;
 }
 
 #[derive(Clone, Copy)]
@@ -36,22 +39,29 @@ struct Limits {
     idle: Duration,
 }
 
-async fn run(limits: Limits, listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn run(
+    limits: Limits,
+    mut accept: impl AsyncFnMut() -> io::Result<TcpStream>,
+    router: Router,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let mut running = JoinSet::new();
     while !stop.is_cancelled() {
         let accepted = async {
             let permit = permits.clone().acquire_owned().await;
-            (permit, listener.accept().await)
+            (permit, accept().await)
         };
         let (permit, tcp) = tokio::select! {
             () = stop.cancelled() => break,
-            (permit, Ok((tcp, _))) = accepted => (permit, tcp),
-            else => {
-                // The process has no file descriptors left, or the other end is gone already.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+            (permit, accepted) = accepted => match accepted {
+                Ok(tcp) => (permit, tcp),
+                Err(_) => {
+                    // The process has no file descriptors left, or the other end is gone already.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
         };
         while running.try_join_next().is_some() {}
         let (router, stop) = (router.clone(), stop.clone());
@@ -61,7 +71,7 @@ async fn run(limits: Limits, listener: TcpListener, router: Router, stop: Cancel
             drop(permit);
         });
     }
-    drop(listener);
+    drop(accept);
     let finished = async { while running.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_TIME, finished).await;
 }
@@ -104,13 +114,19 @@ mod tests {
 
     use super::*;
 
+    /// A server whose first connection is gone before it is accepted.
     async fn start(connections: usize) -> (SocketAddr, CancellationToken) {
         let listener = crate::listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/healthz", get(async || "ok\n"));
         let limits = Limits { connections, idle: Duration::from_millis(100) };
-        tokio::spawn(run(limits, listener, router, stop.clone()));
+        let mut failures = vec![io::ErrorKind::ConnectionAborted.into()];
+        let accept = async move || match failures.pop() {
+            Some(error) => Err(error),
+            None => listener.accept().await.map(|(tcp, _)| tcp),
+        };
+        tokio::spawn(run(limits, accept, router, stop.clone()));
         (address, stop)
     }
 
