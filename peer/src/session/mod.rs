@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,9 @@ pub(crate) struct Sessions {
     named: Mutex<BTreeMap<String, Named>>,
     permanent: Arc<State>,
     store: Store,
+    /// How many times a session was lost. One count for all of them: a session that was ended and
+    /// begun anew is not ended by what was left of the former one.
+    losses: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -67,8 +70,8 @@ struct Named {
     ending: bool,
     /// When it ends, unless somebody comes; set when its user is gone.
     ends: Option<Instant>,
-    /// Rises with each connect and each loss, so that only the last loss ends the session.
-    epoch: u64,
+    /// Which of all losses was its last: only that one ends it.
+    lost: u64,
 }
 
 /// A session in use. Dropping it keeps the session for `session_expiry`; see
@@ -87,7 +90,8 @@ pub struct Session {
 
 impl Sessions {
     pub(crate) fn new(limits: SessionLimits, store: Store) -> Self {
-        Self { limits, named: Mutex::default(), permanent: Arc::default(), store }
+        let (named, permanent, losses) = (Mutex::default(), Arc::default(), AtomicU64::new(0));
+        Self { limits, named, permanent, store, losses }
     }
 
     /// Connects with a name. Returns the session, and whether it was there before.
@@ -103,7 +107,6 @@ impl Sessions {
                 session.live = true;
                 session.ending = false;
                 session.ends = None;
-                session.epoch += 1;
                 true
             }
             None if full => {
@@ -111,7 +114,7 @@ impl Sessions {
             }
             None => {
                 let state = Arc::default();
-                let new = Named { state, live: true, ending: false, ends: None, epoch: 0 };
+                let new = Named { state, live: true, ending: false, ends: None, lost: 0 };
                 named.insert(name.to_owned(), new);
                 false
             }
@@ -182,22 +185,22 @@ impl Sessions {
         self.limits.expiry
     }
 
-    /// The user of a named session is gone. Returns the epoch in which the session ends if
-    /// nobody comes.
+    /// The user of a named session is gone. Returns the number of that loss, which ends the session
+    /// if nobody comes.
     fn lose(&self, name: &str) -> Option<u64> {
         let mut named = self.lock();
         let session = named.get_mut(name)?;
         session.live = false;
         session.ends = Some(Instant::now() + self.limits.expiry);
-        session.epoch += 1;
+        session.lost = self.losses.fetch_add(1, Ordering::Relaxed) + 1;
         session.state.lock().values_mut().for_each(Kept::rewind);
-        Some(session.epoch)
+        Some(session.lost)
     }
 
-    /// Ends a session that is still lost in that epoch.
-    fn expire(&self, name: &str, epoch: u64) {
+    /// Ends a session that is still lost since that loss.
+    fn expire(&self, name: &str, loss: u64) {
         let mut named = self.lock();
-        if named.get(name).is_some_and(|session| !session.live && session.epoch == epoch) {
+        if named.get(name).is_some_and(|session| !session.live && session.lost == loss) {
             let expired = named.remove(name);
             drop(named);
             tracing::info!(name, "session_expired");
@@ -450,13 +453,13 @@ impl Drop for Session {
         if self.ended.load(Ordering::Relaxed) {
             return;
         }
-        let Some(epoch) = self.peer.sessions().lose(&name) else { return };
+        let Some(loss) = self.peer.sessions().lose(&name) else { return };
         let sessions = Arc::downgrade(self.peer.sessions());
         let expiry = self.peer.sessions().limits.expiry;
         self.peer.runtime().spawn(async move {
             tokio::time::sleep(expiry).await;
             if let Some(sessions) = sessions.upgrade() {
-                sessions.expire(&name, epoch);
+                sessions.expire(&name, loss);
             }
         });
     }

@@ -115,6 +115,22 @@ async fn who_comes_back_in_time_stops_the_expiry() {
 }
 
 #[tokio::test]
+async fn a_former_session_of_the_name_does_not_end_a_new_one() {
+    let (peer, _data) = peer(60_000).await;
+    let (first, _) = peer.connect("ada").expect("free");
+    drop(first);
+    let former = peer.sessions().lock()["ada"].lost;
+    let (again, restored) = peer.connect("ada").expect("free");
+    assert!(restored);
+    again.disconnect();
+    let (new, restored) = peer.connect("ada").expect("free");
+    assert!(!restored);
+    drop(new);
+    peer.sessions().expire("ada", former);
+    assert!(peer.connect("ada").expect("free").1, "its own time is not over");
+}
+
+#[tokio::test]
 async fn names_and_limits_are_kept() {
     let (peer, _data) = peer(60_000).await;
     let (one, _) = peer.connect("ada").expect("free");
