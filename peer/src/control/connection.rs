@@ -163,7 +163,8 @@ impl Connection {
                     let discarding = lines.discard(DISCARD_BYTES_MAX);
                     // Whatever happens here, the connection ends now.
                     let _ = tokio::time::timeout(DISCARD_TIME_MAX, discarding).await;
-                    return Ok(());
+                    // The client has not ended its input: nothing says what it has read.
+                    return Err(Closed);
                 }
             }
         }
