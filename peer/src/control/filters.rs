@@ -45,6 +45,8 @@ impl Connection {
             let answer = done.map_err(Problem::from).and(answer);
             return self.answer(id, answer).await;
         }
+        // What appears while the topics that are there are subscribed to is not missed.
+        let begun = Instant::now();
         match self.open_filter(filter, options, &received).await {
             Ok(None) => self.answer(id, answer).await,
             Ok(Some((filter, subscriptions, appeared))) => {
@@ -57,8 +59,8 @@ impl Connection {
                 let guard = stop.clone().drop_guard();
                 self.filters.filters.insert(filter.clone(), guard);
                 let (peer, streams) = (self.shared.peer.clone(), self.streams.clone());
-                let follow =
-                    follow(peer, streams, self.output.clone(), (options, received), appeared);
+                let how = (options, received, begun);
+                let follow = follow(peer, streams, self.output.clone(), how, appeared);
                 let runtime = self.shared.peer.runtime().clone();
                 let peer = self.shared.peer.clone();
                 runtime.spawn(async move {
@@ -124,15 +126,14 @@ impl Connection {
     }
 }
 
-/// Streams the topics that appear.
+/// Streams the topics that appear, from when the filter was `begun`.
 async fn follow(
     peer: Peer,
     mut streams: Streams,
     output: Output,
-    (options, received): (SubscribeOptions, Received),
+    (options, received, begun): (SubscribeOptions, Received, Instant),
     mut appeared: mpsc::Receiver<Topic>,
 ) {
-    let begun = Instant::now();
     while let Some(topic) = appeared.recv().await {
         if streams.has(topic.as_str()) || streams.check_room().is_err() {
             continue;
