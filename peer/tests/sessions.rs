@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Raw, lone_peer_with, port, port_of};
+use common::{Raw, lone_peer, lone_peer_with, port, port_of};
 use serde_json::{Value, json};
 use tidings::control::Options;
 
@@ -187,4 +187,46 @@ async fn drop_oldest_keeps_the_newest_and_names_the_rest() {
     let gap = &pulled["gaps"][0];
     assert_eq!((&gap["from"], &gap["to"], &gap["count"]), (&json!(1), &json!(7), &json!(7)));
     assert_eq!(gap["reason"], "slow_consumer");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_confirms_nothing() {
+    let port = port_of(lone_peer().await, Options { line_max: 1_024, ..Options::default() }).await;
+    let mut other = port.client().await;
+    ask(&mut other, json!({"command": "create_topic", "topic": "t"})).await;
+    let mut ada = port.client().await;
+    ask(&mut ada, json!({"command": "connect", "name": "ada"})).await;
+    ask(&mut ada, json!({"command": "subscribe", "topic": "t", "stream": true})).await;
+    publish(&mut other, 3).await;
+    for seq in 1..=3 {
+        assert_eq!(ada.line().await.expect("an event")["seq"], seq);
+    }
+    ada.send(format!("{}\n", "x".repeat(2_000))).await;
+    let answers = ada.finish().await;
+    assert_eq!(answers.last().expect("an error")["code"], "too_large");
+    let mut again = port.client().await;
+    ask(&mut again, json!({"command": "connect", "name": "ada"})).await;
+    for seq in 1..=3 {
+        let event = again.line().await.expect("an event");
+        assert_eq!((&event["seq"], &event["redelivered"]), (&json!(seq), &json!(true)));
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_refused_half_way_leaves_nothing() {
+    let lone = lone_peer_with(|config| config.limits.subscriptions = 1).await;
+    let port = port_of(lone, Options::default()).await;
+    let mut client = port.client().await;
+    for topic in ["a", "b"] {
+        ask(&mut client, json!({"command": "create_topic", "topic": topic})).await;
+    }
+    for connect in [false, true] {
+        if connect {
+            ask(&mut client, json!({"command": "connect", "name": "ada"})).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(client.refused(r##"{"command":"subscribe","topic":"#"}"##).await, "limit");
+            assert_eq!(client.refused(r#"{"command":"pull"}"#).await, "not_subscribed");
+        }
+    }
 }

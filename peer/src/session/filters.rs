@@ -35,6 +35,8 @@ pub(crate) type Received = BTreeMap<Topic, Vec<Position>>;
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     inner: Mutex<Inside>,
+    /// Held while a filter begins or ends: another request finds it done or undone, not half-way.
+    changing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -126,23 +128,47 @@ impl Session {
         stream: bool,
     ) -> Result<(), Error> {
         let filter = TopicFilter::new(filter)?;
+        let mut follower = Follower::new(self, options, Instant::now());
+        (follower.received, follower.stream) = (received, stream);
+        let session = self.borrowed();
+        // In a task of its own: when the caller goes away, it is done or undone all the same.
+        let beginning = async move { session.begin_filter(filter, follower).await };
+        self.peer.runtime().spawn(beginning).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Receives all topics that a filter selects, or, after an error, none of them.
+    async fn begin_filter(&self, filter: TopicFilter, follower: Follower) -> Result<(), Error> {
+        let _changing = self.state.followed.changing.lock().await;
         if self.state.followed.has(&filter) {
             return Ok(());
         }
-        let since = Instant::now();
         let (topics, appeared) = self.peer.inner.watch(&filter).await?;
-        if self.name.is_none() {
-            self.peer.sessions().store.begin_filter(filter.clone(), options).await?;
-        }
         let stop = self.state.followed.begin(&filter);
-        let mut follower = Follower::new(self, options, since);
-        (follower.received, follower.stream) = (received, stream);
-        for topic in topics {
-            let received = follower.received_of(&topic);
-            self.follow(&topic, options, received, stream).await?;
+        if let Err(error) = self.follow_all(&filter, topics, &follower).await {
+            drop(appeared);
+            if let Err(left) = self.end_filter(&filter).await {
+                tracing::warn!(%filter, error = %left, "filter_not_undone");
+            }
+            return Err(error);
         }
         self.peer.runtime().spawn(follower.run(filter, appeared, stop));
         self.state.changed();
+        Ok(())
+    }
+
+    async fn follow_all(
+        &self,
+        filter: &TopicFilter,
+        topics: Vec<Topic>,
+        follower: &Follower,
+    ) -> Result<(), Error> {
+        if self.name.is_none() {
+            self.peer.sessions().store.begin_filter(filter.clone(), follower.options).await?;
+        }
+        for topic in topics {
+            let received = follower.received_of(&topic);
+            self.follow(&topic, follower.options, received, follower.stream).await?;
+        }
         Ok(())
     }
 
@@ -167,7 +193,12 @@ impl Session {
     /// The text is no filter, the session has no such filter, or the peer has stopped.
     pub async fn unsubscribe_filter(&self, filter: &str) -> Result<(), Error> {
         let filter = TopicFilter::new(filter)?;
-        let Some(unwanted) = self.state.followed.end(&filter) else {
+        let _changing = self.state.followed.changing.lock().await;
+        self.end_filter(&filter).await
+    }
+
+    async fn end_filter(&self, filter: &TopicFilter) -> Result<(), Error> {
+        let Some(unwanted) = self.state.followed.end(filter) else {
             return Err(Error::NotSubscribed(None));
         };
         for topic in unwanted {
@@ -180,7 +211,7 @@ impl Session {
         if self.name.is_none() {
             self.peer.sessions().store.end_filter(filter.clone()).await?;
         }
-        self.peer.inner.unwatch(&filter).await
+        self.peer.inner.unwatch(filter).await
     }
 
     /// Resolves when a topic begins to be streamed, from when this is called on.
@@ -198,6 +229,12 @@ impl Session {
     /// Its filters.
     pub fn filters(&self) -> Vec<TopicFilter> {
         self.state.followed.filters()
+    }
+
+    /// A handle that is nobody's use of the session: dropping it loses nothing.
+    fn borrowed(&self) -> Self {
+        let (peer, state) = (self.peer.clone(), Arc::clone(&self.state));
+        Self { peer, state, name: self.name.clone(), ended: AtomicBool::new(true) }
     }
 
     async fn follow(
