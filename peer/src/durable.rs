@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_proto::Topic;
-use tidings_proto::peer::event::{Answer, Command, From, Passage, TopicInfo};
+use tidings_proto::peer::event::{Command, From, Passage, TopicInfo};
 use tidings_proto::wire::record::TopicPolicy;
 
 use crate::error::Error;
@@ -69,14 +69,11 @@ impl Inner {
         drop(gate);
         wait(ticket).await?;
         // What comes from here on is in the log; what was before is asked for.
-        let (from, received) = (From::All, Vec::new());
-        let command = |request| Command::History { request, topic, from, received };
-        if let Answer::History(passages) = self.ask(command).await? {
-            let now_us = self.clock.wall_us(self.clock.now());
-            for passage in passages {
-                if let Passage::Batch { batch, .. } | Passage::Retained(batch) = passage {
-                    self.store.log(&batch, now_us);
-                }
+        let passages = self.history(&topic, From::All).await?;
+        let now_us = self.clock.wall_us(self.clock.now());
+        for passage in passages {
+            if let Passage::Batch { batch, .. } | Passage::Retained(batch) = passage {
+                self.store.log(&batch, now_us);
             }
         }
         Ok(())

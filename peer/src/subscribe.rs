@@ -20,7 +20,7 @@ use crate::subscription::Subscription;
 /// when it was asked for is delivered or part of the history, whichever is first.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// When too many ask at once what topics retain, who comes later tries again so often, …
+/// When too many ask at once for history, or what topics retain, who comes later tries again so often, …
 const BUSY_TRIES_MAX: usize = 200;
 /// … with this pause.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
@@ -191,24 +191,26 @@ impl Inner {
 
     /// The message that a subscribed topic retains.
     async fn retained(&self, topic: &Topic) -> Result<Option<Arc<Batch>>, Error> {
-        let (from, received) = (From::New, Vec::new());
+        match self.history(topic, From::New).await {
+            Ok(passages) => Ok(passages.into_iter().find_map(|passage| match passage {
+                Passage::Retained(batch) => Some(batch),
+                _ => None,
+            })),
+            // It was deleted meanwhile, which the subscription tells.
+            Err(Error::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What this peer and its neighbours retain of a topic.
+    pub(crate) async fn history(&self, topic: &Topic, from: From) -> Result<Vec<Passage>, Error> {
         for _ in 0..BUSY_TRIES_MAX {
-            let (topic, received) = (topic.clone(), received.clone());
+            let (topic, received) = (topic.clone(), Vec::new());
             let command = |request| Command::History { request, topic, from, received };
             match self.ask(command).await {
-                Ok(Answer::History(passages)) => {
-                    return Ok(passages.into_iter().find_map(|passage| match passage {
-                        Passage::Retained(batch) => Some(batch),
-                        _ => None,
-                    }));
-                }
+                Ok(Answer::History(passages)) => return Ok(passages),
                 Ok(other) => return crate::peer::unexpected(&other),
-                // Many ask at once.
-                Err(Error::Refused(CommandError::Limit { .. })) => {
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                }
-                // It was deleted meanwhile, which the subscription tells.
-                Err(Error::Refused(_)) => return Ok(None),
+                Err(error) if is_crowd(&error) => tokio::time::sleep(BUSY_PAUSE).await,
                 Err(error) => return Err(error),
             }
         }
@@ -224,14 +226,25 @@ impl Inner {
         limits: Option<QueueLimits>,
         keep: bool,
     ) -> Result<Reader, Error> {
-        let (sender, receiver) = oneshot::channel();
-        let journal = Arc::clone(subscription.reader().journal());
-        let handover = Handover { journal, limits, keep, sender };
-        let ticket = self.shared.pending.ticket(Extra::Handover(handover))?;
-        let (request, topic) = (ticket.request, topic.clone());
-        self.send(Command::History { request, topic, from, received }).await?;
-        wait(ticket).await?;
-        receiver.await.map_err(|_| Error::Stopped)
+        let begun = Instant::now();
+        for _ in 0..BUSY_TRIES_MAX {
+            let (sender, receiver) = oneshot::channel();
+            let journal = Arc::clone(subscription.reader().journal());
+            let handover = Handover { journal, limits, keep, sender };
+            let ticket = self.shared.pending.ticket(Extra::Handover(handover))?;
+            let (request, topic, received) = (ticket.request, topic.clone(), received.clone());
+            let from = match from {
+                From::Since(age) => From::Since(age + begun.elapsed()),
+                from => from,
+            };
+            self.send(Command::History { request, topic, from, received }).await?;
+            match wait(ticket).await {
+                Ok(_) => return receiver.await.map_err(|_| Error::Stopped),
+                Err(error) if is_crowd(&error) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Busy("subscriptions"))
     }
 
     /// The number of the first message of a journal that begins now: above those of all journals
@@ -240,6 +253,11 @@ impl Inner {
     pub(crate) fn first_ordinal(&self) -> u64 {
         u64::try_from(self.clock.wall_us(self.clock.now())).unwrap_or(1 << 40).max(1 << 40)
     }
+}
+
+/// Whether many ask for history at once, which passes.
+fn is_crowd(error: &Error) -> bool {
+    matches!(error, Error::Refused(CommandError::Limit { .. }))
 }
 
 /// As the machine takes them; of two of one stream the further one.
@@ -260,24 +278,26 @@ impl Handover {
     ) -> Result<Answer, CommandError> {
         let Answer::History(passages) = answer? else { return Ok(Answer::Done) };
         let mut reader = Reader::at_end(&self.journal, self.limits);
-        reader.prepend(passages.into_iter().map(Entry::from).collect());
+        let mut history = Vec::new();
+        for passage in passages {
+            match passage {
+                Passage::Retained(batch) => history.push(Entry::Retained(batch)),
+                Passage::Batch { batch, from_seq } => {
+                    history.push(Entry::Batch { batch, from_seq })
+                }
+                Passage::Gap { origin, from, to } => {
+                    let reason = GapReason::Unavailable;
+                    history.push(Entry::Gap { origin, from, to, reason });
+                }
+                Passage::Known { origin, to } => reader.knows(origin, to),
+            }
+        }
+        reader.prepend(history);
         if self.keep {
             reader.keep();
         }
         // Whoever asked may be gone.
         let _ = self.sender.send(reader);
         Ok(Answer::Done)
-    }
-}
-
-impl std::convert::From<Passage> for Entry {
-    fn from(passage: Passage) -> Self {
-        match passage {
-            Passage::Retained(batch) => Self::Retained(batch),
-            Passage::Batch { batch, from_seq } => Self::Batch { batch, from_seq },
-            Passage::Gap { origin, from, to } => {
-                Self::Gap { origin, from, to, reason: GapReason::Unavailable }
-            }
-        }
     }
 }

@@ -141,6 +141,11 @@ impl Journal {
         wake(inner);
     }
 
+    /// Whether nothing follows what waits.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether somebody reads this.
     pub(crate) fn has_readers(&self) -> bool {
         self.lock().readers > 0

@@ -1,6 +1,6 @@
 //! One reader of a journal: its place, what came before it, and what is being read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -28,6 +28,8 @@ pub(crate) struct Reader {
     current: VecDeque<Message>,
     /// The retained message that it was given: it does not come again.
     retained: Option<(Origin, u64)>,
+    /// How far it has streams from elsewhere that the journal does not continue exactly there.
+    known: BTreeMap<Origin, u64>,
     /// The number of the next message.
     ordinal: u64,
     dropped: u64,
@@ -54,6 +56,7 @@ impl Reader {
             opened: None,
             current: VecDeque::new(),
             retained: None,
+            known: BTreeMap::new(),
             ordinal,
             dropped: 0,
         }
@@ -67,6 +70,12 @@ impl Reader {
     /// The journal.
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Of what is pushed it wants nothing of a stream up to `to`; what is missing after that is a
+    /// gap.
+    pub(crate) fn knows(&mut self, origin: Origin, to: u64) {
+        self.known.insert(origin, to);
     }
 
     /// From now on what is pushed is kept on disk.
@@ -134,16 +143,17 @@ impl Reader {
 
     /// The next delivery; `Ready(None)` after the last one of a closed journal.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        if let Some(delivery) = self.try_next() {
-            return Poll::Ready(Some(delivery));
-        }
         let journal = Arc::clone(&self.journal);
-        let mut inner = journal.lock();
-        if inner.entries.end() > self.place {
-            // It came between the two looks.
-            drop(inner);
-            return Poll::Ready(self.try_next());
-        }
+        let mut inner = loop {
+            if let Some(delivery) = self.try_next() {
+                return Poll::Ready(Some(delivery));
+            }
+            let inner = journal.lock();
+            // Unless something came between the two looks.
+            if inner.entries.end() <= self.place {
+                break inner;
+            }
+        };
         if inner.closed {
             return Poll::Ready(None);
         }
@@ -195,6 +205,15 @@ impl Reader {
             self.history_messages -= slot.entry.messages();
             return Some(slot);
         }
+        loop {
+            let slot = self.take_pushed()?;
+            if let Some(news) = self.news_of(slot) {
+                return Some(news);
+            }
+        }
+    }
+
+    fn take_pushed(&mut self) -> Option<Slot> {
         let journal = Arc::clone(&self.journal);
         let mut inner = journal.lock();
         let entries = &mut inner.entries;
@@ -224,8 +243,45 @@ impl Reader {
         slot
     }
 
+    /// What of a pushed entry is not known from elsewhere.
+    fn news_of(&mut self, mut slot: Slot) -> Option<Slot> {
+        if self.known.is_empty() {
+            return Some(slot);
+        }
+        let Slot { entry, ordinal } = &mut slot;
+        match entry {
+            Entry::Batch { batch, from_seq } => {
+                let range = (*from_seq, batch.header().last_seq());
+                let news = self.first_news(batch.header().origin, range)?;
+                *ordinal += news - *from_seq;
+                *from_seq = news;
+            }
+            Entry::Gap { origin, from, to, .. } => {
+                *from = self.first_news(*origin, (*from, *to))?;
+            }
+            Entry::Retained(_) | Entry::TopicDeleted => {}
+        }
+        Some(slot)
+    }
+
+    /// The first number of a pushed range that is not known from elsewhere, if any is. What is
+    /// missing before it goes to `gaps`.
+    fn first_news(&mut self, origin: Origin, (from, to): (u64, u64)) -> Option<u64> {
+        let Some(&known) = self.known.get(&origin) else { return Some(from) };
+        if to <= known {
+            return None;
+        }
+        self.known.remove(&origin);
+        if from > known + 1 {
+            let gap = self.gap(origin, (known + 1, from - 1), GapReason::Unavailable);
+            self.gaps.push_back(gap);
+        }
+        Some(from.max(known + 1))
+    }
+
     /// Two losses of a stream that follow each other are told as one.
     fn lose(&mut self, origin: Origin, (from, to): (u64, u64)) {
+        let Some(from) = self.first_news(origin, (from, to)) else { return };
         let same = |gap: &&mut Gap| {
             gap.origin == origin.node && gap.incarnation == origin.incarnation && gap.to + 1 == from
         };
@@ -277,7 +333,7 @@ impl Reader {
 
     /// Whether nothing follows what waits to be read.
     pub(crate) fn is_closed(&self) -> bool {
-        self.journal.lock().closed
+        self.journal.is_closed()
     }
 
     /// Whether everything was read and nothing follows.

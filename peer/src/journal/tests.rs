@@ -252,3 +252,26 @@ fn all_that_wait_are_woken_and_their_number_is_bounded() {
     assert!(reader.poll_next(&mut Context::from_waker(waker)).is_ready());
     assert_eq!(reader.poll_next(&mut Context::from_waker(waker)), Poll::Ready(None));
 }
+
+#[test]
+fn what_a_reader_has_from_elsewhere_is_its_own_affair() {
+    let (journal, mut other) = journal(100, 10_000);
+    let mut reader = Reader::at_end(&journal, None);
+    reader.knows(origin(1), 4);
+    reader.knows(origin(2), u64::MAX);
+    reader.knows(origin(3), 2);
+    journal.push(&batch(1, 2, 3, 1), 2);
+    journal.push(&batch(2, 7, 8, 1), 7);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(reader.poll_next(&mut context).is_pending(), "nothing for it, and no end");
+    journal.push(&batch(1, 4, 6, 1), 4);
+    journal.push_gap(origin(3), 1, 5);
+    journal.push(&batch(3, 9, 9, 1), 9);
+    assert_eq!(read(&mut reader), ["1:5", "1:6", "3:3-5?", "3:9"]);
+    assert_eq!(reader.ordinal(), 1_008);
+    let all = ["1:2", "1:3", "2:7", "2:8", "1:4", "1:5", "1:6", "3:1-5?", "3:9"];
+    assert_eq!(read(&mut other), all);
+    reader.knows(origin(4), 2);
+    journal.push(&batch(4, 5, 5, 1), 5);
+    assert_eq!(read(&mut reader), ["4:3-4?", "4:5"], "what nobody brings is told");
+}

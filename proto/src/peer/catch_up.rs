@@ -33,13 +33,14 @@ impl Peer {
         }
     }
 
-    /// How far this peer is in the streams of a topic: the newest, `count` at most.
+    /// How far this peer is in the streams of a topic: the newest, `count` at most. What it only
+    /// heard it does not repeat.
     pub(super) fn heads(&self, topic: &Topic, count: usize) -> Vec<Head> {
         let Some(local) = self.topics.get(topic) else { return Vec::new() };
         let mut heads: Vec<_> = local
             .streams
             .iter()
-            .filter(|(_, stream)| stream.is_open())
+            .filter(|(_, stream)| stream.is_proven())
             .map(|(&origin, stream)| {
                 let high = stream.high();
                 let bounds = local.retention.bounds(origin);
@@ -97,7 +98,7 @@ impl Peer {
             let wanted = super::streams::is_after(local.horizon, self.now, head.age_ms);
             match local.streams.get_mut(&head.origin) {
                 Some(stream) => {
-                    ahead |= stream.is_open() && stream.high() > head.high;
+                    ahead |= stream.is_proven() && stream.high() > head.high;
                     if !stream.is_open() || stream.high() < head.high {
                         behind.push((head.origin, head.high));
                     }
@@ -107,9 +108,9 @@ impl Peer {
                     behind.push((head.origin, head.high));
                 }
                 None if wanted => {}
-                // All of it precedes the subscription.
+                // All of it precedes the subscription, as it is said.
                 None => {
-                    local.streams.enter(head.origin, Some(head.high.saturating_add(1)));
+                    local.streams.claim(head.origin, head.high.saturating_add(1));
                 }
             }
         }
@@ -126,12 +127,17 @@ impl Peer {
     pub(super) fn note_high(&mut self, topic: &Topic, origin: Origin, high: u64, source: LinkId) {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(stream) = local.streams.get_mut(&origin) else { return };
-        stream.note_high(high);
+        stream.note_high(self.now, high);
         self.look_for_holes(topic, origin, source);
     }
 
     /// Notes or settles the hole of a stream after news of it from `source`.
     pub(super) fn look_for_holes(&mut self, topic: &Topic, origin: Origin, source: LinkId) {
+        self.note_holes(topic, origin, Some(source));
+    }
+
+    /// As [`Self::look_for_holes`], where the news may be of nobody who is linked.
+    pub(super) fn note_holes(&mut self, topic: &Topic, origin: Origin, source: Option<LinkId>) {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(stream) = local.streams.get_mut(&origin) else { return };
         let open = stream.is_open();
@@ -142,7 +148,7 @@ impl Peer {
         // What is only late comes by itself; where a stream begins does not.
         let delay = if open { self.config.repair.delay } else { Duration::ZERO };
         let (due, high) = (self.now + delay, stream.high());
-        self.repair.note(self.now, (topic, origin), high, Some(source), due);
+        self.repair.note(self.now, (topic, origin), high, source, due);
     }
 
     /// Pulls or gives up the holes whose time has come.
@@ -245,7 +251,7 @@ impl Peer {
         }
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(stream) = local.streams.get_mut(&origin) else { return };
-        if let Some((from, to, ready)) = stream.skip_hole() {
+        if let Some((from, to, ready)) = stream.skip_hole(self.now) {
             self.stats.gaps += 1;
             if !topic.is_internal() {
                 self.out.event(Event::Gap { topic: topic.clone(), origin, from, to });

@@ -37,6 +37,7 @@ fn show(passages: &[Passage]) -> Vec<String> {
             format!("{}:{from_seq}+{count}", batch.header().origin.node.0[0])
         }
         Passage::Retained(batch) => format!("={}", batch.header().first_seq),
+        Passage::Known { .. } => panic!("nothing is known"),
         Passage::Gap { origin, from, to } => format!("{}:{from}-{to}?", origin.node.0[0]),
     };
     passages.iter().map(show).collect()

@@ -184,6 +184,7 @@ impl Peer {
             let error = CommandError::Limit { what: "topics", limit };
             return self.out.answer(request, Err(error));
         };
+        local.shared |= local.wanted;
         local.wanted = true;
         if local.subscribed_at.is_some() {
             return self.out.answer(request, Ok(Answer::topic(info)));
@@ -208,7 +209,7 @@ impl Peer {
     fn unsubscribe(&mut self, request: RequestId, topic: &Topic) {
         let local = self.topics.get_mut(topic).filter(|local| local.subscribed_at.is_some());
         if let Some(local) = local {
-            local.wanted = false;
+            (local.wanted, local.shared) = (false, false);
             if !local.held {
                 self.stop_receiving(topic);
             }

@@ -48,7 +48,7 @@ impl Peer {
     pub(super) fn on_seed_heads(&mut self, heads: &Heads) {
         let Some(local) = self.topics.get_mut(&heads.topic) else { return };
         let behind = heads.heads.iter().any(|head| {
-            let high = local.streams.get_mut(&head.origin).map_or(0, |stream| stream.high());
+            let high = local.streams.get_mut(&head.origin).map_or(0, |stream| stream.high_asked());
             head.age_ms >= SETTLED_MS
                 && high < head.high
                 && is_after(local.horizon, self.now, head.age_ms)

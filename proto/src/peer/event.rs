@@ -184,6 +184,15 @@ pub enum Passage {
         /// The first message that was asked for.
         from_seq: u64,
     },
+    /// Whoever asked has a stream up to a number, or did not want it. What is delivered live may
+    /// begin before that, for others of the topic, and after more than that: then what is between
+    /// is lost.
+    Known {
+        /// The stream.
+        origin: Origin,
+        /// The last number.
+        to: u64,
+    },
     /// Messages that nobody who was asked retains.
     Gap {
         /// The stream.

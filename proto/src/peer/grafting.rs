@@ -153,7 +153,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(origin) = local.streams.named(origin) else { return };
         if let Some(stream) = local.streams.get_mut(&origin) {
-            stream.note_high(first_seq);
+            stream.note_high(self.now, first_seq);
             let high = stream.high();
             self.repair.note(self.now, (topic, origin), high, None, self.now);
         }

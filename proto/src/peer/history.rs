@@ -236,6 +236,7 @@ impl Peer {
         let Some(collection) = self.collections.end(request) else { return };
         let only_value = collection.wants_only_value();
         let Collection { topic, from, received, mut found, since, .. } = collection;
+        let retention = self.retention_of(&topic);
         let Some(local) = self.topics.get_mut(&topic) else {
             let error = CommandError::TopicNotFound(topic);
             return self.out.answer(request, Err(error));
@@ -248,31 +249,19 @@ impl Peer {
         }
         // What a stream has still to deliver is live.
         found.retain(|_, (batch, _)| local.streams.is_settled(batch));
-        let mut ends: BTreeMap<Origin, u64> = received.clone();
-        for (origin, last) in
-            found.values().map(|(b, _)| (b.header().origin, b.header().last_seq()))
-        {
-            let end = ends.entry(origin).or_insert(last);
-            *end = last.max(*end);
-        }
-        let mut ready = Vec::new();
-        let mut lost = Vec::new();
-        for (origin, end) in ends {
-            let high = local.streams.get_mut(&origin).map_or(0, |stream| stream.high());
-            if received.contains_key(&origin) && high > end {
-                // It is settled, so it is not delivered either.
-                lost.push(Passage::Gap { origin, from: end.saturating_add(1), to: high });
-            }
-            ready.append(&mut local.streams.continue_after(origin, end));
-        }
+        let mut settled = local.settle(self.now, &found, &received, &retention);
         // What is so old was so when it was asked for.
         let mut passages = arrange(found, from, &received, since);
-        passages.append(&mut lost);
+        settled.tell(&mut passages);
         if let Some(value) = local.value.current().filter(|v| is_missing(v, &passages, &received)) {
             passages.insert(0, Passage::Retained(Arc::clone(&value.batch)));
         }
         self.out.answer(request, Ok(Answer::History(passages)));
-        self.deliver(ready);
+        self.stats.batches_received += settled.news;
+        self.deliver(settled.ready);
+        for origin in settled.begun {
+            self.note_holes(&topic, origin, None);
+        }
     }
 
     /// Whether what the topic retains may be delivered live, so that it is too early to say that
@@ -337,7 +326,7 @@ fn is_missing(value: &Value, passages: &[Passage], received: &BTreeMap<Origin, u
             batch.header().origin == origin
                 && (*from_seq..=batch.header().last_seq()).contains(&seq)
         }
-        Passage::Retained(_) | Passage::Gap { .. } => false,
+        Passage::Retained(_) | Passage::Gap { .. } | Passage::Known { .. } => false,
     };
     received.get(&origin).is_none_or(|known| *known < seq) && !passages.iter().any(has)
 }

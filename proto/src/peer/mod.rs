@@ -44,6 +44,7 @@ mod rendezvous;
 mod repair;
 mod requests;
 mod retention;
+mod settling;
 mod slow;
 mod streams;
 mod topics;

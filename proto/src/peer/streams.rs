@@ -3,7 +3,12 @@
 //! Per stream a watermark, below which everything is settled, and the batches received beyond
 //! it. The watermark never forgets while the stream is known, so no copy is delivered twice,
 //! however late it comes.
+//!
+//! Only signed batches move it for good. What is merely said of a stream (a neighbour's heads, an
+//! answer to a pull, what an application claims to have received) is a reason to ask; where it
+//! says where a stream begins, a batch that proves otherwise is believed instead.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,6 +24,10 @@ use crate::wire::frame::Range;
 pub(crate) const HELD_BATCHES_MAX: usize = 1_024;
 /// The most bytes held back per stream. They are shared with retention.
 pub(crate) const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// What nobody could supply is not asked for again for so long, unless more is said to exist.
+/// Guess: by then who asks has other neighbours.
+const CONCEDED_FOR: Duration = Duration::from_secs(120);
 
 /// Batches that can be delivered, each from a sequence number on.
 pub(crate) type Ready = Vec<(Arc<Batch>, u64)>;
@@ -41,13 +50,17 @@ pub(crate) enum Reception {
 pub(crate) struct Stream {
     /// The first number that is not settled; `None` while it is not known where to begin.
     next: Option<u64>,
+    /// `next` is only what somebody said: no batch has shown it yet.
+    claimed: bool,
     /// Received beyond `next`, by first number.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
     /// Something was delivered: all that follows is, for an application may see no silent hole.
     delivering: bool,
-    /// The highest number that somebody is known to have.
+    /// The highest number that somebody says to have.
     known_high: u64,
+    /// Up to which number something was said to exist that nobody could supply, and since when.
+    conceded: (u64, Instant),
     /// How long its batches take to get here.
     pub(crate) lag: Lag,
     used: u64,
@@ -65,9 +78,19 @@ impl Stream {
         self.next.map_or(0, |next| next - 1)
     }
 
-    /// Whether it is known where to begin.
+    /// The highest number up to which nothing is asked for: it is here, or nobody had it.
+    pub(crate) fn high_asked(&self) -> u64 {
+        self.high().max(self.conceded.0)
+    }
+
+    /// Whether it is known where to begin, if only by hearsay.
     pub(crate) fn is_open(&self) -> bool {
         self.next.is_some()
+    }
+
+    /// Whether batches have shown how far it is.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_open() && !self.claimed
     }
 
     /// Missing parts, oldest first, at most `limit`.
@@ -114,9 +137,12 @@ impl Stream {
         self.held.keys().next().map_or(self.known_high, |first| first - 1)
     }
 
-    /// Somebody has numbers up to `high`.
-    pub(crate) fn note_high(&mut self, high: u64) {
-        self.known_high = self.known_high.max(high);
+    /// Somebody says to have numbers up to `high`.
+    pub(crate) fn note_high(&mut self, now: Instant, high: u64) {
+        let (conceded, since) = self.conceded;
+        if high > conceded || now.since(since) >= CONCEDED_FOR {
+            self.known_high = self.known_high.max(high);
+        }
     }
 
     /// Settles everything below `next`. Returns what can be delivered.
@@ -133,21 +159,35 @@ impl Stream {
         }
         let held = self.held.keys().next().copied();
         let begin = begin.into_iter().chain(held).min();
+        self.claimed = true;
         self.open_at(begin.unwrap_or_else(|| self.known_high.saturating_add(1)))
     }
 
-    /// Gives up the first hole. Returns its bounds and what can be delivered after it.
-    pub(crate) fn skip_hole(&mut self) -> Option<(u64, u64, Ready)> {
+    /// Gives up the first hole. Returns its bounds and what can be delivered after it. Where
+    /// nothing that is here shows that there is more, it is only asked for no more: when a batch
+    /// comes that does, it is a hole again.
+    pub(crate) fn skip_hole(&mut self, now: Instant) -> Option<(u64, u64, Ready)> {
         let from = self.next?;
-        let to = match self.held.keys().next() {
-            Some(first) => first - 1,
-            None => self.known_high,
+        let Some(first) = self.held.keys().next() else {
+            self.conceded = (self.known_high, now);
+            self.known_high = 0;
+            return None;
         };
+        let to = first - 1;
         if to < from {
             return None;
         }
         let ready = self.open_at(to.saturating_add(1));
         Some((from, to, ready))
+    }
+
+    /// A batch shows that the stream was not yet where it was said to be.
+    fn reopen(&mut self, batch: &Batch, deliver: bool) {
+        let (first, last) = (batch.header().first_seq, batch.header().last_seq());
+        if self.claimed && self.next.is_some_and(|next| first < next && (deliver || last >= next)) {
+            self.next = None;
+            self.claimed = false;
+        }
     }
 
     fn receive(&mut self, batch: &Arc<Batch>, deliver: bool) -> Reception {
@@ -169,6 +209,7 @@ impl Stream {
         }
         if self.next == Some(first) && self.held.is_empty() {
             self.next = Some(last.saturating_add(1));
+            self.claimed = false;
             self.delivering |= deliver;
             let ready = if self.delivering { vec![(Arc::clone(batch), first)] } else { Vec::new() };
             return Reception::New(ready);
@@ -200,6 +241,7 @@ impl Stream {
                 ready.push((held.batch, next));
             }
             self.next = Some(last.saturating_add(1));
+            self.claimed = false;
         }
         ready
     }
@@ -234,9 +276,9 @@ impl Streams {
         self.streams.get_mut(origin)
     }
 
-    /// Whether the stream is known.
+    /// Whether the stream is known by more than hearsay.
     pub(crate) fn contains(&self, origin: &Origin) -> bool {
-        self.streams.contains_key(origin)
+        self.streams.get(origin).is_some_and(|stream| !stream.claimed)
     }
 
     /// Up to which number nothing is missing; 0 for an unknown stream.
@@ -247,6 +289,11 @@ impl Streams {
     /// Whether it is known where the stream begins.
     pub(crate) fn is_open(&self, origin: &Origin) -> bool {
         self.streams.get(origin).is_some_and(Stream::is_open)
+    }
+
+    /// How far the stream is, if batches have shown it.
+    pub(crate) fn proven_high(&self, origin: &Origin) -> Option<u64> {
+        self.streams.get(origin).filter(|stream| stream.is_proven()).map(Stream::high)
     }
 
     /// Whether nothing of this batch is delivered any more: it was, was given up, or is of a
@@ -283,7 +330,7 @@ impl Streams {
     pub(crate) fn is_duplicate(&self, batch: &Batch) -> bool {
         let header = batch.header();
         self.streams.get(&header.origin).is_some_and(|stream| {
-            stream.next.is_some_and(|next| header.last_seq() < next)
+            !stream.claimed && stream.next.is_some_and(|next| header.last_seq() < next)
                 || stream
                     .held
                     .get(&header.first_seq)
@@ -304,6 +351,7 @@ impl Streams {
             Some(first)
         };
         let stream = self.enter(origin, begin);
+        stream.reopen(batch, deliver);
         if first == 1 && !stream.is_open() {
             let mut ready = stream.open_at(1);
             let mut reception = stream.receive(batch, deliver);
@@ -327,10 +375,12 @@ impl Streams {
         let used = self.uses;
         let stream = self.streams.entry(origin).or_insert_with(|| Stream {
             next: begin,
+            claimed: false,
             held: BTreeMap::new(),
             held_bytes: 0,
             delivering: false,
             known_high: 0,
+            conceded: (0, Instant::ZERO),
             lag: Lag::default(),
             used,
         });
@@ -338,13 +388,38 @@ impl Streams {
         stream
     }
 
-    /// Everything of a stream up to `end` was delivered in another way, and all that follows is
-    /// wanted. Returns what can be delivered by that. A stream that is further already stays.
+    /// An unknown stream is said to have nothing before `next` that is wanted here.
+    pub(crate) fn claim(&mut self, origin: Origin, next: u64) {
+        let is_new = !self.streams.contains_key(&origin);
+        self.enter(origin, Some(next)).claimed |= is_new;
+    }
+
+    /// The only application says that it received all of a stream up to `end`. Where nothing that
+    /// is here says otherwise, what follows is looked for. Returns what can be delivered by that.
+    pub(crate) fn claim_received(&mut self, origin: Origin, end: u64) -> Ready {
+        let next = end.saturating_add(1);
+        let stream = self.enter(origin, None);
+        stream.delivering = true;
+        if stream.is_open() || stream.held.keys().next().is_some_and(|first| *first < next) {
+            return Vec::new();
+        }
+        stream.claimed = true;
+        stream.open_at(next)
+    }
+
+    /// Everything of a stream up to `end` was delivered in another way, as batches show, and all
+    /// that follows is wanted. Returns what can be delivered by that. A stream that is further
+    /// already stays.
     pub(crate) fn continue_after(&mut self, origin: Origin, end: u64) -> Ready {
         let next = end.saturating_add(1);
         let stream = self.enter(origin, Some(next));
         stream.delivering = true;
-        if stream.next.is_none_or(|known| known < next) { stream.open_at(next) } else { Vec::new() }
+        if stream.claimed || stream.next.is_none_or(|known| known < next) {
+            stream.claimed = false;
+            stream.open_at(next)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Forgets the stream whose last use is longest ago, when there are too many.
@@ -369,7 +444,7 @@ impl Streams {
         for (origin, stream) in &self.streams {
             hasher.update(&origin.node.0);
             hasher.update(&origin.incarnation.0.to_be_bytes());
-            hasher.update(&stream.high().to_be_bytes());
+            hasher.update(&stream.high_asked().to_be_bytes());
         }
         *hasher.finalize().as_bytes()
     }

@@ -90,14 +90,54 @@ fn holes_are_named_and_skipped() {
     streams.receive(&batch(4, 1), true);
     streams.receive(&batch(8, 1), true);
     let stream = streams.get_mut(&origin(1)).expect("known");
-    stream.note_high(9);
+    stream.note_high(Instant::ZERO, 9);
     let bounds: Vec<_> = stream.missing(origin(1), 9).iter().map(|r| (r.from, r.to)).collect();
     assert_eq!(bounds, [(2, 3), (5, 7), (9, 9)]);
-    let (from, to, ready) = stream.skip_hole().expect("a hole");
+    let (from, to, ready) = stream.skip_hole(Instant::ZERO).expect("a hole");
     assert_eq!((from, to, delivered(Reception::New(ready))), (2, 3, vec![4]));
-    stream.skip_hole().expect("a hole");
-    assert_eq!(stream.skip_hole().map(|(from, to, _)| (from, to)), Some((9, 9)));
-    assert!(stream.skip_hole().is_none());
+    stream.skip_hole(Instant::ZERO).expect("a hole");
+    assert_eq!(stream.skip_hole(Instant::ZERO), None, "nothing shows that there is a 9");
+    assert_eq!((stream.high(), stream.high_asked()), (8, 9));
+}
+
+#[test]
+fn what_nobody_can_show_settles_nothing() {
+    let mut streams = Streams::new(10);
+    streams.receive(&batch(1, 1), true);
+    let stream = streams.get_mut(&origin(1)).expect("known");
+    stream.note_high(Instant::ZERO, u64::MAX);
+    assert_eq!(stream.skip_hole(Instant::ZERO), None);
+    assert!(stream.missing(origin(1), 9).is_empty());
+    stream.note_high(Instant::ZERO, u64::MAX);
+    assert!(stream.missing(origin(1), 9).is_empty(), "it was asked for in vain just now");
+    stream.note_high(Instant::ZERO + CONCEDED_FOR, 3);
+    assert_eq!(stream.missing(origin(1), 9).len(), 1, "again after a while");
+    assert_eq!(delivered(streams.receive(&batch(2, 1), true)), [2]);
+    assert_eq!(delivered(streams.receive(&batch(4, 1), true)), []);
+    let skipped = streams.get_mut(&origin(1)).expect("known").skip_hole(Instant::ZERO);
+    let (from, to, ready) = skipped.expect("4 shows that there is a 3");
+    assert_eq!((from, to, delivered(Reception::New(ready))), (3, 3, vec![4]));
+}
+
+#[test]
+fn where_a_stream_is_only_said_to_be_a_young_batch_opens_it_again() {
+    for lie in [u64::MAX, 6] {
+        let mut streams = Streams::new(10);
+        streams.claim(origin(1), lie);
+        assert_eq!(streams.receive(&batch(3, 1), false), Reception::Duplicate, "an old one");
+        assert!(!streams.is_duplicate(&batch(5, 1)));
+        assert_eq!(delivered(streams.receive(&batch(5, 1), true)), []);
+        let stream = streams.get_mut(&origin(1)).expect("known");
+        assert!(!stream.is_open(), "it is looked for where it begins");
+        assert_eq!(delivered(Reception::New(stream.open(Some(5)))), [5]);
+        assert_eq!(streams.receive(&batch(4, 1), true), Reception::Duplicate, "now it is shown");
+    }
+    let mut streams = Streams::new(10);
+    streams.claim(origin(1), 6);
+    assert_eq!(delivered(streams.receive(&batch(6, 1), true)), [6]);
+    assert_eq!(streams.receive(&batch(5, 1), true), Reception::Duplicate);
+    streams.claim(origin(1), 60);
+    assert_eq!(delivered(streams.receive(&batch(7, 1), true)), [7], "a known stream is known");
 }
 
 #[test]

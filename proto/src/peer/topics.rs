@@ -59,6 +59,9 @@ pub(crate) struct LocalTopic {
     pub(crate) value: TopicValue,
     /// The application receives it.
     pub(crate) wanted: bool,
+    /// It has subscribed more than once: what one subscription is given as history, another may
+    /// have to get as news.
+    pub(crate) shared: bool,
     /// It is received for the sake of the message that it retains.
     pub(crate) held: bool,
 }
@@ -96,6 +99,7 @@ impl LocalTopic {
             retention: Retention::default(),
             value: TopicValue::default(),
             wanted: false,
+            shared: false,
             held: false,
         }
     }

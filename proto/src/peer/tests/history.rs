@@ -30,6 +30,7 @@ fn show(passage: &Passage) -> Vec<String> {
             (*from_seq..=batch.header().last_seq()).map(|seq| format!("{node}:{seq}")).collect()
         }
         Passage::Gap { .. } => vec!["?".to_owned()],
+        Passage::Known { .. } => Vec::new(),
         Passage::Retained(batch) => vec![format!("={}", batch.header().first_seq)],
     }
 }
@@ -238,7 +239,7 @@ fn restored_batches_are_served_to_others() {
         let Ok(Answer::History(passages)) = rig.ask(0, command) else { panic!("no history") };
         let batch = |passage| match passage {
             Passage::Batch { batch, .. } => Some((batch, 1_000)),
-            Passage::Gap { .. } | Passage::Retained(_) => None,
+            Passage::Gap { .. } | Passage::Known { .. } | Passage::Retained(_) => None,
         };
         passages.into_iter().filter_map(batch).collect()
     };

@@ -1,4 +1,5 @@
 mod eclipse;
+mod hearsay;
 mod history;
 mod membership;
 mod messages;
