@@ -113,6 +113,49 @@ async fn unread_messages_are_bounded_on_disk_and_what_is_lost_is_named() {
     assert_eq!(unread(&disk.open().1, "t")[0], "1:251-260@1250", "a loss is told once");
 }
 
+/// A subscription after history of the first stream.
+fn begin_after(history: &[(u64, u64)], ordinal: u64) -> Begin {
+    let entry = |&(first, last): &(u64, u64)| Entry::Batch {
+        batch: batch("t", 1, first, last),
+        from_seq: first,
+    };
+    let slot = |(ordinal, range)| Slot { entry: entry(range), ordinal };
+    Begin { history: (ordinal..).zip(history).map(slot).collect(), ..begin("t", ordinal) }
+}
+
+#[tokio::test]
+async fn history_that_is_written_after_what_is_live_takes_nothing_back() {
+    let disk = Disk::new();
+    let (store, _) = disk.open();
+    store.unread(1_000, &batch("t", 1, 12, 13), 12, NOW);
+    store.begin(begin_after(&[(10, 10), (11, 11)], 998)).await.expect("written");
+    drop(store);
+    let (store, saved) = disk.open();
+    assert_eq!(unread(&saved, "t"), ["1:10-10@998", "1:11-11@999", "1:12-13@1000"]);
+    assert_eq!(saved.subscriptions[0].positions, [(origin(1), 14)]);
+    store.read(vec![(topic("t"), 999)]).await.expect("written");
+    drop(store);
+    assert_eq!(unread(&disk.open().1, "t"), ["1:11-11@999", "1:12-13@1000"]);
+}
+
+#[tokio::test]
+async fn what_comes_as_history_and_as_news_is_there_once() {
+    for live_first in [false, true] {
+        let disk = Disk::new();
+        let (store, _) = disk.open();
+        if live_first {
+            store.unread(1_000, &batch("t", 1, 1, 2), 1, NOW);
+        }
+        store.begin(begin_after(&[(1, 2)], 998)).await.expect("written");
+        if !live_first {
+            store.unread(1_000, &batch("t", 1, 1, 2), 1, NOW);
+        }
+        store.unread(1_002, &batch("t", 1, 3, 3), 3, NOW);
+        drop(store);
+        assert_eq!(unread(&disk.open().1, "t"), ["1:1-2@998", "1:3-3@1002"]);
+    }
+}
+
 #[tokio::test]
 async fn an_ended_subscription_leaves_nothing() {
     let disk = Disk::new();

@@ -97,10 +97,27 @@ impl Row {
 }
 
 impl Unread {
+    /// In order: history may come after what is live.
     fn push(&mut self, row: Row) {
         self.messages += row.messages();
         self.bytes += row.bytes;
-        self.rows.push_back(row);
+        let place = self.rows.partition_point(|known| known.ordinal < row.ordinal);
+        self.rows.insert(place, row);
+    }
+
+    /// Takes out rows of which a history has all messages.
+    fn take_covered(&mut self, ranges: &BTreeMap<Origin, (u64, u64)>) -> Vec<Row> {
+        let is_covered = |row: &Row| {
+            let range = ranges.get(&row.origin);
+            range.is_some_and(|(from, to)| *from <= row.from_seq && row.to_seq <= *to)
+        };
+        let covered: Vec<Row> = self.rows.iter().copied().filter(is_covered).collect();
+        self.rows.retain(|row| !is_covered(row));
+        for row in &covered {
+            self.messages -= row.messages();
+            self.bytes -= row.bytes;
+        }
+        covered
     }
 
     fn pop(&mut self) -> Option<Row> {
@@ -161,8 +178,12 @@ impl Rows<'_> {
     fn write(&mut self, job: &Job) -> rusqlite::Result<()> {
         match job {
             Job::Unread { ordinal, batch, from_seq, now_us } => {
-                self.append(*ordinal, batch, *from_seq)?;
-                self.position(batch, *now_us)?;
+                // What came as history may come again for others.
+                let from = self.next_of(batch)?.max(*from_seq);
+                if from <= batch.header().last_seq() {
+                    self.append(*ordinal + (from - *from_seq), batch, from)?;
+                    self.position(batch, *now_us)?;
+                }
                 self.alive(*now_us)
             }
             Job::Log { batch, now_us } => {
@@ -233,10 +254,29 @@ impl Rows<'_> {
         let life = signed(header.origin.incarnation.0);
         let next = signed(header.last_seq()).saturating_add(1);
         let sum = stream_sum("position", name, node, life, next, now_us);
+        // It never goes back: history may be written after what is live.
         self.run(
-            "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (topic, origin, incarnation) DO UPDATE
+             SET next = excluded.next, seen_us = excluded.seen_us, sum = excluded.sum
+             WHERE excluded.next > next",
             params![name, node, life, next, now_us, sum],
         )
+    }
+
+    /// The first number of a batch's stream that was not written; 0 when nothing was.
+    fn next_of(&self, batch: &Batch) -> rusqlite::Result<u64> {
+        let header = batch.header();
+        let (name, node) = (header.topic.as_str(), &header.origin.node.0[..]);
+        let next: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT next FROM position WHERE topic = ? AND origin = ? AND incarnation = ?",
+            )?
+            .query_row(params![name, node, signed(header.origin.incarnation.0)], |row| row.get(0))
+            .map(Some)
+            .or_else(none)?;
+        Ok(next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0))
     }
 
     fn alive(&self, now_us: i64) -> rusqlite::Result<()> {
@@ -245,6 +285,7 @@ impl Rows<'_> {
 
     fn begin(&mut self, begin: &Begin) -> rusqlite::Result<()> {
         let name = begin.topic.as_str();
+        self.drop_covered(begin)?;
         for Slot { entry, ordinal } in &begin.history {
             if let Entry::Batch { batch, from_seq } = entry {
                 self.append(*ordinal, batch, *from_seq)?;
@@ -264,6 +305,24 @@ impl Rows<'_> {
         let next = known.unwrap_or_else(|| signed(begin.ordinal));
         self.subscription(name, next, begin.options)?;
         self.alive(begin.now_us)
+    }
+
+    /// What was written as live and is part of the history too is read once, where the reader
+    /// does.
+    fn drop_covered(&mut self, begin: &Begin) -> rusqlite::Result<()> {
+        let Some(unread) = self.unread.get_mut(&begin.topic) else { return Ok(()) };
+        let mut ranges: BTreeMap<Origin, (u64, u64)> = BTreeMap::new();
+        for Slot { entry, .. } in &begin.history {
+            if let Entry::Batch { batch, from_seq } = entry {
+                let last = batch.header().last_seq();
+                ranges.entry(batch.header().origin).or_insert((*from_seq, last)).1 = last;
+            }
+        }
+        let covered = unread.take_covered(&ranges);
+        covered.iter().try_for_each(|row| {
+            let row = params![begin.topic.as_str(), signed(row.ordinal)];
+            self.run("DELETE FROM unread WHERE topic = ? AND ordinal = ?", row)
+        })
     }
 
     fn subscription(
