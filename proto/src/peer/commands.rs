@@ -260,10 +260,10 @@ impl Peer {
         if stale && !self.requests.is_open(topic, &Goal::Refresh) && self.requests.has_room() {
             self.look_up(topic, Goal::Refresh);
         }
-        if self.attach(topic) {
-            self.publisher.ready(topic, publication);
-        } else {
-            self.let_wait(topic, publication, self.now + ATTACH_FOR);
+        match self.attach(topic) {
+            Ok(true) => self.publisher.ready(topic, publication),
+            Ok(false) => self.let_wait(topic, publication, self.now + ATTACH_FOR),
+            Err(error) => self.out.answer(publication.request, Err(error)),
         }
     }
 
@@ -293,10 +293,13 @@ impl Peer {
     }
 
     /// Takes part in a topic as a publisher. Returns whether publications can go out: somebody
-    /// is linked, or there is nobody to wait for.
-    fn attach(&mut self, topic: &Topic) -> bool {
+    /// is linked, or there is nobody to wait for. Fails when it takes part in too many topics.
+    fn attach(&mut self, topic: &Topic) -> Result<bool, CommandError> {
         let until = self.now + PUBLISHING_FOR;
-        let Some(local) = self.topics.enter(self.now, topic, &self.config) else { return true };
+        let Some(local) = self.topics.enter(self.now, topic, &self.config) else {
+            let limit = self.config.topics_max;
+            return Err(CommandError::Limit { what: "topics", limit });
+        };
         let before = local.mode();
         local.publishing_until = Some(until);
         let mode = local.mode();
@@ -304,12 +307,12 @@ impl Peer {
             self.announce_interest(topic, mode);
             self.adopt_links(topic);
         }
-        let Some(local) = self.topics.get(topic) else { return true };
+        let Some(local) = self.topics.get(topic) else { return Ok(true) };
         if !local.links.is_empty() || local.others == Some(0) || self.now < local.alone_until {
-            return true;
+            return Ok(true);
         }
         self.seek_neighbors();
-        false
+        Ok(false)
     }
 
     /// The seeds have answered for the topic of waiting publications.
@@ -329,10 +332,10 @@ impl Peer {
         let waiting = self.publisher.release(topic);
         let attached = self.attach(topic);
         for publication in waiting {
-            if attached {
-                self.publisher.ready(topic, publication);
-            } else {
-                self.let_wait(topic, publication, self.now + ATTACH_FOR);
+            match &attached {
+                Ok(true) => self.publisher.ready(topic, publication),
+                Ok(false) => self.let_wait(topic, publication, self.now + ATTACH_FOR),
+                Err(error) => self.out.answer(publication.request, Err(error.clone())),
             }
         }
     }

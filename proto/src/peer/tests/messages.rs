@@ -1,8 +1,9 @@
 use super::rig::{Rig, topic};
-use crate::id::RequestId;
+use crate::id::{RequestId, Topic};
 use crate::machine::{Class, Input, Machine as _};
 use crate::peer::event::{Answer, Command, CommandError, Event, From, Notice};
 use crate::wire::batch::{MESSAGE_BYTES_MAX, Message};
+use crate::wire::record::TopicPolicy;
 
 fn rig_with_subscribers(count: usize) -> Rig {
     let mut rig = Rig::new(count, |_| {});
@@ -265,4 +266,19 @@ fn what_all_other_subscribers_had_when_they_left_is_there_at_the_publisher() {
     rig.lossy.clear();
     rig.run(20_000);
     assert_eq!((rig.bodies(1), rig.bodies(2)), (vec!["first", "second"], vec!["first", "second"]));
+}
+
+#[test]
+fn who_takes_part_in_too_many_topics_is_told_that_nothing_was_published() {
+    // The overlay's own topic is one of them.
+    let mut rig = Rig::new(2, |config| config.topics_max = 2);
+    rig.create(0).expect("created");
+    let other = Topic::new("other").expect("legal");
+    let (topic, policy) = (other.clone(), TopicPolicy::default());
+    let create = |request| Command::CreateTopic { request, topic, exist_ok: false, policy };
+    rig.ask(1, create).expect("created");
+    let subscribe = |request| Command::Subscribe { request, topic: other, from: From::New };
+    rig.ask(1, subscribe).expect("subscribed");
+    let error = CommandError::Limit { what: "topics", limit: 2 };
+    assert_eq!(rig.publish(1, "lost"), Err(error));
 }
