@@ -77,6 +77,18 @@ pub enum Error {
     Internal,
 }
 
+impl Error {
+    /// Whether the same may go well in a while: nobody can be asked now, or too many ask.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(CommandError::NoQuorum { .. } | CommandError::Busy { .. })
+                | Self::Timeout(_)
+                | Self::Busy(_)
+        )
+    }
+}
+
 fn not_subscribed(topic: Option<&Topic>) -> String {
     match topic {
         Some(topic) => format!("not subscribed to '{topic}'"),

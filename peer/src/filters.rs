@@ -7,17 +7,17 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
-use tidings_proto::peer::event::{Answer, Command, CommandError, From};
+use tidings_proto::peer::event::{Answer, Command, CommandError};
 use tidings_proto::{Topic, TopicFilter};
 use tokio::sync::mpsc;
 
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::peer::{Inner, Peer};
-use crate::session::LOOK_BACK;
+use crate::session::{AGAIN, since};
 use crate::subscribe::SubscribeOptions;
 use crate::subscription::Subscription;
 
@@ -174,16 +174,8 @@ impl FilterSubscription {
         let mut open = true;
         loop {
             match self.appeared.poll_recv(cx) {
-                Poll::Ready(Some(topic)) if self.topics.contains_key(&topic) => {}
-                Poll::Ready(Some(topic)) => {
-                    let from = From::Since(self.since.elapsed() + LOOK_BACK);
-                    let (peer, options) =
-                        (self.peer.clone(), SubscribeOptions { from, ..self.options });
-                    self.joining.push(Box::pin(async move {
-                        let joined = peer.subscribe_with(topic.as_str(), options).await;
-                        (topic, joined)
-                    }));
-                }
+                Poll::Ready(Some(topic)) if self.is_live(&topic) => {}
+                Poll::Ready(Some(topic)) => self.join(topic, Duration::ZERO),
                 Poll::Ready(None) => {
                     open = false;
                     break;
@@ -199,11 +191,38 @@ impl FilterSubscription {
             };
             drop(self.joining.swap_remove(at));
             match joined {
-                Ok(subscription) => drop(self.topics.insert(topic, subscription)),
+                // It has appeared twice.
+                Ok(_) if self.is_live(&topic) => {}
+                Ok(mut subscription) => {
+                    if let Some(mut former) = self.topics.remove(&topic) {
+                        subscription.inherit(&mut former);
+                    }
+                    self.topics.insert(topic, subscription);
+                }
+                Err(error) if error.passes() => self.join(topic, AGAIN),
                 Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
             }
         }
         open
+    }
+
+    /// Whether more of the topic may come than what waits to be read.
+    fn is_live(&self, topic: &Topic) -> bool {
+        self.topics.get(topic).is_some_and(|subscription| !subscription.has_ended())
+    }
+
+    /// Subscribes to a topic that has appeared, after a pause.
+    fn join(&mut self, topic: Topic, pause: Duration) {
+        let (peer, options, begun) = (self.peer.clone(), self.options, self.since);
+        self.joining.push(Box::pin(async move {
+            if !pause.is_zero() {
+                // On the peer's runtime: whoever polls this may have none. Its end ends all.
+                let _ = peer.runtime().spawn(async move { tokio::time::sleep(pause).await }).await;
+            }
+            let options = SubscribeOptions { from: since(begun), ..options };
+            let joined = peer.subscribe_with(topic.as_str(), options).await;
+            (topic, joined)
+        }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Filters on the control port: a name with `+` or `#` where a topic may stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ use crate::control::output::{Closed, Output};
 use crate::control::streams::Streams;
 use crate::error::Error;
 use crate::peer::Peer;
-use crate::session::{Received, since};
+use crate::session::{AGAIN, Received, WAITING_MAX, since};
 use crate::subscribe::SubscribeOptions;
 
 /// Whether a name that a client gave is a filter: names of topics contain no wildcards.
@@ -134,15 +134,29 @@ async fn follow(
     (options, received, begun): (SubscribeOptions, Received, Instant),
     mut appeared: mpsc::Receiver<Topic>,
 ) {
-    while let Some(topic) = appeared.recv().await {
-        if streams.has(topic.as_str()) || streams.check_room().is_err() {
-            continue;
-        }
-        let options = SubscribeOptions { from: since(begun), ..options };
-        let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
-        match peer.subscribe_after(topic.as_str(), received, options).await {
-            Ok(subscription) => streams.start_matching(subscription, output.clone()),
-            Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
+    let mut waiting = BTreeSet::new();
+    loop {
+        let topics = tokio::select! {
+            biased;
+            topic = appeared.recv() => match topic {
+                Some(topic) => BTreeSet::from([topic]),
+                None => return,
+            },
+            () = tokio::time::sleep(AGAIN), if !waiting.is_empty() => std::mem::take(&mut waiting),
+        };
+        for topic in topics {
+            if streams.has(topic.as_str()) || streams.check_room().is_err() {
+                continue;
+            }
+            let options = SubscribeOptions { from: since(begun), ..options };
+            let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
+            match peer.subscribe_after(topic.as_str(), received, options).await {
+                Ok(subscription) => streams.start_matching(subscription, output.clone()),
+                Err(error) if error.passes() && waiting.len() < WAITING_MAX => {
+                    waiting.insert(topic);
+                }
+                Err(error) => tracing::warn!(%topic, %error, "matching_topic_not_received"),
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::control::answer::EventView;
 use crate::control::error::{Code, Problem};
 use crate::control::output::{Output, event_line};
 use crate::delivery::Delivery;
+use crate::journal::Journal;
 use crate::subscription::Subscription;
 
 /// Events that are ready together are queued together, up to about this many bytes.
@@ -27,8 +28,16 @@ pub(crate) struct Streams {
 struct Stream {
     stop: CancellationToken,
     pump: JoinHandle<Subscription>,
+    journal: Arc<Journal>,
     /// A filter selects it, nobody asked for it by name.
     matching: bool,
+}
+
+impl Stream {
+    /// Whether more may come than what waits to be written.
+    fn is_live(&self) -> bool {
+        !self.pump.is_finished() && !self.journal.is_closed()
+    }
 }
 
 impl Drop for Stream {
@@ -45,16 +54,14 @@ impl Streams {
     /// Whether the topic's events come already.
     pub(crate) fn has(&self, topic: &str) -> bool {
         let name = Topic::new(topic);
-        name.is_ok_and(|name| self.lock().get(&name).is_some_and(|s| !s.pump.is_finished()))
+        name.is_ok_and(|name| self.lock().get(&name).is_some_and(Stream::is_live))
     }
 
     /// The topic is wanted by name too. Returns whether its events come already.
     pub(crate) fn claim(&self, topic: &str) -> bool {
         let Ok(name) = Topic::new(topic) else { return false };
         let mut topics = self.lock();
-        let Some(stream) = topics.get_mut(&name).filter(|s| !s.pump.is_finished()) else {
-            return false;
-        };
+        let Some(stream) = topics.get_mut(&name).filter(|s| s.is_live()) else { return false };
         stream.matching = false;
         true
     }
@@ -94,8 +101,11 @@ impl Streams {
     fn run(&mut self, subscription: Subscription, output: Output, matching: bool) {
         let stop = CancellationToken::new();
         let topic = subscription.topic().clone();
-        let pump = tokio::spawn(pump(subscription, output, stop.clone()));
-        self.lock().insert(topic, Stream { stop, pump, matching });
+        let journal = Arc::clone(subscription.reader().journal());
+        let mut topics = self.lock();
+        let former = topics.remove(&topic);
+        let pump = tokio::spawn(pump_after(former, subscription, output, stop.clone()));
+        topics.insert(topic, Stream { stop, pump, journal, matching });
     }
 
     /// Ends a stream; `None` when there is none.
@@ -110,6 +120,24 @@ impl Streams {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Topic, Stream>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// [`pump`], after what waits of a deleted topic of the same name is written.
+async fn pump_after(
+    former: Option<Stream>,
+    subscription: Subscription,
+    output: Output,
+    stop: CancellationToken,
+) -> Subscription {
+    if let Some(mut former) = former {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return subscription,
+            // A pump does not panic; if it did, it has written what it could.
+            _ = &mut former.pump => {}
+        }
+    }
+    pump(subscription, output, stop).await
 }
 
 /// Gives the subscription back when it is stopped, has ended, or nobody reads any more.

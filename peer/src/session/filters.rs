@@ -20,13 +20,13 @@ use crate::subscribe::{Position, SubscribeOptions};
 
 /// What appears is received from when the filter was subscribed to on, and this much earlier:
 /// news of a topic and its first messages travel on different ways.
-pub(crate) const LOOK_BACK: Duration = Duration::from_secs(1);
+const LOOK_BACK: Duration = Duration::from_secs(1);
 
 /// Topics that cannot be subscribed to now, for want of a majority of the seeds, are tried again
 /// after this.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// Topics of one filter that wait for that; as many as a session may have.
-const WAITING_MAX: usize = 10_000;
+pub(crate) const WAITING_MAX: usize = 10_000;
 
 /// How far streams were received, by topic.
 pub(crate) type Received = BTreeMap<Topic, Vec<Position>>;
@@ -354,13 +354,7 @@ impl Follower {
         let received = self.received_of(&topic);
         let followed = session.follow(&topic, options, received, self.stream).await;
         let Err(error) = followed else { return };
-        let passes = matches!(
-            error,
-            Error::Refused(CommandError::NoQuorum { .. } | CommandError::Busy { .. })
-                | Error::Timeout(_)
-                | Error::Busy(_)
-        );
-        if passes && self.waiting.len() < WAITING_MAX {
+        if error.passes() && self.waiting.len() < WAITING_MAX {
             self.waiting.insert(topic);
         } else {
             tracing::warn!(%topic, %filter, %error, "matching_topic_not_received");
