@@ -230,3 +230,69 @@ async fn a_filter_that_is_refused_half_way_leaves_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_last_of_a_deleted_topic_comes_again_if_it_may_not_have_arrived() {
+    let port = port().await;
+    let mut other = port.client().await;
+    ask(&mut other, json!({"command": "create_topic", "topic": "t"})).await;
+    let mut ada = port.client().await;
+    ask(&mut ada, json!({"command": "connect", "name": "ada"})).await;
+    ask(&mut ada, json!({"command": "subscribe", "topic": "t"})).await;
+    publish(&mut other, 2).await;
+    ask(&mut other, json!({"command": "delete_topic", "topic": "t"})).await;
+    let pulled = ask(&mut ada, json!({"command": "pull", "wait_ms": 10_000})).await;
+    assert_eq!(seqs(&pulled), [1, 2]);
+    ada.reset();
+    let mut again = port.client().await;
+    let connected = ask(&mut again, json!({"command": "connect", "name": "ada"})).await;
+    assert_eq!(connected["topics"], json!(["t"]));
+    let pulled = ask(&mut again, json!({"command": "pull"})).await;
+    assert_eq!((seqs(&pulled), &pulled["topics_deleted"]), (vec![1, 2], &json!(["t"])));
+    assert_eq!(again.refused(r#"{"command":"pull"}"#).await, "not_subscribed", "now it arrived");
+    let sessions = ask(&mut other, json!({"command": "sessions"})).await;
+    assert_eq!(sessions["sessions"][1]["subscriptions"], json!([]), "{sessions}");
+}
+
+#[tokio::test]
+async fn what_was_asked_while_a_pull_waited_does_not_confirm_it() {
+    let port = port().await;
+    let mut other = port.client().await;
+    ask(&mut other, json!({"command": "create_topic", "topic": "t"})).await;
+    let mut ada = port.client().await;
+    ask(&mut ada, json!({"command": "connect", "name": "ada"})).await;
+    ask(&mut ada, json!({"command": "subscribe", "topic": "t"})).await;
+    ada.send("{\"command\":\"pull\",\"wait_ms\":20000}\n").await;
+    ada.send("{\"command\":\"ping\"}\n").await;
+    publish(&mut other, 1).await;
+    assert_eq!(seqs(&ada.line().await.expect("an answer")), [1]);
+    assert_eq!(ada.line().await.expect("an answer")["status"], "ok");
+    ada.reset();
+    let mut again = port.client().await;
+    ask(&mut again, json!({"command": "connect", "name": "ada"})).await;
+    let pulled = ask(&mut again, json!({"command": "pull"})).await;
+    assert_eq!(seqs(&pulled), [1]);
+    assert_eq!(pulled["messages"][0]["redelivered"], true);
+}
+
+#[tokio::test]
+async fn to_say_what_was_received_is_no_promise_to_confirm_the_rest() {
+    let port = port().await;
+    let mut other = port.client().await;
+    ask(&mut other, json!({"command": "create_topic", "topic": "t"})).await;
+    let mut ada = port.client().await;
+    ask(&mut ada, json!({"command": "connect", "name": "ada"})).await;
+    ask(&mut ada, json!({"command": "subscribe", "topic": "t"})).await;
+    publish(&mut other, 3).await;
+    ask(&mut ada, json!({"command": "pull"})).await;
+    ada.reset();
+    let mut again = port.client().await;
+    ask(&mut again, json!({"command": "connect", "name": "ada", "received": {"t": 2}})).await;
+    let pulled = ask(&mut again, json!({"command": "pull"})).await;
+    assert_eq!(seqs(&pulled), [3]);
+    ask(&mut again, json!({"command": "ping"})).await;
+    again.reset();
+    let mut third = port.client().await;
+    let connected = ask(&mut third, json!({"command": "connect", "name": "ada"})).await;
+    assert_eq!(connected["unread"], 0, "the ping confirmed the pull");
+}

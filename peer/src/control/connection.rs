@@ -1,14 +1,16 @@
 //! One client: reads requests, does them in order, queues the answers.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_proto::Topic;
-use tokio::io::Interest;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +141,7 @@ impl Connection {
 
     async fn serve_lines(&mut self, lines: &mut Lines<OwnedReadHalf>) -> Result<(), Closed> {
         loop {
-            let ahead = lines.is_ahead();
+            let ahead = lines.is_ahead() || self.asks_ahead(lines).await?;
             // A read error is a client that is gone: what it asked before is done all the same.
             let line = lines.next().await.map_err(|_| Closed)?;
             if !ahead && let Some(named) = &mut self.named {
@@ -168,6 +170,19 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Whether the client has asked for something else before the answer to its last pull was
+    /// sent. Without such a pull nobody wants to know.
+    async fn asks_ahead(&self, lines: &mut Lines<OwnedReadHalf>) -> Result<bool, Closed> {
+        if !self.named.as_ref().is_some_and(NamedSession::has_pulled) {
+            return Ok(false);
+        }
+        self.output.flushed().await?;
+        let reader = lines.reader_mut();
+        let mut byte = [0];
+        let peeked = poll_fn(|cx| Poll::Ready(reader.poll_peek(cx, &mut ReadBuf::new(&mut byte))));
+        Ok(peeked.await.is_ready())
     }
 
     async fn request(&mut self, line: &[u8]) -> Result<(), Closed> {

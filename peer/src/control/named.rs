@@ -128,11 +128,7 @@ impl NamedSession {
             }
         };
         for (topic, pos) in received {
-            // A topic that the session does not receive has nothing to be confirmed.
-            match session.confirm_to(topic, *pos) {
-                Ok(()) | Err(Error::NotSubscribed(_)) => {}
-                Err(error) => return Err(error),
-            }
+            session.confirm_received(topic, *pos)?;
         }
         let subscriptions = session.subscriptions();
         let view = ConnectedView {
@@ -186,6 +182,11 @@ impl NamedSession {
         self.pulled = true;
     }
 
+    /// Whether something was pulled that is not known to have arrived.
+    pub(crate) fn has_pulled(&self) -> bool {
+        self.pulled
+    }
+
     /// The client asks for something else after it could read the answer: what was pulled has
     /// arrived.
     pub(crate) fn confirm_pulled(&mut self) {
@@ -234,7 +235,7 @@ async fn pump(session: Arc<Session>, topic: Topic, output: Output, stop: Cancell
         }
         let written = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => return session.put_back(&topic, first.pos),
             written = output.lines(piece) => written,
         };
         if written.is_err() {

@@ -41,6 +41,7 @@ enum Item {
     Bytes(Vec<u8>, OwnedSemaphorePermit),
     Receipt(Receipt, Option<Box<RawValue>>),
     Barrier(oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 /// The other end of an [`Output`].
@@ -69,6 +70,13 @@ impl Output {
         id: Option<Box<RawValue>>,
     ) -> Result<(), Closed> {
         self.items.send(Item::Receipt(receipt, id)).await.map_err(|_| Closed)
+    }
+
+    /// Waits until everything queued before is handed to the socket.
+    pub(crate) async fn flushed(&self) -> Result<(), Closed> {
+        let (passed, waiting) = oneshot::channel();
+        self.items.send(Item::Flush(passed)).await.map_err(|_| Closed)?;
+        waiting.await.map_err(|_| Closed)
     }
 
     /// Waits until all publications queued before are answered.
@@ -128,6 +136,11 @@ where
             };
             let answer = outcome.map(PublishedView::from).map_err(Problem::from);
             buffer.extend_from_slice(&answer_line(id.as_deref(), answer));
+        }
+        Item::Flush(passed) => {
+            flush(buffer, socket, stall).await?;
+            // The connection may have ended while it waited.
+            let _ = passed.send(());
         }
         Item::Barrier(passed) => {
             // The connection may have ended while it waited.

@@ -15,6 +15,14 @@ use crate::subscription::Subscription;
 /// no more than this ahead of what it has confirmed.
 pub(crate) const UNCONFIRMED_MAX: usize = 10_000;
 
+/// Bytes of those deliveries, each with [`DELIVERY_BYTES`]; the one that goes over it is the last.
+/// More than a pull answers and than the buffers of a connection hold: 4 MiB here, and on Linux up
+/// to 4 and 6 MiB at its ends.
+pub(crate) const UNCONFIRMED_BYTES_MAX: usize = 16 << 20;
+
+/// What a delivery costs beside its body: about the size of a message without its own.
+const DELIVERY_BYTES: usize = 256;
+
 /// A delivery of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
@@ -39,8 +47,48 @@ pub(crate) struct Kept {
     /// The client confirms by itself: nothing is taken for arrived without its word.
     confirms: bool,
     handed_out: u64,
-    unconfirmed: VecDeque<Numbered>,
+    unconfirmed: Unconfirmed,
     again: VecDeque<Numbered>,
+}
+
+/// Deliveries that are not known to have arrived, in order.
+#[derive(Debug, Default)]
+struct Unconfirmed {
+    deliveries: VecDeque<Numbered>,
+    bytes: usize,
+}
+
+impl Unconfirmed {
+    fn push(&mut self, numbered: Numbered) {
+        self.bytes += numbered.bytes();
+        self.deliveries.push_back(numbered);
+    }
+
+    fn pop_front(&mut self) -> Option<Numbered> {
+        let numbered = self.deliveries.pop_front()?;
+        self.bytes -= numbered.bytes();
+        Some(numbered)
+    }
+
+    fn pop_back(&mut self) -> Option<Numbered> {
+        let numbered = self.deliveries.pop_back()?;
+        self.bytes -= numbered.bytes();
+        Some(numbered)
+    }
+
+    fn is_full(&self) -> bool {
+        self.deliveries.len() >= UNCONFIRMED_MAX || self.bytes >= UNCONFIRMED_BYTES_MAX
+    }
+}
+
+impl Numbered {
+    fn bytes(&self) -> usize {
+        let body = match &self.delivery {
+            Delivery::Message(message) => message.body.len(),
+            _ => 0,
+        };
+        body + DELIVERY_BYTES
+    }
 }
 
 impl Kept {
@@ -57,7 +105,7 @@ impl Kept {
             remembers,
             confirms: false,
             handed_out: 0,
-            unconfirmed: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
             again: VecDeque::new(),
         }
     }
@@ -65,10 +113,10 @@ impl Kept {
     /// The next delivery; `Ready(None)` after the last one.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered>> {
         if let Some(again) = self.again.pop_front() {
-            self.unconfirmed.push_back(again.clone());
+            self.unconfirmed.push(again.clone());
             return Poll::Ready(Some(again));
         }
-        if self.confirms && self.unconfirmed.len() >= UNCONFIRMED_MAX {
+        if self.confirms && self.unconfirmed.is_full() {
             // Who confirms wakes who waits here.
             return Poll::Pending;
         }
@@ -82,10 +130,10 @@ impl Kept {
         }
         self.handed_out += 1;
         let numbered = Numbered { pos: self.handed_out, redelivered: false, delivery };
-        if self.unconfirmed.len() >= UNCONFIRMED_MAX {
+        while self.unconfirmed.is_full() {
             self.unconfirmed.pop_front();
         }
-        self.unconfirmed.push_back(numbered.clone());
+        self.unconfirmed.push(numbered.clone());
         numbered
     }
 
@@ -101,15 +149,42 @@ impl Kept {
 
     /// How many deliveries were handed out and are not known to have arrived.
     pub(crate) fn unconfirmed(&self) -> usize {
-        self.unconfirmed.len()
+        self.unconfirmed.deliveries.len()
+    }
+
+    /// Whether deliveries are remembered until they are confirmed.
+    pub(crate) fn remembers(&self) -> bool {
+        self.remembers
+    }
+
+    /// Whether nothing follows and everything that was handed out is known to have arrived.
+    pub(crate) fn is_over(&self) -> bool {
+        self.subscription.is_finished()
+            && self.again.is_empty()
+            && self.unconfirmed.deliveries.is_empty()
     }
 
     /// Everything up to `pos` has arrived. From now on nothing else is taken for that.
     pub(crate) fn confirm_to(&mut self, pos: u64) {
         self.confirms = true;
-        for queue in [&mut self.unconfirmed, &mut self.again] {
-            while queue.front().is_some_and(|numbered| numbered.pos <= pos) {
-                queue.pop_front();
+        self.arrived_to(pos);
+    }
+
+    /// Everything up to `pos` has arrived.
+    pub(crate) fn arrived_to(&mut self, pos: u64) {
+        while self.unconfirmed.deliveries.front().is_some_and(|numbered| numbered.pos <= pos) {
+            self.unconfirmed.pop_front();
+        }
+        while self.again.front().is_some_and(|numbered| numbered.pos <= pos) {
+            self.again.pop_front();
+        }
+    }
+
+    /// What was handed out from `pos` on was not sent: it is handed out next.
+    pub(crate) fn put_back(&mut self, pos: u64) {
+        while self.unconfirmed.deliveries.back().is_some_and(|numbered| numbered.pos >= pos) {
+            if let Some(numbered) = self.unconfirmed.pop_back() {
+                self.again.push_front(numbered);
             }
         }
     }
@@ -117,7 +192,7 @@ impl Kept {
     /// Everything that was handed out has arrived, unless the client confirms by itself.
     pub(crate) fn confirm(&mut self) {
         if !self.confirms {
-            self.unconfirmed.clear();
+            self.unconfirmed = Unconfirmed::default();
         }
     }
 

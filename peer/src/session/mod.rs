@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tidings_proto::Topic;
 
-pub(crate) use filters::{LOOK_BACK, Received, since};
+pub(crate) use filters::{AGAIN, Received, WAITING_MAX, since};
 pub use info::{SUBSCRIPTIONS_SHOWN_MAX, SessionInfo, SubscriptionInfo};
 pub use kept::Numbered;
 #[cfg(test)]
@@ -393,7 +393,8 @@ impl Session {
     }
 
     /// Everything of `topic` up to `pos` has arrived. From then on nothing of the topic is taken
-    /// for that without another word, and the topic gets no more than 10,000 deliveries ahead.
+    /// for that without another word, and the topic gets no more than 10,000 deliveries,
+    /// or 16 MiB of them, ahead.
     ///
     /// # Errors
     /// The session does not receive the topic.
@@ -403,8 +404,28 @@ impl Session {
             Some(kept) => kept.confirm_to(pos),
             None => return Err(Error::NotSubscribed(Some(topic))),
         }
+        self.forget_ended(&topic);
         self.state.changed();
         Ok(())
+    }
+
+    /// Everything of `topic` up to `pos` had arrived when the session was lost. What a session
+    /// does not receive has nothing to be confirmed.
+    pub(crate) fn confirm_received(&self, topic: &str, pos: u64) -> Result<(), Error> {
+        let topic = Topic::new(topic)?;
+        if let Some(kept) = self.state.lock().get_mut(&topic) {
+            kept.arrived_to(pos);
+        }
+        self.forget_ended(&topic);
+        Ok(())
+    }
+
+    /// What was handed out of `topic` from `pos` on was not sent.
+    pub(crate) fn put_back(&self, topic: &Topic, pos: u64) {
+        if let Some(kept) = self.state.lock().get_mut(topic) {
+            kept.put_back(pos);
+        }
+        self.state.changed();
     }
 
     /// Ends the session: its subscriptions and what was not read are dropped. The permanent
@@ -430,10 +451,10 @@ impl Session {
         }
     }
 
-    /// A topic was deleted and everything of it was handed out.
+    /// Forgets a topic that was deleted once everything of it was handed out and has arrived.
     pub(crate) fn forget_ended(&self, topic: &Topic) {
         let mut topics = self.state.lock();
-        if topics.get(topic).is_some_and(|kept| kept.subscription.is_finished()) {
+        if topics.get(topic).is_some_and(Kept::is_over) {
             let ended = topics.remove(topic);
             drop(topics);
             drop(ended);

@@ -135,9 +135,8 @@ impl State {
             }
         }
         let live = found - taken.finished.len();
-        for topic in &taken.finished {
-            topics.remove(topic);
-        }
+        // What may have to be handed out again is kept until it has arrived.
+        topics.retain(|topic, kept| !(taken.finished.contains(topic) && kept.is_over()));
         if taken.pulled.deliveries.is_empty() {
             return match live {
                 0 if !self.awaits(which) => {
@@ -190,6 +189,7 @@ impl State {
     pub(super) fn confirm(&self, streams: bool) {
         let mut topics = self.lock();
         topics.values_mut().filter(|kept| streams || !kept.stream).for_each(Kept::confirm);
+        topics.retain(|_, kept| !(kept.remembers() && kept.is_over()));
     }
 }
 

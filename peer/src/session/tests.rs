@@ -142,3 +142,38 @@ async fn names_and_limits_are_kept() {
     one.disconnect();
     assert!(!peer.connect("ada").expect("free").1, "ended, not kept");
 }
+
+#[tokio::test]
+async fn what_is_remembered_is_bounded_in_bytes_too() {
+    let (peer, _data) = peer(60_000).await;
+    let (session, _) = peer.connect("ada").expect("free");
+    session.subscribe("t", crate::From::New).await.expect("subscribed");
+    session.confirm_to("t", 0).expect("subscribed");
+    let large = 1 << 20;
+    for _ in 0..20 {
+        peer.publish("t", vec![0; large]).await.expect("published");
+    }
+    let mut taken = 0;
+    while let Ok(pulled) = session.pull(None, 100, Duration::ZERO).await
+        && !pulled.deliveries.is_empty()
+    {
+        taken += pulled.deliveries.len();
+    }
+    assert_eq!(taken, kept::UNCONFIRMED_BYTES_MAX / large);
+    session.confirm_to("t", 2).expect("subscribed");
+    let pulled = session.pull(None, 100, Duration::ZERO).await.expect("pulled");
+    assert_eq!(pulled.deliveries.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_handed_out_next_without_a_mark() {
+    let (peer, _data) = peer(60_000).await;
+    let (session, _) = peer.connect("ada").expect("free");
+    session.subscribe("t", crate::From::New).await.expect("subscribed");
+    publish(&peer, 4).await;
+    session.pull(None, 3, Duration::ZERO).await.expect("pulled");
+    session.put_back(&Topic::new("t").expect("legal"), 2);
+    session.confirm();
+    let pulled = session.pull(None, 9, Duration::ZERO).await.expect("pulled");
+    assert_eq!(places(&pulled), [(2, 2, false), (3, 3, false), (4, 4, false)]);
+}
