@@ -6,7 +6,8 @@ use crate::crypto::Signature;
 use crate::id::NodeId;
 use crate::seed::Seed;
 use crate::seed::event::Notice;
-use crate::seed::registry::{Peer, Standing, Subscription, entry};
+use crate::seed::listed::{Peer, Subscription, entry};
+use crate::seed::registry::Standing;
 use crate::time::Instant;
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
 
@@ -102,7 +103,7 @@ impl Seed {
     ) -> Merged {
         let SubscriptionRecord { node, incarnation, topic, version, subscribed } = record;
         let Some(peer) = self.registry.peer(&node) else { return Merged::Unlisted };
-        match incarnation.cmp(&peer.record.incarnation) {
+        match incarnation.cmp(&peer.incarnation) {
             std::cmp::Ordering::Less => return Merged::Known,
             std::cmp::Ordering::Greater => return Merged::Unlisted,
             std::cmp::Ordering::Equal => {}
@@ -208,7 +209,7 @@ impl Seed {
             Record::Topic(record) => self.index.outranks(record, signature),
             Record::DeathVote(vote) => {
                 let listed = self.registry.peer(&vote.node);
-                listed.is_some_and(|peer| peer.record.incarnation <= vote.incarnation)
+                listed.is_some_and(|peer| peer.incarnation <= vote.incarnation)
             }
         }
     }

@@ -12,6 +12,7 @@ use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
 
 use super::Tap;
+use super::lies::Lies;
 use super::node::{self, AnyNode};
 use super::roster::{Disk, Request, Roster};
 use super::tally::Tally;
@@ -70,6 +71,10 @@ pub(super) enum Token {
     Delisted(u32),
     /// Bounds are looked at.
     Inspect,
+    /// Liars speak.
+    Lie,
+    /// Liars answer what they were asked.
+    Insist,
 }
 
 /// The application of one peer.
@@ -138,6 +143,8 @@ pub(super) struct Apps {
     pub(super) slow: Vec<u32>,
     /// Who is shown all frames.
     pub(super) tap: Option<Tap>,
+    /// What seeds that lie are asked.
+    pub(super) lies: Lies,
     genuine: Genuine,
     order: Order,
     turn: u32,
@@ -173,6 +180,7 @@ impl Apps {
             owners: Owners::default(),
             slow: Vec::new(),
             tap: None,
+            lies: Lies::default(),
             genuine: Genuine::new(roster.scheme()),
             order: Order::new(nodes),
             turn: 0,
@@ -459,6 +467,7 @@ impl Host<AnyNode> for Apps {
         if let Some(Tap(show)) = &mut self.tap {
             show(frame);
         }
+        self.lies.asked(node, from, frame);
         if self.roster.is_seed(node) && !self.roster.is_seed(from) {
             self.certificates.heard(now, node, from);
         }
