@@ -6,7 +6,8 @@
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
 //! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
 //! (reported neighbours), `heads` (how far streams are), `held` (what waits for the disk),
-//! `listed` and `slots` (a peer in few bytes), `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
+//! `listed` and `slots` (a peer in few
+//! bytes), `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
 //! records are taken), `keep` (what is written down), `learning` (a seed without a memory),
 //! `agreement` (topics are created and deleted), `hosts` and `watches`
