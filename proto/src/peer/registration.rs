@@ -15,6 +15,10 @@ use crate::wire::frame::{
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 
+/// A seed that names a later life of this peer than it knows itself was told of that by the peer,
+/// on a disk that is lost, with a clock that was ahead: by 70 years of milliseconds at most.
+const INCARNATION_JUMP_MAX: u64 = 1 << 41;
+
 impl Peer {
     /// Dials seeds until a quorum is on its way, and renews leases.
     pub(super) fn tend_sessions(&mut self) {
@@ -210,6 +214,9 @@ impl Peer {
     }
 
     fn on_register_refused(&mut self, id: LinkId, dead: Incarnation) {
+        if dead.0.saturating_sub(self.incarnation.0) > INCARNATION_JUMP_MAX {
+            return self.violation(id, "a life of this peer that cannot have been");
+        }
         if dead >= self.incarnation {
             self.return_to_life(dead);
         }
