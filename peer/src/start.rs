@@ -53,6 +53,12 @@ impl Peer {
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
         machine_config.known_topics = data.known_topics();
+        let configured = machine_config.seeds.clone();
+        machine_config.known_seeds = data.known_seeds(&configured);
+        if let Some(known) = &machine_config.known_seeds {
+            let seeds = known.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            tracing::info!(version = known.version, seeds, "seed_set_known");
+        }
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
         let machine = Machine::new(machine_config, key.signer(), clock.now());
         let unread = QueueLimits {
@@ -70,6 +76,7 @@ impl Peer {
         let host = Dispatch {
             shared: Arc::clone(&shared),
             data,
+            configured,
             clock,
             address,
             joined,

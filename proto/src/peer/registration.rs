@@ -92,7 +92,7 @@ impl Peer {
         self.tell_quorum();
     }
 
-    fn tell_quorum(&mut self) {
+    pub(super) fn tell_quorum(&mut self) {
         let has = self.rendezvous.joined() >= self.rendezvous.quorum();
         if has != self.had_quorum {
             self.had_quorum = has;
@@ -124,6 +124,7 @@ impl Peer {
                 self.on_page(id, page.request, answer);
             }
             Frame::Dead(dead) => self.on_verdict(id, &dead),
+            Frame::SeedSet(signed) => self.on_seed_set(id, &signed),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
     }
@@ -132,7 +133,7 @@ impl Peer {
     /// Its own death it believes without knowing the voters: all that follows is another life.
     fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
         let voters = self.voters(dead);
-        if voters.len() < self.rendezvous.quorum() {
+        if voters.len() < self.rendezvous.quorum_at(id) {
             return self.violation(id, "a verdict without a majority");
         }
         let known = voters.iter().filter(|voter| self.rendezvous.is_seed(voter)).count();
@@ -359,7 +360,7 @@ impl Peer {
         self.ask_next(request);
     }
 
-    fn ask_next(&mut self, request: RequestId) {
+    pub(super) fn ask_next(&mut self, request: RequestId) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
         let sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
         if let Some((link, frame)) = self.requests.next_seed(self.now, request, &sessions) {

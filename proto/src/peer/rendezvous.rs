@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::quorum;
 use crate::id::{DialId, LinkId, NodeId};
+use crate::peer::seed_set::KnownSeeds;
 use crate::peer::status::{SeedState, SeedStatus};
 use crate::time::Instant;
 
@@ -26,10 +27,12 @@ const REPLACE_EVERY: Duration = Duration::from_secs(5);
 const LEASE_MIN_MS: u32 = 3_000;
 const LEASE_MAX_MS: u32 = 3_600_000;
 
-/// One configured seed.
+/// One seed.
 #[derive(Debug)]
 struct Slot {
     address: SocketAddr,
+    /// Of how many seeds it said that there are.
+    sized: Option<usize>,
     node: Option<NodeId>,
     state: State,
     failures: u32,
@@ -61,6 +64,7 @@ enum State {
 /// The sessions with the seeds.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
+    version: u64,
     slots: Vec<Slot>,
     backoff_max: Duration,
     /// When silent seeds were given up lately.
@@ -70,16 +74,47 @@ pub(crate) struct Rendezvous {
 impl Rendezvous {
     /// No session yet.
     pub(crate) fn new(seeds: &[SocketAddr], backoff_max: Duration) -> Self {
-        let slot = |&address| Slot {
-            address,
-            node: None,
-            state: State::Idle,
-            failures: 0,
-            retry_at: Instant::ZERO,
-            named: Vec::new(),
-            silent_at: None,
-        };
-        Self { slots: seeds.iter().map(slot).collect(), backoff_max, replaced: Vec::new() }
+        let slots = seeds.iter().copied().map(Slot::new).collect();
+        Self { version: 0, slots, backoff_max, replaced: Vec::new() }
+    }
+
+    /// How many decisions on the set of seeds are known.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The seeds are these from now on. Returns links with those that are none any more.
+    pub(crate) fn adopt(&mut self, known: &KnownSeeds) -> Vec<LinkId> {
+        self.version = known.version;
+        let (stay, go): (Vec<Slot>, Vec<Slot>) = std::mem::take(&mut self.slots)
+            .into_iter()
+            .partition(|slot| known.seeds.contains(&slot.address));
+        self.slots = stay;
+        for &address in &known.seeds {
+            if self.slots.iter().all(|slot| slot.address != address) {
+                self.slots.push(Slot::new(address));
+            }
+        }
+        self.slots.sort_by_key(|slot| slot.address);
+        go.iter().filter_map(Slot::link).collect()
+    }
+
+    /// The address of the seed at the other end of a link.
+    pub(crate) fn address(&self, link: LinkId) -> Option<SocketAddr> {
+        self.slots.iter().find(|slot| slot.link() == Some(link)).map(|slot| slot.address)
+    }
+
+    /// A seed said of how many seeds it counts majorities.
+    pub(crate) fn sized(&mut self, link: LinkId, seeds: usize) {
+        if let Some(slot) = self.by_link(link) {
+            slot.sized = Some(seeds);
+        }
+    }
+
+    /// How many votes a seed needs for a verdict, as far as it has told.
+    pub(crate) fn quorum_at(&self, link: LinkId) -> usize {
+        let slot = self.slots.iter().find(|slot| slot.link() == Some(link));
+        slot.and_then(|slot| slot.sized).map_or_else(|| self.quorum(), quorum)
     }
 
     /// floor(n/2)+1.
@@ -228,7 +263,7 @@ impl Rendezvous {
     /// the network is.
     pub(crate) fn silent(&mut self, now: Instant, link: LinkId) {
         self.replaced.retain(|at| now.since(*at) < REPLACE_EVERY);
-        let may = self.slots.len() - self.quorum();
+        let may = self.slots.len().saturating_sub(self.quorum());
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.link() == Some(link)) else {
             return;
         };
@@ -290,6 +325,19 @@ impl Rendezvous {
 }
 
 impl Slot {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            sized: None,
+            node: None,
+            state: State::Idle,
+            failures: 0,
+            retry_at: Instant::ZERO,
+            named: Vec::new(),
+            silent_at: None,
+        }
+    }
+
     fn link(&self) -> Option<LinkId> {
         match self.state {
             State::Registering { link, .. } | State::Joined { link, .. } => Some(link),

@@ -426,6 +426,10 @@ impl Host<AnyNode> for Apps {
                 self.answer(timers, node, request, Ok(Answer::Done));
                 31
             }
+            node::Event::Seed(seed_event::Event::Admin { answer, .. }) => {
+                self.set_asked(&answer);
+                32
+            }
         }
     }
 
@@ -440,6 +444,9 @@ impl Host<AnyNode> for Apps {
             }
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
+            }
+            node::Durable::Peer(peer::event::Durable::Seeds(known)) => {
+                disk.known_seeds = Some(known);
             }
             node::Durable::Seed(_) if self.disks_lie => {}
             node::Durable::Seed(changes) => {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
+use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_proto::seed::memory::{Key, Memory, Row};
 use tidings_proto::wire::frame::PeerEntry;
 use tidings_proto::wire::record::{Record, SignedRecord, TopicRecord};
@@ -46,6 +47,8 @@ pub(super) struct Disk {
     pub(super) incarnation: u64,
     /// The peers it knew.
     pub(super) known_peers: Vec<PeerEntry>,
+    /// The seeds, as it has come to know them.
+    pub(super) known_seeds: Option<KnownSeeds>,
     /// The topics it knew.
     pub(super) known_topics: Vec<SignedRecord>,
     /// What a seed keeps.
@@ -194,6 +197,7 @@ impl Roster {
             let mut config = self.peer_config(identity, seeds);
             config.known_peers.clone_from(&disk.known_peers);
             config.known_topics.clone_from(&disk.known_topics);
+            config.known_seeds.clone_from(&disk.known_seeds);
             AnyNode::Peer(Box::new(Peer::new(config, self.signer(node), now)))
         }
     }
