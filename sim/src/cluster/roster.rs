@@ -34,6 +34,8 @@ pub(super) struct Roster {
     /// What else differs from the defaults.
     pub(super) tune: Tune,
     seeds: u32,
+    /// So many of them are configured; the others wait to be added.
+    pub(super) seeds_first: u32,
     ids: Vec<NodeId>,
     /// The nodes in the order of their ids.
     by_id: Vec<u32>,
@@ -104,6 +106,7 @@ impl Roster {
             dissemination: Dissemination::Trees,
             tune: Tune::default(),
             seeds,
+            seeds_first: seeds,
             ids: vec![],
             by_id: vec![],
             topics: topics.collect(),
@@ -138,6 +141,11 @@ impl Roster {
     /// All seeds: the first nodes.
     pub(super) fn seeds(&self) -> std::ops::Range<u32> {
         0..self.seeds
+    }
+
+    /// The seeds that are configured.
+    pub(super) fn first_seeds(&self) -> std::ops::Range<u32> {
+        0..self.seeds_first
     }
 
     /// All peers.
@@ -185,9 +193,12 @@ impl Roster {
             wall_origin_us: wall_us,
             rng_seed: bytes32(self.seed ^ incarnation.0, "machine", u64::from(node)),
         };
-        let seeds = self.seeds().map(address).collect();
+        let mut seeds: Vec<SocketAddr> = self.first_seeds().map(address).collect();
         let now = Instant::ZERO;
         if self.is_seed(node) {
+            if node >= self.seeds_first {
+                seeds.push(address(node));
+            }
             let mut config = SeedConfig::new(identity, seeds);
             self.tune.apply_to_seed(&mut config);
             let rows = disk.rows.values().cloned().collect();
