@@ -68,7 +68,6 @@ impl Told {
 impl Peer {
     /// A seed says who the seeds are.
     pub(super) fn on_seed_set(&mut self, id: LinkId, signed: &SignedRecord) {
-        let Some(seed) = self.rendezvous.address(id) else { return };
         let Record::SeedSet(record) = &signed.record else {
             return self.violation(id, "a set of seeds that is none");
         };
@@ -77,7 +76,7 @@ impl Peer {
         }
         let (version, seeds) = record.stable();
         let seeds: Vec<SocketAddr> = seeds.iter().map(|place| place.address).collect();
-        self.rendezvous.sized(id, seeds.len());
+        let Some(seed) = self.rendezvous.sized(id, seeds.len()) else { return };
         self.told.say(seed, KnownSeeds { version, seeds });
         self.believe_seeds();
     }
@@ -97,7 +96,7 @@ impl Peer {
         self.out.persist(Durable::Seeds(known));
         for link in gone {
             for request in self.requests.lost(link) {
-                self.ask_next(request);
+                self.ask_next(request, false);
             }
             self.drop_link(link, Reason::NotNeeded, "no seed any more");
         }
