@@ -7,7 +7,7 @@
 //! | `incarnation` | the number of the newest life |
 //! | `peers` | known peers, a line each: node, incarnation, address |
 //! | `topics` | records of the node's own topics, a line each: the signed record in hexadecimal |
-//! | `seeds` | the seeds as they have changed since the configuration was written, and what that says |
+//! | `seeds` | the seeds as they have changed, and those of the configuration at that time |
 //! | `lock` | empty; locked while a process uses the directory |
 
 use std::fmt::Write as _;

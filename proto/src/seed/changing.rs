@@ -50,6 +50,14 @@ pub(super) struct Settling {
 }
 
 impl Seed {
+    /// A row with the set. Returns whether it could be what was once written.
+    pub(super) fn restore_set_row(&mut self, signed: &SignedRecord) -> bool {
+        let Record::SeedSet(record) = &signed.record else { return false };
+        self.sync.set = SeedSet::from(record);
+        self.seed_set = Some(signed.clone());
+        true
+    }
+
     /// The set that was on disk holds, whatever the configuration says.
     pub(super) fn restore_set(&mut self, now: Instant) {
         if self.seed_set.is_none() {

@@ -185,14 +185,7 @@ impl Seed {
                 self.round = of.rounds;
                 true
             }
-            Row::SeedSet(signed) => {
-                if let (Record::SeedSet(record), true) = (&signed.record, legal(signed)) {
-                    self.sync.set = crate::seed::set::SeedSet::from(record);
-                    self.seed_set = Some(signed.clone());
-                    return true;
-                }
-                false
-            }
+            Row::SeedSet(signed) => legal(signed) && self.restore_set_row(signed),
             Row::Peer(_) | Row::Subscription(_) => false,
         }
     }

@@ -4,7 +4,8 @@
 //! reports of deaths together with them. No publication passes through it.
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
-//! `ownership` (whose a topic is), `set` and `slots` (who the seeds are, and how each is reached), `register` and `proposals` (agreements of seeds), `overlay`
+//! `ownership` (whose a topic is), `set` and `slots` (who the seeds are, and how each is
+//! reached), `register` and `proposals` (agreements of seeds), `overlay`
 //! (reported neighbours), `heads` (how far streams are), `held` (what waits for the disk),
 //! `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
