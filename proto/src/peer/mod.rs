@@ -7,9 +7,9 @@
 //! and suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
 //! `catch_up` (heads, digests, pulls), `history` (what was published before), `holding` (what
 //! topics retain), `slow` (full queues), `registration` (sessions with seeds and their answers),
-//! `seed_set` (who the seeds are), `hosting` and `filters` (topics that this peer creates, and
-//! news of topics) and `commands` (what else the application asks). This file holds the parts together and dispatches; it
-//! decides nothing.
+//! `seed_set` (who the seeds are), `hosting` and `filters` (topics that this peer creates, and news
+//! of topics) and `commands` (what else the application asks). This file holds the parts together
+//! and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
