@@ -7,13 +7,13 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::crypto::Signature;
 use crate::id::{Incarnation, NodeId, Topic};
+use crate::seed::arena::Arena;
 use crate::seed::digest::TableHash;
 use crate::seed::listed::{
     AddressKey, Peer, Subscription, address_key, entry, first_address, number_of,
 };
 use crate::seed::memory::Key;
 use crate::seed::sampler::pick;
-use crate::seed::slots::Slots;
 use crate::time::Instant;
 use crate::wire::frame::{PeerEntry, PeerState};
 use crate::wire::record::{PeerRecord, Record, SignedRecord};
@@ -58,7 +58,7 @@ pub(super) enum Standing {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// Listed peers. Everything else refers to them by their numbers.
-    slots: Slots<Peer>,
+    slots: Arena<Peer>,
     peers: BTreeMap<NodeId, u32>,
     /// Their numbers in a row, for samples.
     row: Vec<u32>,

@@ -1,68 +1,214 @@
-//! Things with small numbers instead of addresses: a table of a million of them takes no more
-//! than they do, never moves, and others refer to them with four bytes.
+//! The other seeds: how each is reached, and how far it was told what. A seed keeps its place,
+//! the slot, as long as it is in the set.
 
-/// Places that are made at once.
-const CHUNK: usize = 1_024;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::Bound;
 
-/// The things, by number.
+use crate::config::SeedConfig;
+use crate::id::{Incarnation, LinkId, NodeId, Topic};
+use crate::seed::set::SeedSet;
+use crate::seed::transfer::{Cursor, Wanted};
+use crate::wire::frame::{Ballot, SAMPLE_MAX, Teacher};
+
+/// Another seed of the set, or a place for one.
 #[derive(Debug)]
-pub(super) struct Slots<T> {
-    chunks: Vec<Box<[Option<T>]>>,
-    free: Vec<u32>,
-    /// Numbers that were ever given.
-    used: u32,
+pub(super) struct Slot {
+    pub(super) address: SocketAddr,
+    /// It is in the set. Otherwise it is nobody, and its place may be given to another.
+    pub(super) member: bool,
+    /// Who answered there.
+    pub(super) node: Option<NodeId>,
+    /// The link that is in use.
+    pub(super) link: Option<LinkId>,
+    /// A link that claims to be this seed.
+    pub(super) held: Option<LinkId>,
+    pub(super) dialing: bool,
+    /// The link dialled from here that awaits the other seed's hello.
+    pub(super) greeting: Option<LinkId>,
+    pub(super) failures: u32,
+    /// It has refused this seed, and people know.
+    pub(super) refused: bool,
+    pub(super) mismatches: u32,
+    /// A transfer to it that is under way, and what of the tables it is of.
+    pub(super) cursor: Option<Cursor>,
+    pub(super) wanted: Wanted,
+    /// The life that it said it is in.
+    pub(super) incarnation: Incarnation,
+    /// On this link it asked for all that this seed knows.
+    pub(super) learns: bool,
+    /// Votes that are being sent to it.
+    pub(super) votes: Option<Telling>,
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), used: 0 }
+/// How far the votes are that a seed is told which has lost its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// What this seed has promised not to accept anything below of.
+    pub(super) floor: Ballot,
+    /// What this seed was when it began.
+    pub(super) teacher: Teacher,
+    pub(super) from: Bound<Topic>,
+}
+
+/// Who says to be a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The node that answers at the address of this slot.
+    Known(usize),
+    /// It claims the address of this slot.
+    Unproven(usize),
+    /// Nobody configured.
+    Stranger,
+}
+
+/// What is shared with the other seeds.
+#[derive(Debug)]
+pub(super) struct Sync {
+    /// Who the seeds are.
+    pub(super) set: SeedSet,
+    /// Where this seed is.
+    own: SocketAddr,
+    pub(super) slots: Vec<Slot>,
+    /// Peers whose lease was renewed here and not yet told.
+    pub(super) renewed: BTreeSet<NodeId>,
+}
+
+impl Sync {
+    pub(super) fn new(config: &SeedConfig) -> Self {
+        let own = config.identity.address;
+        let configured = config.seeds.iter().copied().chain([own]);
+        let set = SeedSet::configured(configured);
+        let mut sync = Self { set, own, slots: Vec::new(), renewed: BTreeSet::new() };
+        sync.make_slots();
+        sync
     }
-}
 
-impl<T> Slots<T> {
-    /// Keeps a thing; returns its number.
-    pub(super) fn insert(&mut self, thing: T) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| {
-            let number = self.used;
-            self.used = number.checked_add(1).expect("tables are capped far below 2^32");
-            number
-        });
-        if number as usize / CHUNK >= self.chunks.len() {
-            self.chunks.push((0..CHUNK).map(|_| None).collect());
+    /// Makes a slot for each other seed of the set that has none. Slots keep their numbers, which
+    /// links and timers know them by. Returns the new ones.
+    pub(super) fn make_slots(&mut self) -> Vec<usize> {
+        let others: Vec<_> = self.set.all().into_iter().map(|seed| seed.address).collect();
+        let mut made = Vec::new();
+        for address in others.into_iter().filter(|address| *address != self.own) {
+            if self.slots.iter().any(|slot| slot.member && slot.address == address) {
+                continue;
+            }
+            let free = self.slots.iter().position(Slot::is_free);
+            let at = free.unwrap_or(self.slots.len());
+            if at == self.slots.len() {
+                self.slots.push(Slot::new(address));
+            } else {
+                self.slots[at] = Slot::new(address);
+            }
+            made.push(at);
         }
-        self.chunks[number as usize / CHUNK][number as usize % CHUNK] = Some(thing);
-        number
+        made
     }
 
-    pub(super) fn get(&self, number: u32) -> Option<&T> {
-        self.chunks.get(number as usize / CHUNK)?[number as usize % CHUNK].as_ref()
+    /// How many seeds there are, before and after a change together.
+    pub(super) fn total(&self) -> usize {
+        self.set.all().len()
     }
 
-    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.chunks.get_mut(number as usize / CHUNK)?[number as usize % CHUNK].as_mut()
+    pub(super) fn quorum(&self) -> usize {
+        self.set.quorum()
     }
 
-    /// Takes a thing out; its number is given to another one.
-    pub(super) fn remove(&mut self, number: u32) -> Option<T> {
-        let chunk = self.chunks.get_mut(number as usize / CHUNK)?;
-        let thing = chunk[number as usize % CHUNK].take()?;
-        self.free.push(number);
-        Some(thing)
+    /// Whether this seed takes part in decisions.
+    pub(super) fn is_member(&self) -> bool {
+        self.set.contains(self.own)
+    }
+
+    /// Whether the seeds for which `has` holds may decide.
+    pub(super) fn is_majority(&self, me: NodeId, has: impl Fn(&NodeId) -> bool) -> bool {
+        self.set.is_majority(|address| self.node_at(me, address).is_some_and(|node| has(&node)))
+    }
+
+    /// Whether the seeds for which `has` holds know of all that was ever decided.
+    pub(super) fn knows_all(&self, me: NodeId, has: impl Fn(&NodeId) -> bool) -> bool {
+        self.set.knows_all(|address| self.node_at(me, address).is_some_and(|node| has(&node)))
+    }
+
+    /// Whether these seeds are linked, or this one, and may decide.
+    pub(super) fn has_quorum(&self) -> bool {
+        self.set.is_majority(|address| address == self.own || self.is_linked(address))
+    }
+
+    /// Whether a seed of the set is linked.
+    pub(super) fn is_linked(&self, address: SocketAddr) -> bool {
+        self.slots.iter().any(|slot| slot.is_at(address) && slot.link.is_some())
+    }
+
+    /// Who is at an address of the set, as far as that is known.
+    pub(super) fn node_at(&self, me: NodeId, address: SocketAddr) -> Option<NodeId> {
+        if address == self.own {
+            return Some(me);
+        }
+        self.slots.iter().find(|slot| slot.is_at(address))?.node
+    }
+
+    /// Seeds that are linked, this one included.
+    pub(super) fn reachable(&self) -> usize {
+        1 + self.slots.iter().filter(|slot| slot.link.is_some()).count()
+    }
+
+    /// The keys of the configured seeds as far as they are known, `own` among them.
+    pub(super) fn keys(&self, own: NodeId) -> Vec<NodeId> {
+        let others = self.slots.iter().filter(|slot| slot.member).filter_map(|slot| slot.node);
+        std::iter::once(own).chain(others).take(SAMPLE_MAX).collect()
+    }
+
+    /// The slot of a node that answered at its address.
+    pub(super) fn slot_of(&self, node: &NodeId) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.member && slot.node == Some(*node))
+    }
+
+    pub(super) fn claim(&self, node: &NodeId, address: SocketAddr) -> Claim {
+        let is_known = |slot: &Slot| slot.member && slot.node == Some(*node);
+        if let Some(slot) = self.slots.iter().position(is_known) {
+            return Claim::Known(slot);
+        }
+        let claimed = self.slots.iter().position(|slot| slot.is_at(address));
+        claimed.map_or(Claim::Stranger, Claim::Unproven)
+    }
+
+    /// A held link is gone.
+    pub(super) fn release(&mut self, slot: usize, link: LinkId) {
+        let held = &mut self.slots[slot].held;
+        if *held == Some(link) {
+            *held = None;
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Slot {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            member: true,
+            node: None,
+            link: None,
+            held: None,
+            dialing: false,
+            greeting: None,
+            failures: 0,
+            refused: false,
+            mismatches: 0,
+            cursor: None,
+            incarnation: Incarnation::default(),
+            learns: false,
+            wanted: Wanted::default(),
+            votes: None,
+        }
+    }
 
-    #[test]
-    fn numbers_are_used_again_and_things_stay() {
-        let mut slots = Slots::default();
-        let numbers: Vec<u32> = (0..3_000).map(|n| slots.insert(n)).collect();
-        assert!(numbers.iter().copied().eq(0..3_000));
-        assert_eq!((slots.remove(7), slots.remove(7), slots.get(7)), (Some(7), None, None));
-        assert_eq!((slots.insert(9), slots.get(7), slots.get(2_999)), (7, Some(&9), Some(&2_999)));
-        *slots.get_mut(8).expect("there") = 1;
-        assert_eq!((slots.get(8), slots.get(3_000), slots.get(9_999)), (Some(&1), None, None));
+    fn is_at(&self, address: SocketAddr) -> bool {
+        self.member && self.address == address
+    }
+
+    /// Nothing refers to it any more.
+    fn is_free(&self) -> bool {
+        let links = [self.link, self.held, self.greeting];
+        !self.member && !self.dialing && links.iter().all(Option::is_none)
     }
 }

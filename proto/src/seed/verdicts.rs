@@ -28,7 +28,7 @@ const BRAKE_PEERS_MIN: usize = 5;
 /// Stops a seed that is itself cut off from judging those that it cannot reach.
 #[derive(Debug, Default)]
 pub(super) struct Brake {
-    /// Peers that became suspect lately and have not answered.
+    /// Peers that did not answer a probe of this seed lately.
     suspected: BTreeMap<NodeId, Instant>,
     until: Instant,
 }
@@ -61,9 +61,10 @@ impl Seed {
     /// Repeated after each further probe, for seeds that did not get the vote.
     pub(super) fn vote(&mut self, now: Instant, node: NodeId) {
         let quorum = self.sync.quorum();
+        self.reports.count_silent(now, self.config.probe_timeout / 2);
         let braked = self.reports.brake.holds(now, self.registry.count());
         let knows_all = !self.acceptors.is_learning();
-        if braked || !knows_all || self.sync.reachable() < quorum {
+        if braked || !knows_all || !self.sync.has_quorum() {
             return;
         }
         let (me, kept) = (self.me(), self.votes_kept());
@@ -105,11 +106,14 @@ impl Seed {
 
     /// Declares a peer dead when a majority of votes is known to stand.
     pub(super) fn judge(&mut self, now: Instant, node: NodeId) {
-        let kept = self.votes_kept();
+        let (kept, me) = (self.votes_kept(), self.me());
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.drop_old_votes(now, kept);
-        let quorum = self.sync.quorum();
-        if case.votes.len() < quorum || self.confirm_votes(now, node) < quorum {
+        if !self.sync.is_majority(me, |voter| case.votes.contains_key(voter)) {
+            return;
+        }
+        let standing = self.confirm_votes(now, node);
+        if !self.sync.is_majority(me, |voter| standing.contains(voter)) {
             return;
         }
         let Some(case) = self.reports.cases.remove(&node) else { return };
@@ -138,7 +142,7 @@ impl Seed {
             }
             voters.insert(vote.voter);
         }
-        if voters.len() < self.sync.quorum() {
+        if !self.sync.is_majority(self.me(), |voter| voters.contains(voter)) {
             self.stats.records_refused += 1;
             return;
         }
