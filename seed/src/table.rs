@@ -52,6 +52,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
+/// A cell for a fact that holds or not.
+pub(crate) fn mark(yes: bool) -> String {
+    if yes { "yes".to_owned() } else { String::new() }
+}
+
 /// The first ten digits of an id: enough to tell nodes apart.
 pub(crate) fn short(id: &str) -> String {
     id.chars().take(10).collect()

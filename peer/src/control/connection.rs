@@ -182,7 +182,11 @@ impl Connection {
         let reader = lines.reader_mut();
         let mut byte = [0];
         let peeked = poll_fn(|cx| Poll::Ready(reader.poll_peek(cx, &mut ReadBuf::new(&mut byte))));
-        Ok(peeked.await.is_ready())
+        match peeked.await {
+            // Told once: who reads after this would take it for an orderly end.
+            Poll::Ready(Err(_)) => Err(Closed),
+            peeked => Ok(peeked.is_ready()),
+        }
     }
 
     async fn request(&mut self, line: &[u8]) -> Result<(), Closed> {

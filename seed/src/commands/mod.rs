@@ -9,6 +9,7 @@ pub(crate) mod deaths;
 pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;
+pub(crate) mod set;
 pub(crate) mod status;
 pub(crate) mod topics;
 
