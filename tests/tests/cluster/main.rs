@@ -34,6 +34,7 @@ mod restart;
 mod retained;
 mod scripts;
 mod seed_disk;
+mod seed_set;
 mod seeds_down;
 mod sessions;
 mod shutdown;
