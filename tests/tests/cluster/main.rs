@@ -34,7 +34,6 @@ mod restart;
 mod retained;
 mod scripts;
 mod seed_disk;
-mod seed_set;
 mod seeds_down;
 mod sessions;
 mod shutdown;
