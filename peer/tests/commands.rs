@@ -155,9 +155,14 @@ async fn refusals_have_their_codes() {
     shell.done(&["topic", "create", "t"]).await;
     assert_eq!(shell.run(&["topic", "create", "t"]).await.0, 3);
     shell.done(&["topic", "create", "t", "--exist-ok"]).await;
-    for arguments in
-        [&["pub", "a/+", "x"][..], &["fly"], &["sub"], &["pub", "t", "x", "--count", "0"]]
-    {
+    for arguments in [
+        &["pub", "a/+", "x"][..],
+        &["fly"],
+        &["sub"],
+        &["sub", "t", "--buffer", "5"],
+        &["sub", "t", "--policy", "drop-newest"],
+        &["pub", "t", "x", "--count", "0"],
+    ] {
         assert_eq!(shell.run(arguments).await.0, 2, "peer {arguments:?}");
     }
     let nobody = ended(&mut peer("127.0.0.1:1", &["status"])).await;

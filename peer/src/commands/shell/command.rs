@@ -205,6 +205,13 @@ mod tests {
             ("publish 5 6", json!({"topic": "5", "message": "6"})),
             ("Subscribe a/b", json!({"topic": "a/b", "stream": true})),
             ("subscribe a all", json!({"topic": "a", "from": "all", "stream": true})),
+            (
+                "SUBSCRIBE a new policy=drop-oldest buffer=9 durable=true",
+                json!({
+                    "topic": "a", "from": "new", "stream": true, "policy": "drop-oldest",
+                    "buffer": 9, "durable": true
+                }),
+            ),
             ("subscribe a stream=false", json!({"topic": "a", "stream": false})),
             ("UNSUBSCRIBE a", json!({"topic": "a"})),
             ("create_topic a exist_ok=true", json!({"topic": "a", "exist_ok": true})),
