@@ -3,6 +3,7 @@
 mod begin;
 pub(crate) mod completions;
 pub(crate) mod config;
+mod facts;
 mod follow;
 mod headers;
 pub(crate) mod man;
