@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod network_view;
 pub mod node;
 pub mod ports_file;
+pub mod progress;
 mod queue;
 pub mod shutdown;
 pub mod store;

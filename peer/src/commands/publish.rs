@@ -1,6 +1,5 @@
 //! `peer pub`: publish messages, many at once, in order.
 
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use tidings::control::{
     ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
 };
 use tidings::{Headers, RETAIN};
+use tidings_runtime::progress::{Progress, Steps};
 
 use crate::cli::Control;
 use crate::commands::headers;
@@ -21,8 +21,6 @@ use crate::{span, table};
 const ROUND_MESSAGES: usize = 1_024;
 /// Bytes on their way to the peer at once, about.
 const ROUND_BYTES: usize = 1 << 20;
-/// On a terminal, progress is shown this often.
-const PROGRESS: Duration = Duration::from_millis(200);
 /// A busy peer is asked again after this, unless it says when.
 const RETRY_MS: u32 = 10;
 
@@ -93,7 +91,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         summary: Summary { topic: args.topic, ..Summary::default() },
     };
     let begun = Instant::now();
-    let mut progress = Progress::new(source.total);
+    let steps = source.steps;
+    let progress = Progress::new("publishing", steps, !args.json);
     // With pauses between messages each one goes on its own.
     let round_max = if args.sleep.is_some() { 1 } else { ROUND_MESSAGES };
     loop {
@@ -105,9 +104,14 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             tokio::time::sleep(sleep).await;
         }
         publisher.publish(round).await?;
-        progress.show(publisher.summary.published);
+        let Summary { published, bytes, .. } = &publisher.summary;
+        progress.set(match steps {
+            // Lines are counted with their ends.
+            Steps::Bytes(_) => bytes + published,
+            Steps::Count(_) | Steps::Unknown => *published,
+        });
     }
-    progress.clear();
+    drop(progress);
     let elapsed = begun.elapsed();
     let mut summary = publisher.summary;
     summary.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -209,36 +213,6 @@ fn tell(summary: &Summary, elapsed: Duration) {
             let rate = (*n as f64 / elapsed.as_secs_f64().max(1e-6)).round();
             let span = span::show(elapsed);
             eprintln!("published {n} messages, {bytes} bytes, to '{topic}' in {span} ({rate}/s)");
-        }
-    }
-}
-
-/// A line on a terminal that counts.
-struct Progress {
-    total: Option<u64>,
-    shown: Option<Instant>,
-    begun: Instant,
-    on: bool,
-}
-
-impl Progress {
-    fn new(total: Option<u64>) -> Self {
-        Self { total, shown: None, begun: Instant::now(), on: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, published: u64) {
-        let last = self.shown.unwrap_or(self.begun);
-        if !self.on || last.elapsed() < PROGRESS {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let of = self.total.map_or_else(String::new, |total| format!(" of {total}"));
-        eprint!("\r\x1b[K{published}{of} messages");
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(file) => file,
         None => args.data.find()?.1.join(FILE),
     };
-    let checked = check(&path)?;
+    let checked = check(&path, !args.json)?;
     let damaged: usize = checked.damaged.values().sum();
     checked.print("checked", args.json)?;
     if damaged > 0 {
