@@ -25,6 +25,7 @@ pub mod progress;
 mod queue;
 pub mod shutdown;
 pub mod store;
+pub mod table;
 pub mod tls;
 pub mod traffic;
 mod wake;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidings::control::{RetentionView, TopicMore, TopicView};
+use tidings_runtime::table::Table;
 
-use crate::table::Table;
 use crate::{size, span};
 
 /// A row for each fact.

@@ -9,10 +9,10 @@ use tidings::control::{
     Client, ClientError, Code, ConnectedView, EventView, POSITIONS_MAX, PositionView, Received,
     Request, Start, Subscribe, Unread,
 };
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::failure::Failure;
-use crate::table;
 
 /// After a lost connection the peer is tried again after this, and then ever more seldom.
 const RETRY_MIN: Duration = Duration::from_millis(100);

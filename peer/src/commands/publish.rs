@@ -10,12 +10,13 @@ use tidings::control::{
 };
 use tidings::{Headers, RETAIN};
 use tidings_runtime::progress::{Progress, Steps};
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::commands::headers;
 use crate::commands::source::Source;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// Messages on their way to the peer at once.
 const ROUND_MESSAGES: usize = 1_024;

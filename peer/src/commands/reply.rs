@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidings::control::{Client, EventView, MessageView, Publish, PublishedView, Request};
 use tidings::{CORRELATION_ID, Headers, REPLY_TO};
+use tidings_runtime::table;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use crate::commands::headers;
 use crate::commands::message::note_gap;
 use crate::commands::request::ERROR;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// No longer message can be published.
 const BODY_BYTES_MAX: usize = 1 << 20;

@@ -7,13 +7,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tidings::control::EventView;
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::commands::begin::{Begin, Unread};
 use crate::commands::follow::{Follower, Wanted};
 use crate::commands::message::{Style, note_gap};
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// Print the messages of topics as they come
 ///

@@ -6,12 +6,12 @@ use clap::Subcommand;
 use serde_json::Value;
 use tidings::TopicPolicy;
 use tidings::control::{Client, Done, Keep, List, Request, Subscribe, TopicView, TopicsView};
+use tidings_runtime::table::{self, Table, printable, short};
 
 use crate::cli::Control;
 use crate::commands::begin::{Begin, Unread};
 use crate::commands::facts::facts;
 use crate::failure::Failure;
-use crate::table::{self, Table, printable, short};
 use crate::{size, span};
 
 const CREATE_EXAMPLES: &str = "\

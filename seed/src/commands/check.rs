@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use tidings_runtime::table::print_json;
+
 use crate::commands::data::Data;
 use crate::failure::Failure;
 use crate::store::{Checked, FILE, check};
-use crate::table::print_json;
 
 const HELP: &str = "\
 The seed may be running. Nothing is changed: a seed that starts with damaged rows drops them, and

@@ -1,9 +1,10 @@
 //! `seed deaths`: why peers were declared dead.
 
+use tidings_runtime::table::{Table, print_json, short};
+
 use crate::commands::{Ask, Part};
 use crate::failure::Failure;
 use crate::http::views::{Death, Items};
-use crate::table::{Table, print_json, short};
 
 /// List the last 256 verdicts of death, the newest first: who reported a peer, how the seed's own
 /// probe of it went, and which seeds voted

@@ -1,9 +1,10 @@
 //! `seed peers`: the peers that a seed lists.
 
+use tidings_runtime::table::{Table, print_json, short};
+
 use crate::commands::{Ask, Part};
 use crate::failure::Failure;
 use crate::http::views::{Items, Peer};
-use crate::table::{Table, print_json, short};
 
 /// List the peers that a seed knows, the dead of the last minutes included
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,10 @@
 //! `seed topics`: the topics that a seed lists.
 
+use tidings_runtime::table::{Table, print_json, short};
+
 use crate::commands::{Ask, Part};
 use crate::failure::Failure;
 use crate::http::views::{Items, Topic};
-use crate::table::{Table, print_json, short};
 
 /// List the topics that a seed knows
 #[derive(Debug, clap::Args)]
