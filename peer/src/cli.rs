@@ -1,8 +1,9 @@
 //! What can be typed after `peer`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tidings::control::{Client, ClientError};
 use tidings::{Config, Overrides};
+use tidings_runtime::manual::{Completions, Manual};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -48,8 +49,11 @@ enum Command {
     Status(commands::status::Args),
     Top(commands::top::Args),
     Config(commands::config::Args),
-    Completions(commands::completions::Args),
-    Man(commands::man::Args),
+    /// Print completions for a shell, e.g. `peer completions bash >
+    /// /etc/bash_completion.d/peer`
+    Completions(Completions),
+    /// Print the manual page, or write one for each command, e.g. `peer man --dir man/man1`
+    Man(Manual),
 }
 
 /// Which peer a command talks to.
@@ -98,8 +102,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Top(args) => ask(commands::top::run(args)),
         Command::Config(args) => commands::config::run(args),
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Man(args) => commands::man::run(args),
+        Command::Completions(args) => Ok(args.make(Cli::command())?),
+        Command::Man(args) => Ok(args.make(Cli::command())?),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod key;
 mod link;
 pub mod listen;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod network_view;
 pub mod node;

@@ -2,11 +2,9 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
-pub(crate) mod completions;
 pub(crate) mod config;
 mod data;
 pub(crate) mod deaths;
-pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod status;
