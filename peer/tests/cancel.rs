@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Lone, PATIENCE, lone_peer};
 use tidings::{
-    Config, Delivery, Error, From, Message, Peer, Session, SubscribeOptions, Subscription,
-    TopicPolicy,
+    Config, Delivery, Error, From, Message, Numbered, Peer, Pulled, Session, SubscribeOptions,
+    Subscription, TopicPolicy,
 };
 
 /// No future here waits in more places.
@@ -58,8 +58,12 @@ fn text(message: &Message) -> String {
 }
 
 /// What a pull handed out.
-fn texts(pulled: tidings::Pulled) -> Vec<String> {
-    let texts = pulled.deliveries.into_iter().map(|numbered| match numbered.delivery {
+fn texts(pulled: Pulled) -> Vec<String> {
+    texts_of(pulled.deliveries)
+}
+
+fn texts_of(deliveries: Vec<Numbered>) -> Vec<String> {
+    let texts = deliveries.into_iter().map(|numbered| match numbered.delivery {
         Delivery::Message(message) => text(&message),
         other => panic!("no message but {other:?}"),
     });
@@ -195,14 +199,10 @@ async fn pulls(peer: &Peer, session: &Session, rounds: usize) -> Vec<String> {
                 break;
             }
         }
-        if round % 2 == 0 {
-            let next = cut(session.next("t"), 1 + round % 3).await;
-            if let Some(Some(numbered)) = next.map(|next| next.expect("subscribed")) {
-                let deliveries = vec![numbered];
-                let mut pulled = session.pull(Some("t"), 1, Duration::ZERO).await.expect("fine");
-                pulled.deliveries.splice(0..0, deliveries);
-                handed_out.extend(texts(pulled));
-            }
+        // It waits for the disk, or for a message.
+        if let Some(next) = cut(session.next("t"), 1).await {
+            let numbered = next.expect("subscribed").expect("not ended");
+            handed_out.extend(texts_of(vec![numbered]));
         }
     }
     let rest = session.pull(Some("t"), 10_000, Duration::ZERO).await.expect("subscribed");

@@ -29,6 +29,7 @@ mod many;
 mod news;
 mod occupied;
 mod real_input;
+mod progress;
 mod requests;
 mod restart;
 mod retained;
