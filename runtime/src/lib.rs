@@ -5,6 +5,7 @@
 //! and polls its links in place, `link` and `queue` are one connection, [`tls`] proves who is at
 //! the other end. Everything else is plumbing, one idea a file.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 mod congestion;

@@ -16,6 +16,7 @@ Examples:
   seed deaths --filter 127.0.0.1:7204  (who reported it, who voted)
   seed backup seed-7101.backup --data data/seed-7101
   seed check --data data/seed-7101
+  seed set add 127.0.0.1:7104 127.0.0.1:8104   (one more seed, while the cluster runs)
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 unreachable.";
 
@@ -37,6 +38,7 @@ enum Command {
     Backup(commands::backup::BackupArgs),
     Restore(commands::backup::RestoreArgs),
     Check(commands::check::Args),
+    Set(commands::set::Args),
     Config(commands::config::Args),
     /// Print completions for a shell, e.g. `seed completions bash >
     /// /etc/bash_completion.d/seed`
@@ -56,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(args) => commands::backup::make(args),
         Command::Restore(args) => commands::backup::bring_back(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Set(args) => ask(commands::set::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => Ok(args.make(Cli::command())?),
         Command::Man(args) => Ok(args.make(Cli::command())?),

@@ -17,11 +17,12 @@ pub use expect::Expect;
 pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow, Trouble};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 18] = [
+pub const BUILT_IN: [(&str, &str); 19] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
     ("seeds", include_str!("../scenarios/seeds.toml")),
+    ("changes", include_str!("../scenarios/changes.toml")),
     ("minority", include_str!("../scenarios/minority.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("deaths", include_str!("../scenarios/deaths.toml")),
@@ -49,6 +50,8 @@ pub struct Scenario {
     about: String,
     /// Seeds; they start at 0.
     pub seeds: u32,
+    /// So many of the seeds are configured, and the others wait to be added; all, when absent.
+    pub seeds_first: Option<u32>,
     /// Peers.
     pub peers: u32,
     /// Peers start at random times until this one.
@@ -82,6 +85,9 @@ pub struct Scenario {
     /// Names that several peers want to own.
     #[serde(default)]
     pub claim: Vec<Claim>,
+    /// Changes of the set of seeds, one after the other.
+    #[serde(default)]
+    pub change: Vec<Change>,
     /// Crashes of many peers at once.
     #[serde(default)]
     pub crash: Vec<Crashes>,
@@ -244,6 +250,18 @@ pub struct Claim {
     pub until_ms: u64,
 }
 
+/// A seed is added or removed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Not before, nor before the change ahead of it has come about.
+    pub at_ms: u64,
+    /// The seed, from 0.
+    pub seed: u32,
+    /// It is added; otherwise it is removed.
+    pub add: bool,
+}
+
 impl Scenario {
     /// A built-in scenario, or that in the file of this name.
     ///
@@ -325,6 +343,9 @@ impl Scenario {
             ensure!(publish.until_ms <= self.end_ms, "publish.until_ms: at most end_ms");
             ensure!((8..=1 << 20).contains(&publish.bytes), "publish.bytes: 8 to 1 MiB");
         }
+        let first = self.seeds_first.unwrap_or(self.seeds);
+        ensure!((1..=self.seeds).contains(&first), "seeds_first: 1 to seeds");
+        ensure!(self.change.iter().all(|change| change.seed < self.seeds), "change.seed: a seed");
         for cut in &self.cut {
             let nodes = self.seeds + self.peers;
             ensure!(cut.from.max(cut.to) < nodes, "cut: nodes are numbered below {nodes}");

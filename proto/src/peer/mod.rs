@@ -7,9 +7,9 @@
 //! and suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
 //! `catch_up` (heads, digests, pulls), `history` (what was published before), `holding` (what
 //! topics retain), `slow` (full queues), `registration` (sessions with seeds and their answers),
-//! `hosting` and `filters` (topics that this peer creates, and news of topics) and `commands`
-//! (what else the application asks). This file holds the parts together and dispatches; it
-//! decides nothing.
+//! `seed_set` (who the seeds are), `hosting` and `filters` (topics that this peer creates, and news
+//! of topics) and `commands` (what else the application asks). This file holds the parts together
+//! and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -44,6 +44,7 @@ mod rendezvous;
 mod repair;
 mod requests;
 mod retention;
+pub mod seed_set;
 mod slow;
 mod streams;
 mod topics;
@@ -106,6 +107,7 @@ pub struct Peer {
     announced: Announced,
     announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
     rendezvous: Rendezvous,
+    told: seed_set::Told,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
     /// Filters of the application.
@@ -148,6 +150,7 @@ impl Peer {
             announced: Announced::default(),
             announcements: BTreeMap::new(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
+            told: seed_set::Told::default(),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
             filters: BTreeSet::new(),
@@ -171,6 +174,9 @@ impl Peer {
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
         peer.remember_topics();
+        if let Some(known) = peer.config.known_seeds.take() {
+            peer.rendezvous.adopt(&known);
+        }
         peer
     }
 
@@ -277,6 +283,7 @@ impl Peer {
             self.schedule.tick = self.now + TICK;
             self.watch_links(lateness);
             self.expire_greetings();
+            self.believe_seeds();
             self.seek_neighbors();
             self.expire_publishing();
             self.release_held();

@@ -95,7 +95,7 @@ impl Peer {
         self.tell_quorum();
     }
 
-    fn tell_quorum(&mut self) {
+    pub(super) fn tell_quorum(&mut self) {
         let has = self.rendezvous.joined() >= self.rendezvous.quorum();
         if has != self.had_quorum {
             self.had_quorum = has;
@@ -127,6 +127,7 @@ impl Peer {
                 self.on_page(id, page.request, answer);
             }
             Frame::Dead(dead) => self.on_verdict(id, &dead),
+            Frame::SeedSet(signed) => self.on_seed_set(id, &signed),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
     }
@@ -135,7 +136,7 @@ impl Peer {
     /// Its own death it believes without knowing the voters: all that follows is another life.
     fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
         let voters = self.voters(dead);
-        if voters.len() < self.rendezvous.quorum() {
+        if voters.len() < self.rendezvous.quorum_at(id) {
             return self.violation(id, "a verdict without a majority");
         }
         let known = voters.iter().filter(|voter| self.rendezvous.is_seed(voter)).count();
@@ -360,7 +361,7 @@ impl Peer {
     }
 
     /// Asks another seed, those that are silent last; `anew`: if need be one that was asked before.
-    fn ask_next(&mut self, request: RequestId, anew: bool) {
+    pub(super) fn ask_next(&mut self, request: RequestId, anew: bool) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
         let mut sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
         sessions.sort_by_key(|link| self.rendezvous.is_silent(*link));

@@ -206,6 +206,7 @@ impl Seed {
                 })
             }
             Record::Topic(record) => self.index.outranks(record, signature),
+            Record::SeedSet(_) => false,
             Record::DeathVote(vote) => {
                 let listed = self.registry.peer(&vote.node);
                 listed.is_some_and(|peer| peer.record.incarnation <= vote.incarnation)

@@ -104,6 +104,9 @@ impl Seed {
         let (sample, count) = (peers.len(), self.registry.count());
         let (lease_ms, total) = (millis(self.config.lease), self.total());
         let seeds = self.sync.keys(self.me());
+        if let Some(signed) = self.seed_set.clone() {
+            self.send(link, Frame::SeedSet(Box::new(signed)));
+        }
         self.send(link, Frame::Registered(Registered { lease_ms, peers, total, seeds }));
         if self.set_registered(link, Some(record.incarnation)) {
             let peer = entry(&record);
@@ -180,7 +183,7 @@ impl Seed {
                 self.merge_peer(now, record, signature, self.config.lease)
             }
             Record::Peer(_) => Merged::Unlisted,
-            Record::Topic(_) | Record::DeathVote(_) => Merged::Known,
+            Record::Topic(_) | Record::DeathVote(_) | Record::SeedSet(_) => Merged::Known,
         }
     }
 

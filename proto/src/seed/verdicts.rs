@@ -63,7 +63,7 @@ impl Seed {
         let quorum = self.sync.quorum();
         let braked = self.reports.brake.holds(now, self.registry.count());
         let knows_all = !self.acceptors.is_learning();
-        if braked || !knows_all || self.sync.reachable() < quorum {
+        if braked || !knows_all || !self.sync.has_quorum() {
             return;
         }
         let (me, kept) = (self.me(), self.votes_kept());
@@ -105,11 +105,14 @@ impl Seed {
 
     /// Declares a peer dead when a majority of votes is known to stand.
     pub(super) fn judge(&mut self, now: Instant, node: NodeId) {
-        let kept = self.votes_kept();
+        let (kept, me) = (self.votes_kept(), self.me());
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.drop_old_votes(now, kept);
-        let quorum = self.sync.quorum();
-        if case.votes.len() < quorum || self.confirm_votes(now, node) < quorum {
+        if !self.sync.is_majority(me, |voter| case.votes.contains_key(voter)) {
+            return;
+        }
+        let standing = self.confirm_votes(now, node);
+        if !self.sync.is_majority(me, |voter| standing.contains(voter)) {
             return;
         }
         let Some(case) = self.reports.cases.remove(&node) else { return };
@@ -138,7 +141,7 @@ impl Seed {
             }
             voters.insert(vote.voter);
         }
-        if voters.len() < self.sync.quorum() {
+        if !self.sync.is_majority(self.me(), |voter| voters.contains(voter)) {
             self.stats.records_refused += 1;
             return;
         }

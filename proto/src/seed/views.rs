@@ -1,6 +1,5 @@
 //! What a seed shows of itself, and pages of its tables.
 
-use crate::config::quorum;
 use crate::filter::TopicFilter;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
@@ -22,11 +21,13 @@ impl Seed {
     /// What it shows of itself.
     pub fn status(&self) -> SeedStatus {
         let own = self.config.identity.address;
-        let seeds = self.config.seeds.iter().map(|&address| {
-            let slot = self.sync.slots.iter().find(|slot| slot.address == address);
+        let seeds = self.sync.set.all().into_iter().map(|place| {
+            let address = place.address;
+            let slot = self.sync.slots.iter().find(|slot| slot.member && slot.address == address);
             let is_own = address == own;
             OtherSeed {
                 address,
+                http: place.http,
                 node: if is_own { Some(self.me()) } else { slot.and_then(|slot| slot.node) },
                 own: is_own,
                 reachable: is_own || slot.is_some_and(|slot| slot.link.is_some()),
@@ -38,7 +39,11 @@ impl Seed {
             learning: self.acceptors.is_learning(),
             held: self.held.len(),
             reachable: self.sync.reachable(),
-            quorum: quorum(self.sync.total()),
+            quorum: self.sync.quorum(),
+            has_quorum: self.sync.has_quorum(),
+            set_version: self.sync.set.version,
+            changing: self.sync.set.before.is_some(),
+            member: self.sync.is_member(),
             seeds: seeds.collect(),
             peers: self.registry.count(),
             suspects: self.registry.suspects(),

@@ -102,6 +102,50 @@ impl TopicRecord {
     }
 }
 
+/// The most seeds of a cluster. Each decision asks all of them; nobody is known to run more than
+/// a dozen of such.
+pub const SEEDS_MAX: usize = 32;
+
+/// A seed of the set of seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeedPlace {
+    /// Its overlay address, which is what it is known by.
+    pub address: SocketAddr,
+    /// Where it serves HTTP, as far as that was said.
+    pub http: Option<SocketAddr>,
+}
+
+/// Which seeds there are. Owner: the seed that proposed it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SeedSetRecord {
+    /// Rises with each decision on the set, from 1; the set of the configuration is 0.
+    pub version: u64,
+    /// The seeds, or those that there will be; 1 to [`SEEDS_MAX`], ordered by address.
+    pub seeds: Vec<SeedPlace>,
+    /// While the set changes: the seeds so far. One was added or removed.
+    pub before: Option<Vec<SeedPlace>>,
+    /// The seed that proposed it.
+    pub author: NodeId,
+}
+
+impl SeedSetRecord {
+    /// The last set that was not changing, with its version: what concerns peers.
+    pub fn stable(&self) -> (u64, &[SeedPlace]) {
+        match &self.before {
+            Some(before) => (self.version - 1, before),
+            None => (self.version, &self.seeds),
+        }
+    }
+
+    fn is_legal(&self) -> bool {
+        let ordered = |seeds: &[SeedPlace]| {
+            (1..=SEEDS_MAX).contains(&seeds.len())
+                && seeds.windows(2).all(|pair| pair[0].address < pair[1].address)
+        };
+        self.version > 0 && ordered(&self.seeds) && self.before.as_deref().is_none_or(ordered)
+    }
+}
+
 /// A seed's word that a life of a node has ended. Owner: the seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeathVote {
@@ -124,6 +168,8 @@ pub enum Record {
     Topic(TopicRecord),
     /// A vote.
     DeathVote(DeathVote),
+    /// Which seeds there are.
+    SeedSet(SeedSetRecord),
 }
 
 impl Record {
@@ -134,6 +180,16 @@ impl Record {
             Self::Subscription(record) => record.node,
             Self::Topic(record) => record.host,
             Self::DeathVote(record) => record.voter,
+            Self::SeedSet(record) => record.author,
+        }
+    }
+
+    /// The name of the register in which the seeds agree on this record; none when they do not.
+    pub fn register(&self) -> Option<Topic> {
+        match self {
+            Self::Topic(record) => Some(record.topic.clone()),
+            Self::SeedSet(_) => Some(Topic::seeds()),
+            Self::Peer(_) | Self::Subscription(_) | Self::DeathVote(_) => None,
         }
     }
 
@@ -151,6 +207,7 @@ impl Record {
             }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,
+            Self::SeedSet(record) => record.is_legal(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod deaths;
 mod list;
 pub(crate) mod peers;
 pub(crate) mod run;
+pub(crate) mod set;
 pub(crate) mod status;
 pub(crate) mod topics;
 

@@ -77,6 +77,7 @@ fn print(rows: &[Row]) -> Result<(), Failure> {
             continue;
         };
         let state = match (status.ready, status.learning) {
+            _ if !status.member => "not in set",
             (true, _) => "ready",
             (false, true) if status.reachable >= status.quorum => "learning",
             (false, _) => "no quorum",

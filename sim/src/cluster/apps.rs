@@ -68,6 +68,8 @@ pub(super) enum Token {
     Whole(Instant),
     /// A death must be known by now.
     Delisted(u32),
+    /// The set of seeds is to change.
+    Change,
     /// Bounds are looked at.
     Inspect,
 }
@@ -433,6 +435,8 @@ impl Host<AnyNode> for Apps {
                 self.answer(timers, node, request, Ok(Answer::Done));
                 31
             }
+            // Whoever asked looks whether it has come about.
+            node::Event::Seed(seed_event::Event::Admin { .. }) => 32,
         }
     }
 
@@ -447,6 +451,9 @@ impl Host<AnyNode> for Apps {
             }
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
+            }
+            node::Durable::Peer(peer::event::Durable::Seeds(known)) => {
+                disk.known_seeds = Some(known);
             }
             node::Durable::Seed(_) if self.disks_lie => {}
             node::Durable::Seed(changes) => {

@@ -199,6 +199,7 @@ impl Cluster<'_> {
     }
 
     fn crash(&mut self, node: u32, how: Crash, fate: DiskFate) -> bool {
+        let may_lose_disk = self.may_lose_disk(node);
         if let Some(AnyNode::Peer(peer)) = self.world.machine(node) {
             add_counters(&mut self.buried, peer);
         }
@@ -208,6 +209,7 @@ impl Cluster<'_> {
         let apps = &mut self.world.host;
         apps.ended(node);
         let disk = &mut apps.disks[node as usize];
+        let fate = if may_lose_disk { fate } else { DiskFate::Kept };
         let hurt = match fate {
             DiskFate::Kept => false,
             DiskFate::Lost => {
@@ -283,7 +285,7 @@ impl Cluster<'_> {
             return;
         };
         let apps = &self.world.host;
-        let seeds = apps.roster.seeds();
+        let seeds = self.members();
         let Some(id) = apps.roster.id(death.node) else { return };
         if apps.apps[death.node as usize].life != life {
             return;

@@ -1,6 +1,7 @@
 //! A world filled with seeds, peers and applications, as a scenario says, and judged.
 
 mod apps;
+mod changes;
 mod claims;
 mod faults;
 mod finish;
@@ -87,6 +88,8 @@ struct Cluster<'a> {
     limits: (PeerConfig, SeedConfig),
     skews: Vec<i32>,
     inspected: u32,
+    /// How many changes of the set of seeds have come about.
+    changes_done: usize,
     /// Draws of the claims on names.
     draws: Rng,
     /// L4.
@@ -161,6 +164,7 @@ fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode
     let nodes = [scenario.seeds, scenario.peers];
     let mut roster = Roster::new(seed, scheme, nodes, (scenario.topics, names));
     roster.tune = scenario.tune;
+    roster.seeds_first = scenario.seeds_first.unwrap_or(scenario.seeds);
     if options.flood {
         roster.dissemination = Dissemination::Flood;
     }
@@ -220,6 +224,9 @@ impl<'a> Cluster<'a> {
             patterns.push(Pattern { origins, next: 0 });
             world.at(Instant::from_millis(publish.from_ms), Token::Publish(number));
         }
+        if let Some(first) = scenario.change.first() {
+            world.at(Instant::from_millis(first.at_ms), Token::Change);
+        }
         for (number, claim) in (0..).zip(&scenario.claim) {
             world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
         }
@@ -242,6 +249,7 @@ impl<'a> Cluster<'a> {
             deaths: Vec::new(),
             skews,
             inspected: 0,
+            changes_done: 0,
             draws: Rng::new(seed, "claims"),
             converge: bound.map(Converge::new),
             calm_from: Instant::from_millis(over_ms.unwrap_or(0)),
@@ -263,6 +271,7 @@ impl<'a> Cluster<'a> {
                 Token::Stop(node, life) => self.stop(node, life),
                 Token::Whole(since) => self.whole(since),
                 Token::Delisted(number) => self.delisted(number),
+                Token::Change => self.change_seeds(),
                 Token::Inspect => self.inspect(),
             }
         }
