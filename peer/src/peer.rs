@@ -11,7 +11,7 @@ use tidings_proto::peer::event::{Answer, Command, TopicInfo};
 use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
-use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
+use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic, TopicFilter};
 use tidings_runtime::{Clock, Handle, LinkView, Network, Node};
 use tokio::sync::{Mutex, watch};
 
@@ -235,13 +235,16 @@ impl Peer {
     /// [`crate::PAGE_MAX`] items.
     ///
     /// # Errors
-    /// No seed answers.
+    /// The text is no filter, or no seed answers.
     pub async fn list_topics(
         &self,
         filter: &str,
         offset: u32,
         limit: u32,
     ) -> Result<Page<TopicItem>, Error> {
+        if !filter.is_empty() {
+            TopicFilter::new(filter)?;
+        }
         let filter = filter.to_owned();
         let command = |request| Command::ListTopics { request, filter, offset, limit };
         match self.inner.ask(command).await? {

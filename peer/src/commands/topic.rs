@@ -50,8 +50,9 @@ enum Action {
     },
     /// List the topics that the seeds know
     List {
-        /// An MQTT filter, e.g. 'sport/#'
-        filter: Option<String>,
+        /// An MQTT filter, e.g. 'sport/#'; what begins with '$' needs one that does, e.g. '$reply/#'
+        #[arg(default_value = "#")]
+        filter: String,
         #[command(flatten)]
         common: Common,
     },
@@ -138,7 +139,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
                 false => print_one(&found),
             }
         }
-        Action::List { filter, common } => list(filter.unwrap_or_default(), &common).await,
+        Action::List { filter, common } => list(filter, &common).await,
         Action::Delete { topic, common } => {
             let said = format!("deleted '{}'", printable(&topic));
             change(&common, &Request::DeleteTopic { topic }, &said).await

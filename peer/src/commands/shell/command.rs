@@ -160,6 +160,10 @@ fn ask(command: &str, rest: &str) -> Result<Value, String> {
     if command == "subscribe" && !request.contains_key("stream") {
         request.insert("stream".to_owned(), true.into());
     }
+    if command == "list_topics" {
+        // Those of the system, such as of replies, only when they are asked for.
+        request.entry("filter").or_insert_with(|| "#".into());
+    }
     Ok(Value::Object(request))
 }
 
@@ -215,7 +219,7 @@ mod tests {
             ("subscribe a stream=false", json!({"topic": "a", "stream": false})),
             ("UNSUBSCRIBE a", json!({"topic": "a"})),
             ("create_topic a exist_ok=true", json!({"topic": "a", "exist_ok": true})),
-            ("list_topics", json!({})),
+            ("list_topics", json!({"filter": "#"})),
             ("list_topics sport/# limit=5", json!({"filter": "sport/#", "limit": 5})),
             ("pull a 10 wait_ms=50", json!({"topic": "a", "max": 10, "wait_ms": 50})),
             ("pull wait_ms=50", json!({"wait_ms": 50})),
