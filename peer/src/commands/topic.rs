@@ -50,7 +50,7 @@ enum Action {
     },
     /// List the topics that the seeds know
     List {
-        /// An MQTT filter, e.g. 'sport/#'; what begins with '$' needs one that does, e.g. '$reply/#'
+        /// An MQTT filter, e.g. 'sport/#'; what begins with '$' needs one that does: '$reply/#'
         #[arg(default_value = "#")]
         filter: String,
         #[command(flatten)]
