@@ -21,6 +21,7 @@ Examples:
   peer shell
   peer status
   peer top
+  peer bench
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
 quorum of seeds, 27 timed out waiting for a message.";
@@ -48,6 +49,7 @@ enum Command {
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
     Top(commands::top::Args),
+    Bench(commands::bench::Args),
     Config(commands::config::Args),
     /// Print completions for a shell, e.g. `peer completions bash >
     /// /etc/bash_completion.d/peer`
@@ -101,6 +103,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Top(args) => ask(commands::top::run(args)),
+        Command::Bench(args) => ask(commands::bench::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => Ok(args.make(Cli::command())?),
         Command::Man(args) => Ok(args.make(Cli::command())?),

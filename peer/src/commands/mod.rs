@@ -1,6 +1,7 @@
 //! One command a file, each with its own arguments and its own output.
 
 mod begin;
+pub(crate) mod bench;
 pub(crate) mod config;
 mod facts;
 mod follow;

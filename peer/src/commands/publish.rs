@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::Serialize;
 use tidings::control::{
-    ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
+    Client, ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
 };
 use tidings::{Headers, RETAIN};
 use tidings_runtime::progress::{Progress, Steps};
@@ -19,9 +19,9 @@ use crate::failure::Failure;
 use crate::span;
 
 /// Messages on their way to the peer at once.
-const ROUND_MESSAGES: usize = 1_024;
+pub(super) const ROUND_MESSAGES: usize = 1_024;
 /// Bytes on their way to the peer at once, about.
-const ROUND_BYTES: usize = 1 << 20;
+pub(super) const ROUND_BYTES: usize = 1 << 20;
 /// A busy peer is asked again after this, unless it says when.
 const RETRY_MS: u32 = 10;
 
@@ -84,13 +84,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         (None, None) => Source::stdin()?,
     };
     let retain = args.retain.then(|| (RETAIN.to_owned(), "true".to_owned()));
-    let (sender, receiver) = args.control.connect().await?.split();
-    let mut publisher = Publisher {
-        sender,
-        receiver,
-        headers: headers::of(args.header.into_iter().chain(retain).collect())?,
-        summary: Summary { topic: args.topic, ..Summary::default() },
-    };
+    let headers = headers::of(args.header.into_iter().chain(retain).collect())?;
+    let mut publisher = Publisher::new(args.control.connect().await?, &args.topic, headers);
     let begun = Instant::now();
     let steps = source.steps;
     let progress = Progress::new("publishing", steps, !args.json);
@@ -123,7 +118,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-struct Publisher {
+/// Publishes many messages, in order.
+pub(super) struct Publisher {
     sender: Sender,
     receiver: Receiver,
     headers: Headers,
@@ -131,8 +127,15 @@ struct Publisher {
 }
 
 impl Publisher {
+    /// Publishes to that topic, each message with these headers.
+    pub(super) fn new(client: Client, topic: &str, headers: Headers) -> Self {
+        let (sender, receiver) = client.split();
+        let summary = Summary { topic: topic.to_owned(), ..Summary::default() };
+        Self { sender, receiver, headers, summary }
+    }
+
     /// Publishes a round; what the peer was too busy for comes again, in order, before the next.
-    async fn publish(&mut self, mut round: Vec<Bytes>) -> Result<(), Failure> {
+    pub(super) async fn publish(&mut self, mut round: Vec<Bytes>) -> Result<(), Failure> {
         loop {
             let (busy, retry_ms) = self.attempt(&round).await?;
             if busy.is_empty() {
