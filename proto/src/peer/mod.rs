@@ -50,6 +50,7 @@ mod streams;
 mod topics;
 mod trees;
 mod value;
+mod verdicts;
 mod views;
 
 #[cfg(test)]

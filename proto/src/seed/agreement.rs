@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
 use crate::seed::memory::Key;
-use crate::seed::ownership::{Judged, judge};
+use crate::seed::ownership::{Judged, is_plausible, judge};
 use crate::seed::proposals::{Proposal, Purpose, WAITING_MAX};
 use crate::seed::register::{Current, Proposer, Refusal};
 use crate::time::Instant;
@@ -53,6 +53,9 @@ impl Seed {
         if known == Some(record) {
             return self.proposed(link, request, Outcome::Kept);
         }
+        if known.is_none() && !is_plausible(None, record) {
+            return self.violation(now, link, "a topic with more changes than can have been");
+        }
         if let Some(outcome) = self.lacks_room(record) {
             self.stats.records_shed += 1;
             return self.proposed(link, request, outcome);
@@ -73,12 +76,16 @@ impl Seed {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let entry = self.index.get(&record.topic).and_then(|entry| entry.record());
         let is_hosted = entry.is_some_and(|old| old.host == record.host && !old.deleted);
-        if record.deleted || is_hosted {
+        if is_hosted {
             return None;
         }
-        let Some(peer) = self.registry.peer(&record.host) else { return Some(Outcome::NoQuorum) };
-        let share = peer.subscriptions.len() + self.index.hosted(&record.host);
-        if share >= self.config.records_per_peer_max {
+        if self.registry.peer(&record.host).is_none() {
+            return Some(Outcome::NoQuorum);
+        }
+        if record.deleted {
+            return None;
+        }
+        if self.index.hosted(&record.host) >= self.config.records_per_peer_max {
             return Some(Outcome::Full(count(self.config.records_per_peer_max)));
         }
         let is_full = entry.is_none()
@@ -182,6 +189,7 @@ impl Seed {
             return Decree { topic, set, ballot, step };
         }
         if !self.acceptors.is_learning() {
+            self.make_room_for_register(&topic);
             self.touched.insert(Key::Register(topic.clone()));
         }
         let done = match step {
@@ -200,6 +208,16 @@ impl Seed {
             Refusal::Learning => Step::Refuse(Ballot::default()),
         });
         Decree { topic, set, ballot, step }
+    }
+
+    /// Topics that were asked for and never made leave promises behind, until there are too many.
+    fn make_room_for_register(&mut self, topic: &Topic) {
+        let is_new = self.acceptors.cell(topic).is_none();
+        if is_new && self.acceptors.len() >= self.config.records_max.saturating_mul(2) {
+            let void = self.acceptors.forget_promises();
+            self.touched.extend(void.into_iter().map(Key::Register));
+            self.touched.insert(Key::Membership);
+        }
     }
 
     /// What an acceptor says to an attempt of this seed.
@@ -245,6 +263,10 @@ impl Seed {
             }
             (Purpose::Write { record, .. }, value) => {
                 let Record::Topic(new) = &record.record else { return };
+                if value.is_none() && new.deleted {
+                    // What is not there needs no mark that it is gone.
+                    return self.conclude(now, &topic, Some((None, Outcome::Kept)));
+                }
                 match (judge(value.as_ref().and_then(topic_of), new, abandoned), value) {
                     (Judged::Accepted, _) | (Judged::Known, None) => {
                         let record = record.clone();

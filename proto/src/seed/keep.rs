@@ -82,7 +82,8 @@ impl Seed {
             Key::Membership => Some(Row::Membership(Membership {
                 floor: self.acceptors.floor(),
                 rounds: self.rounds_reserved,
-                votes: !self.acceptors.is_learning(),
+                // A disk that has lost rows is trusted again when all are written anew.
+                votes: !self.acceptors.is_learning() && self.rewriting.is_empty(),
             })),
         }
     }

@@ -74,10 +74,12 @@ impl Seed {
             if !record.verify(self.config.identity.scheme) {
                 return self.violation(now, link, "a vote on a record that its owner did not sign");
             }
-            if self.acceptors.len() < self.config.records_max {
-                self.acceptors.learn(&topic, ballot, record);
-                self.touched.insert(Key::Register(topic));
+            let is_known = self.acceptors.cell(&topic).is_some();
+            if !is_known && self.acceptors.len() >= self.config.records_max.saturating_mul(4) {
+                return self.violation(now, link, "more votes than seeds keep");
             }
+            self.acceptors.learn(&topic, ballot, record);
+            self.touched.insert(Key::Register(topic));
         }
         if votes.last {
             self.acceptors.learned(from, votes.teacher, votes.floor);

@@ -5,7 +5,9 @@ use core::time::Duration;
 use crate::crypto::Signature;
 use crate::id::NodeId;
 use crate::seed::Seed;
+use crate::seed::agreement::topic_of;
 use crate::seed::event::Notice;
+use crate::seed::memory::Key;
 use crate::seed::registry::{Peer, Standing, Subscription, entry};
 use crate::time::Instant;
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
@@ -132,8 +134,7 @@ impl Seed {
     /// longer wants goes first.
     fn make_room_for_subscription(&mut self, node: &NodeId) -> bool {
         let Some(peer) = self.registry.peer(node) else { return false };
-        let share = peer.subscriptions.len() + self.index.hosted(node);
-        let fits = share < self.config.records_per_peer_max
+        let fits = peer.subscriptions.len() < self.config.records_per_peer_max
             && self.registry.subscriptions() < self.config.records_max;
         if fits {
             return true;
@@ -183,9 +184,13 @@ impl Seed {
     }
 
     pub(super) fn forget_oldest_deleted(&mut self) {
-        if let Some((topic, host)) = self.index.forget_oldest_deleted() {
-            self.acceptors.forget(&topic);
-            self.deserted.forget(&topic, &host);
+        let Some(record) = self.index.forget_oldest_deleted() else { return };
+        self.deserted.forget(&record.topic, &record.host);
+        // What was accepted since is a topic that is being created again.
+        let accepted = self.acceptors.accepted(&record.topic).and_then(topic_of);
+        if accepted.is_none_or(|accepted| *accepted == record) {
+            self.acceptors.forget(&record.topic);
+            self.touched.insert(Key::Register(record.topic));
         }
     }
 

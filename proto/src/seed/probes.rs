@@ -118,6 +118,7 @@ impl Seed {
 
     fn probe_failed(&mut self, now: Instant, node: NodeId) {
         let again = now + self.config.probe_timeout;
+        self.reports.count_silent(now, Duration::ZERO);
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.probe = Probe::Waiting;
         case.result = "it answered no probe";

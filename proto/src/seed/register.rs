@@ -235,12 +235,33 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         }
     }
 
+    /// Another node stands in the place of this seed: it has told nothing.
+    pub(super) fn unlearn(&mut self, from: &NodeId) {
+        if let Some(heard) = &mut self.learning {
+            heard.remove(from);
+        }
+    }
+
     /// From now on it votes. Returns with whom it founds the cluster: nobody, where there were
     /// voters to learn from.
     pub(super) fn begin_to_vote(&mut self) -> BTreeSet<NodeId> {
         let is_new = self.is_new();
         let heard = self.learning.take().unwrap_or_default();
         heard.into_keys().filter(|_| is_new).collect()
+    }
+
+    /// Forgets what was promised for registers that hold nothing: from now on the floor stands for
+    /// all of it, and attempts that were under way begin again. Returns which registers.
+    pub(super) fn forget_promises(&mut self) -> Vec<K> {
+        self.floor = self.floor.max(self.highest);
+        let mut void = Vec::new();
+        self.cells.retain(|key, cell| {
+            if cell.accepted.is_none() {
+                void.push(key.clone());
+            }
+            cell.accepted.is_some()
+        });
+        void
     }
 
     /// Forgets a register.

@@ -70,7 +70,9 @@ impl Seed {
             if let Some(old) = self.sync.slots[slot].link {
                 self.close(now, old, Reason::Unexpected, "another node answers at its address");
             }
-            self.sync.slots[slot].node = Some(node);
+            if let Some(former) = self.sync.slots[slot].node.replace(node) {
+                self.acceptors.unlearn(&former);
+            }
         }
         self.sync.slots[slot].greeting = Some(id);
         if let Some(held) = self.sync.slots[slot].held.take() {

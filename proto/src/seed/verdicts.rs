@@ -28,7 +28,7 @@ const BRAKE_PEERS_MIN: usize = 5;
 /// Stops a seed that is itself cut off from judging those that it cannot reach.
 #[derive(Debug, Default)]
 pub(super) struct Brake {
-    /// Peers that became suspect lately and have not answered.
+    /// Peers that did not answer a probe of this seed lately.
     suspected: BTreeMap<NodeId, Instant>,
     until: Instant,
 }
@@ -61,6 +61,7 @@ impl Seed {
     /// Repeated after each further probe, for seeds that did not get the vote.
     pub(super) fn vote(&mut self, now: Instant, node: NodeId) {
         let quorum = self.sync.quorum();
+        self.reports.count_silent(now, self.config.probe_timeout / 2);
         let braked = self.reports.brake.holds(now, self.registry.count());
         let knows_all = !self.acceptors.is_learning();
         if braked || !knows_all || !self.sync.has_quorum() {

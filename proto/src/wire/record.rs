@@ -53,6 +53,9 @@ pub const RETENTION_AGE_MS_MAX: u64 = 10 * 366 * 86_400_000;
 /// The most bytes of retained messages that a topic may ask for: 1 TiB.
 pub const RETENTION_BYTES_MAX: u64 = 1 << 40;
 
+/// The highest generation or version of a topic: what follows one more never wraps.
+pub const TOPIC_ORDINAL_MAX: u64 = 1 << 48;
+
 /// What a topic's host asks of those who keep its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TopicPolicy {
@@ -79,9 +82,10 @@ impl TopicPolicy {
 pub struct TopicRecord {
     /// The name.
     pub topic: Topic,
-    /// Which creation of this name it is, from 1. Batches of an older one are void.
+    /// Which creation of this name it is, from 1 to [`TOPIC_ORDINAL_MAX`]. Batches of an older one
+    /// are void.
     pub generation: u64,
-    /// Rises with each change of this generation.
+    /// Rises with each change of this generation, to [`TOPIC_ORDINAL_MAX`] at most.
     pub version: u64,
     /// The peer that created it and may delete it.
     pub host: NodeId,
@@ -202,8 +206,9 @@ impl Record {
             }
             Self::Topic(record) => {
                 let owned = record.topic.requester().is_none_or(|node| node == record.host);
-                let named = record.generation > 0 && !record.topic.is_internal() && owned;
-                named && record.policy.is_legal()
+                let ordered = (1..=TOPIC_ORDINAL_MAX).contains(&record.generation)
+                    && record.version <= TOPIC_ORDINAL_MAX;
+                ordered && owned && !record.topic.is_internal() && record.policy.is_legal()
             }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,

@@ -66,6 +66,7 @@ pub(crate) fn backup(directory: &Path, target: &Path, shown: bool) -> Result<Che
     let beside = beside(target);
     let copied = copy(&opened, &source, &beside, shown).and_then(|checked| {
         std::fs::rename(&beside, target).map_err(|error| at(target, &error))?;
+        sync_directory(target)?;
         Ok(Checked { path: target.to_owned(), ..checked })
     });
     tidy(copied, &beside)
@@ -128,11 +129,22 @@ fn bring(backup: &Path, beside: &Path, target: &Path, owner: &Owner) -> Result<(
     // Closing writes the log of the copy into it.
     opened.close().map_err(|(_, error)| failed(beside, error))?;
     sync(beside)?;
-    for suffix in ["-wal", "-shm"] {
+    // Without its log the former file would have forgotten promises and still vote; a seed without
+    // any file learns. So the file goes first.
+    for suffix in ["", "-wal", "-shm"] {
         remove(&with_suffix(target, suffix))?;
+        sync_directory(target)?;
     }
     std::fs::rename(beside, target).map_err(|error| at(target, &error))?;
-    sync(target.parent().unwrap_or_else(|| Path::new(".")))
+    sync_directory(target)
+}
+
+/// Makes it safe against a loss of power which files there are beside this one.
+fn sync_directory(file: &Path) -> Result<(), Failure> {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => sync(directory),
+        _ => sync(Path::new(".")),
+    }
 }
 
 fn whole(checked: Checked) -> Result<Checked, Failure> {

@@ -90,12 +90,14 @@ impl Store {
     }
 
     /// Writes these changes, all or none. Never waits: the driver calls it.
-    pub(crate) fn write(&self, token: u64, changes: Vec<Change>) {
+    pub(crate) fn write(&mut self, token: u64, changes: Vec<Change>) {
         let Some(jobs) = &self.jobs else { return };
         match jobs.try_send((token, changes)) {
             // A thread that has ended has said why.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
+                // No later change may be written: its token would stand for this one too.
+                self.jobs = None;
                 let text = format!("the disk is too slow: {WAITING_MAX} changes wait for it");
                 // Whoever listens is ending.
                 let _ = self.news.try_send(News::Failed(text));
