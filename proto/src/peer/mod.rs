@@ -2,14 +2,14 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
-//! `topics`, `value`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in
-//! flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing
-//! and suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
-//! `catch_up` (heads, digests, pulls), `history` (what was published before), `holding` (what
-//! topics retain), `slow` (full queues), `registration` (sessions with seeds and their answers),
-//! `hosting` and `filters` (topics that this peer creates, and news of topics) and `commands`
-//! (what else the application asks). This file holds the parts together and dispatches; it
-//! decides nothing.
+//! `topics`, `value`, `directory`, `links`, `lag`, `overload`, `proven`. What happens to a peer is
+//! told in flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding,
+//! losing and suspecting them), `gossip` (batches in and out), `grafting` (trees and
+//! announcements), `catch_up` (heads, digests, pulls), `history` (what was published before),
+//! `holding` (what topics retain), `slow` (full queues), `registration` (sessions with seeds and
+//! their answers), `hosting` and `filters` (topics that this peer creates, and news of topics) and
+//! `commands` (what else the application asks). This file holds the parts together and dispatches;
+//! it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -38,6 +38,7 @@ mod neighbors;
 mod outbox;
 mod overload;
 mod overview;
+mod proven;
 mod publish;
 mod registration;
 mod rendezvous;
@@ -74,6 +75,7 @@ use event::{Command, Durable, Event};
 use links::{Intent, Links};
 use neighbors::Suspect;
 use outbox::Outbox;
+use proven::Proven;
 use publish::Publisher;
 use rendezvous::Rendezvous;
 use repair::Repair;
@@ -103,6 +105,7 @@ pub struct Peer {
     publisher: Publisher,
     repair: Repair,
     collections: Collections,
+    proven: Proven,
     announced: Announced,
     announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
     rendezvous: Rendezvous,
@@ -145,6 +148,7 @@ impl Peer {
             publisher: Publisher::default(),
             repair: Repair::default(),
             collections: Collections::default(),
+            proven: Proven::default(),
             announced: Announced::default(),
             announcements: BTreeMap::new(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
