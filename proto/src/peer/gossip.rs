@@ -163,8 +163,7 @@ impl Peer {
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
                 let name = BatchName { origin, first_seq: header.first_seq };
-                let key = (link.link, header.topic.clone());
-                self.announcements.entry(key).or_default().push(name);
+                self.announcing.note(link.link, &header.topic, name);
             }
         }
         self.stats.batches_pushed += u64::from(pushed);

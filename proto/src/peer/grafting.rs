@@ -200,13 +200,15 @@ impl Peer {
         self.out.control(slower, Frame::Prune(Prune { topic, origin, tree: ORIGIN_TREE }));
     }
 
-    /// Sends the announcements that gathered since the last draining.
+    /// Sends the announcements whose time has come.
     pub(super) fn flush_announcements(&mut self) {
-        while let Some(((link, topic), batches)) = self.announcements.pop_first() {
-            self.stats.announces_sent += batches.len() as u64;
-            for batches in batches.chunks(NAMES_MAX) {
-                let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
-                self.out.send(link, Class::Announce, Frame::Announce(announce));
+        while let Some((link, names)) = self.announcing.take(self.now) {
+            for (topic, batches) in names {
+                self.stats.announces_sent += batches.len() as u64;
+                for batches in batches.chunks(NAMES_MAX) {
+                    let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
+                    self.out.send(link, Class::Announce, Frame::Announce(announce));
+                }
             }
         }
     }

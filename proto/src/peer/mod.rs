@@ -1,7 +1,7 @@
 //! The role that carries messages.
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
-//! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
+//! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
 //! `topics`, `value`, `directory`, `links`, `lag`, `overload`, `proven`. What happens to a peer is
 //! told in flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding,
 //! losing and suspecting them), `gossip` (batches in and out), `grafting` (trees and
@@ -16,6 +16,7 @@ pub mod notice;
 pub mod status;
 
 mod announced;
+mod announcing;
 mod catch_up;
 mod collect;
 mod commands;
@@ -68,8 +69,9 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
 use crate::time::Instant;
-use crate::wire::frame::{BatchName, Cause, Frame, PeerEntry};
+use crate::wire::frame::{Cause, Frame, PeerEntry};
 use announced::Announced;
+use announcing::Announcing;
 use collect::Collections;
 use event::{Command, Durable, Event};
 use links::{Intent, Links};
@@ -107,7 +109,7 @@ pub struct Peer {
     collections: Collections,
     proven: Proven,
     announced: Announced,
-    announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
+    announcing: Announcing,
     rendezvous: Rendezvous,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
@@ -150,7 +152,7 @@ impl Peer {
             collections: Collections::default(),
             proven: Proven::default(),
             announced: Announced::default(),
-            announcements: BTreeMap::new(),
+            announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
@@ -365,6 +367,7 @@ impl Machine for Peer {
             self.repair.next_deadline(),
             self.collections.next_deadline(),
             self.announced.next_deadline(),
+            self.announcing.next_deadline(),
         ];
         fixed.into_iter().chain(moving.into_iter().flatten()).min()
     }
