@@ -3,6 +3,8 @@
 //! At each step all random choices are drawn, whether their fault happens or not, so that
 //! switching one kind of fault off leaves the others where they were.
 
+mod trouble;
+
 use crate::rng::Rng;
 use crate::scenario::{Chaos, Churn, Scenario};
 
@@ -109,6 +111,9 @@ pub fn plan(scenario: &Scenario, seed: u64) -> Vec<Fault> {
     let mut rng = Rng::new(seed, "faults");
     let mut faults = Vec::new();
     scheduled(scenario, &mut rng, &mut faults);
+    for trouble in &scenario.trouble {
+        trouble::plan(scenario, trouble, &mut rng, &mut faults);
+    }
     if let Some(chaos) = &scenario.chaos {
         let faults = &mut faults;
         let mut draw = Draw { chaos, rng: &mut rng, faults, at_ms: chaos.from_ms };

@@ -135,6 +135,8 @@ pub struct Judged {
     pub evicted: u64,
     /// S7: acts on contested names that were answered.
     pub claims: u64,
+    /// Commands that were refused for want of a majority of the seeds.
+    pub no_quorum: u64,
     /// L4: how often all tables were the same.
     pub tables_equal: u64,
     /// L4: how long they differed at most, without faults, in milliseconds.

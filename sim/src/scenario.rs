@@ -14,14 +14,15 @@ use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
 pub use expect::Expect;
-pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow};
+pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow, Trouble};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 17] = [
+pub const BUILT_IN: [(&str, &str); 18] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
     ("seeds", include_str!("../scenarios/seeds.toml")),
+    ("minority", include_str!("../scenarios/minority.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("deaths", include_str!("../scenarios/deaths.toml")),
     ("pauses", include_str!("../scenarios/pauses.toml")),
@@ -99,6 +100,9 @@ pub struct Scenario {
     /// Splits of the network.
     #[serde(default)]
     pub partition: Vec<Partition>,
+    /// Minorities of the seeds that fail.
+    #[serde(default)]
+    pub trouble: Vec<Trouble>,
     /// Random faults.
     #[serde(default)]
     pub chaos: Option<Chaos>,

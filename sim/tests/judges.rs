@@ -1,6 +1,6 @@
 //! Worlds that are broken on purpose: each judge that looks at a whole cluster speaks.
 
-use tidings_sim::check::{bystanders, converge, happened, kept, owners, verdict};
+use tidings_sim::check::{bystanders, converge, happened, kept, owners, refused, verdict};
 use tidings_sim::cluster::{Options, run_beside};
 use tidings_sim::report::Report;
 use tidings_sim::scenario::Scenario;
@@ -91,6 +91,37 @@ back_after_ms = 1_200
     assert!(broke(&report, owners::READ_RULE), "{report}");
     let report = play(claim);
     assert!(report.violations == 0 && report.judged.claims > 500, "{report}");
+}
+
+#[test]
+fn calls_that_find_no_majority_are_counted() {
+    let trouble = |seeds: u32| {
+        format!(
+            "
+[[claim]]
+names = 6
+contenders = 1
+every_ms = 50
+from_ms = 5_000
+until_ms = 35_000
+[[trouble]]
+from_ms = 6_000
+until_ms = 35_000
+away_ms = 4_000
+stopped_ms = 8_000
+rest_ms = 3_000
+seeds_max = {seeds}
+[expect]
+no_quorum_max = 0
+complete = false
+answered_within_ms = 40_000
+"
+        )
+    };
+    let report = play(&trouble(2));
+    assert!(broke(&report, refused::RULE) && report.judged.no_quorum > 0, "{report}");
+    let report = play(&trouble(1));
+    assert!(report.violations == 0 && report.judged.claims > 200, "{report}");
 }
 
 #[test]

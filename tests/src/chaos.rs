@@ -1,9 +1,9 @@
 //! Seeds that fail again and again while applications work.
 //!
 //! [`run`] starts a cluster of its own, has one application at each peer create, subscribe,
-//! publish, look up and delete, and meanwhile kills, wipes and stops a minority of the seeds, one
-//! fault after the other. At the end every record that was acknowledged is read back from every
-//! seed. The [`Verdict`] says what came of it.
+//! publish, look up and delete, and meanwhile kills, wipes, stops and cuts off a minority of the
+//! seeds, or fills their disks, one fault after the other. At the end every record that was
+//! acknowledged is read back from every seed. The [`Verdict`] says what came of it.
 //!
 //! [`client`] is an application and what it may rely on, [`faults`] what is done to the seeds,
 //! [`readback`] what seeds must list, [`verdict`] the figures.
@@ -49,10 +49,18 @@ pub struct Plan {
 /// Starts a cluster, does this to it, and judges. `tell` gets a line for people at each step.
 ///
 /// # Panics
-/// When the cluster does not start, or a seed that was ended does not start again.
+/// When the cluster does not start, or a seed that was ended does not start again; with partitions,
+/// when this process is not in a network of its own ([`crate::net::enter`]).
 pub fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Verdict {
     tell(&format!("starting {} seeds and {} peers", plan.seeds, plan.peers));
-    let mut cluster = Setup::new(plan.seeds, plan.peers).alone().start();
+    let mut setup = Setup::new(plan.seeds, plan.peers).alone();
+    if plan.faults.contains(&Fault::Partition) {
+        setup = setup.parted();
+    }
+    if plan.faults.contains(&Fault::Full) {
+        setup = setup.bounded();
+    }
+    let mut cluster = setup.start();
     drop(cluster.topic(client::COMMON));
     let board = Arc::new(Board::new(plan.peers));
     let start = board.start();

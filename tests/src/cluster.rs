@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::control::Control;
+use crate::net::Net;
 use crate::node::{Node, Role, Spec};
 use crate::ports::Port;
 use crate::proxy::{Connection, Proxy};
@@ -23,6 +24,9 @@ const SMALL: usize = 16;
 /// A hundred peers are one overlay within this, on two busy cores.
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Starts a program to which a write beyond a limit is an error, and not the end.
+const UNSIGNALLED: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+
 /// What a cluster shall be.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -31,6 +35,8 @@ pub struct Setup {
     peers: usize,
     alone: bool,
     proxied: bool,
+    parted: bool,
+    bounded: bool,
     config: String,
 }
 
@@ -38,7 +44,16 @@ impl Setup {
     /// So many seeds and peers.
     pub fn new(seeds: usize, peers: usize) -> Self {
         let alone = seeds + peers > SMALL;
-        Self { seeds, seeds_down: 0, peers, alone, proxied: false, config: String::new() }
+        Self {
+            seeds,
+            seeds_down: 0,
+            peers,
+            alone,
+            proxied: false,
+            parted: false,
+            bounded: false,
+            config: String::new(),
+        }
     }
 
     /// No other cluster runs at the same time: for tests that measure time.
@@ -60,6 +75,21 @@ impl Setup {
     #[must_use]
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// Each seed has a network of its own, so that it can be cut off: see [`Net`]. The process has
+    /// to run in one of its own as well.
+    #[must_use]
+    pub fn parted(mut self) -> Self {
+        self.parted = true;
+        self
+    }
+
+    /// The disks of seeds can be made full: see [`Node::fill_disk`].
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.bounded = true;
         self
     }
 
@@ -88,6 +118,8 @@ impl Setup {
             proxied: self.proxied,
             more: self.config,
             proxies: Vec::new(),
+            net: self.parted.then(|| Net::new(self.seeds).expect("networks can be made")),
+            bounded: self.bounded,
             _turn: turn,
         };
         fs::write(cluster.config(), cluster.config_text("local", &cluster.more))
@@ -127,6 +159,8 @@ pub struct Cluster {
     more: String,
     /// In front of each peer, with the port that it listens on, if peers are proxied.
     proxies: Vec<(Proxy, Port)>,
+    net: Option<Net>,
+    bounded: bool,
     _turn: Turn,
 }
 
@@ -156,8 +190,8 @@ impl Cluster {
     /// The text of a config file for nodes of this cluster's seeds.
     pub fn config_text(&self, name: &str, more: &str) -> String {
         let mut text = format!("# Made by a test.\n[cluster]\nname = \"{name}\"  # comment\n");
-        for (seed, http) in self.seed_ports.iter().zip(&self.http_ports) {
-            let (seed, http) = (seed.address(), http.address());
+        for number in 0..self.seed_ports.len() {
+            let [seed, http] = self.addresses_of_seed(number);
             text.push_str(&format!("\n[[seeds]]\naddr = \"{seed}\"\nhttp = \"{http}\"\n"));
         }
         text + more
@@ -165,20 +199,44 @@ impl Cluster {
 
     /// Where the seeds are dialled, including those that are not started.
     pub fn seed_addresses(&self) -> Vec<SocketAddr> {
-        self.seed_ports.iter().map(Port::address).collect()
+        (0..self.seed_ports.len()).map(|number| self.addresses_of_seed(number)[0]).collect()
+    }
+
+    /// Where a seed is dialled, and where it serves HTTP.
+    fn addresses_of_seed(&self, number: usize) -> [SocketAddr; 2] {
+        let mut addresses = [&self.seed_ports, &self.http_ports].map(|of| of[number].address());
+        if self.net.is_some() {
+            addresses.iter_mut().for_each(|address| address.set_ip(Net::address(number).into()));
+        }
+        addresses
+    }
+
+    /// Cuts seeds off from all others, or ends that.
+    ///
+    /// # Panics
+    /// When they have no networks of their own.
+    pub fn cut_off(&self, seeds: &[usize], cut: bool) {
+        let net = self.net.as_ref().expect("a cluster of parted seeds");
+        seeds.iter().for_each(|seed| net.cut(*seed, cut));
     }
 
     /// How to start the seed of that number.
     pub fn seed_spec(&self, number: usize) -> Spec {
+        let [listen, http] = self.addresses_of_seed(number);
+        let mut through = self.net.as_ref().map(|net| net.entry(number)).unwrap_or_default();
+        if self.bounded {
+            through.extend(UNSIGNALLED.map(str::to_owned));
+        }
         Spec {
             name: format!("seed-{number}"),
             role: Role::Seed,
             folder: self.folder().join(format!("seed-{number}")),
             data: self.folder().join(format!("seed-{number}/data")),
             config: self.config(),
-            listen: self.seed_ports[number].address(),
-            http: self.http_ports[number].address(),
+            listen,
+            http,
             flags: Vec::new(),
+            through,
         }
     }
 
@@ -186,7 +244,8 @@ impl Cluster {
     pub fn peer_spec(&mut self) -> Spec {
         let number = self.peers_made;
         self.peers_made += 1;
-        let (mut config, mut listen) = (self.config(), (Ipv4Addr::LOCALHOST, 0).into());
+        let here = if self.net.is_some() { Net::HERE } else { Ipv4Addr::LOCALHOST };
+        let (mut config, mut listen) = (self.config(), (here, 0).into());
         if self.proxied {
             let port = Port::free();
             listen = port.address();
@@ -206,6 +265,7 @@ impl Cluster {
             listen,
             http: (Ipv4Addr::LOCALHOST, 0).into(),
             flags: Vec::new(),
+            through: Vec::new(),
         }
     }
 

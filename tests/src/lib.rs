@@ -10,7 +10,7 @@
 //! The exceptions are [`wait::stays`] and [`wait::pause`], for tests in which the passing of time
 //! is the subject.
 //! [`status`] reads counters, [`latency`] compares how long messages take with and without
-//! something, and [`proxy`] makes a link slow.
+//! something, [`proxy`] makes a link slow, and [`net`] cuts seeds off.
 //! [`chaos`] has seeds fail while applications work, for a test and for `scripts/chaos.sh`.
 //! [`turn`] keeps clusters that need the whole machine from running beside others.
 
@@ -22,6 +22,7 @@ pub mod control;
 pub mod http;
 pub mod latency;
 pub mod log;
+pub mod net;
 pub mod node;
 pub mod ports;
 pub mod proxy;

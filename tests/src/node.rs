@@ -45,6 +45,9 @@ pub struct Spec {
     pub http: SocketAddr,
     /// Further flags.
     pub flags: Vec<String>,
+    /// What starts the program, if it is not started as it is: a command and its arguments, which
+    /// becomes the program without another process.
+    pub through: Vec<String>,
 }
 
 impl Spec {
@@ -54,7 +57,15 @@ impl Spec {
             Role::Seed => "seed",
             Role::Peer => "peer",
         };
-        let mut command = clean(&binaries::folder().join(program));
+        let program = binaries::folder().join(program);
+        let mut command = match self.through.split_first() {
+            Some((first, rest)) => {
+                let mut command = clean(Path::new(first));
+                command.args(rest).arg(program);
+                command
+            }
+            None => clean(&program),
+        };
         command.arg("run").arg("--config").arg(&self.config);
         command.args(["--listen", &self.listen.to_string(), "--http", &self.http.to_string()]);
         command.args(["--name", &self.name]);
@@ -222,6 +233,18 @@ impl Node {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill -s {signal} {pid} failed");
+    }
+
+    /// Lets it write no more, as on a disk that is full: beyond the first bytes of a file every
+    /// write is an error. Only for seeds of [`crate::cluster::Setup::bounded`] clusters; the next
+    /// process may write again.
+    ///
+    /// # Panics
+    /// When that is not possible.
+    pub fn fill_disk(&self) {
+        let pid = self.child.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, "--fsize=4096"]).status();
+        assert!(limited.is_ok_and(|status| status.success()), "prlimit --pid {pid} failed");
     }
 
     /// Ends it without warning, as `kill -9` and a power cut do.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Peer;
 use super::event::{Answer, Command, CommandError, From, TopicInfo};
 use super::publish::Publication;
-use super::requests::{Findings, Goal};
+use super::requests::{Findings, Goal, PATIENCE};
 use super::topics::PUBLISHING_FOR;
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
@@ -250,7 +250,8 @@ impl Peer {
         }
         let asked_at = self.topics.directory.live(topic).and_then(|(_, asked_at)| asked_at);
         let Some(asked_at) = asked_at else {
-            let until = self.now + self.config.request_timeout * 3;
+            // The question, and the making of a topic that is not there, have their own ends.
+            let until = self.now + self.config.request_timeout * 5 + PATIENCE * 2;
             self.let_wait(topic, publication, until);
             return self.look_up(topic, Goal::Publish);
         };

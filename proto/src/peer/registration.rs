@@ -18,6 +18,9 @@ use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 impl Peer {
     /// Dials seeds until a quorum is on its way, and renews leases.
     pub(super) fn tend_sessions(&mut self) {
+        if let Some(link) = self.rendezvous.take_surplus(self.now) {
+            self.refuse_link(link, Reason::NotNeeded, "was silent, and was replaced");
+        }
         for address in self.rendezvous.to_dial(self.now, &mut self.rng) {
             let dial = self.out.dial(address, self.config.views.dial_timeout);
             self.stats.dials += 1;
@@ -78,7 +81,7 @@ impl Peer {
         let Some((seed, news)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
         self.tell_seed_lost(seed, cause, news);
         for request in self.requests.lost(id) {
-            self.ask_next(request);
+            self.ask_next(request, false);
         }
         self.tend_sessions();
     }
@@ -179,9 +182,6 @@ impl Peer {
         self.repeat_reports(id);
         for frame in self.requests.ask_also(self.now, id) {
             self.out.control(id, frame);
-        }
-        if let Some(link) = self.rendezvous.surplus() {
-            self.refuse_link(link, Reason::NotNeeded, "silent, and replaced by another seed");
         }
         self.seek_neighbors();
     }
@@ -356,13 +356,15 @@ impl Peer {
         deadline: Instant,
     ) {
         self.requests.open_alone(self.now, request, question, deadline);
-        self.ask_next(request);
+        self.ask_next(request, false);
     }
 
-    fn ask_next(&mut self, request: RequestId) {
+    /// Asks another seed, those that are silent last; `anew`: if need be one that was asked before.
+    fn ask_next(&mut self, request: RequestId, anew: bool) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
-        let sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
-        if let Some((link, frame)) = self.requests.next_seed(self.now, request, &sessions) {
+        let mut sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
+        sessions.sort_by_key(|link| self.rendezvous.is_silent(*link));
+        if let Some((link, frame)) = self.requests.next_seed(self.now, request, &sessions, anew) {
             self.out.control(link, frame);
         }
     }
@@ -386,8 +388,13 @@ impl Peer {
                 pending.findings.refusals += 1;
                 pending.findings.full = Some(limit);
             }
-            // Another one may reach more seeds; without one the question waits for its deadline.
-            Outcome::NoQuorum => return self.ask_next(request),
+            // Another one may reach more seeds; without one they are asked again after a while.
+            Outcome::NoQuorum => {
+                if let Some(link) = self.links.get(id) {
+                    self.requests.could_not(request, &link.node);
+                }
+                return self.ask_next(request, false);
+            }
         }
         self.finish(request);
     }
@@ -412,11 +419,12 @@ impl Peer {
                 self.rendezvous.silent(self.now, link);
             }
             if again {
-                self.ask_next(request);
+                self.ask_next(request, true);
             }
         }
         self.tend_sessions();
-        for pending in self.requests.expired(self.now) {
+        let is_there = self.rendezvous.is_majority_there();
+        for pending in self.requests.expired(self.now, is_there) {
             self.conclude(pending, false);
         }
     }

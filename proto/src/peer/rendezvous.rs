@@ -18,9 +18,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// A seed that is dialled or registered with has so long before another one is tried beside it,
 /// so that a failed one is replaced within a second.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
-/// In this time as many silent seeds are replaced as may fail, and no more. Guess: a stalled disk
-/// is well again by then.
-const REPLACE_EVERY: Duration = Duration::from_secs(5);
+/// At most one session too many is ended in this time: where all seeds are slow now and then, as
+/// on a busy machine, some more sessions cost less than new ones again and again. Guess: a stalled
+/// disk is well again by then.
+const SURPLUS_EVERY: Duration = Duration::from_secs(5);
 /// Leases on the wire are taken as at least this long, so that no seed can make a peer renew
 /// without pause, and at most one hour (design §6.25).
 const LEASE_MIN_MS: u32 = 3_000;
@@ -63,8 +64,8 @@ enum State {
 pub(crate) struct Rendezvous {
     slots: Vec<Slot>,
     backoff_max: Duration,
-    /// When silent seeds were given up lately.
-    replaced: Vec<Instant>,
+    /// When a session too many was ended last.
+    surplus_ended: Option<Instant>,
 }
 
 impl Rendezvous {
@@ -79,7 +80,7 @@ impl Rendezvous {
             named: Vec::new(),
             silent_at: None,
         };
-        Self { slots: seeds.iter().map(slot).collect(), backoff_max, replaced: Vec::new() }
+        Self { slots: seeds.iter().map(slot).collect(), backoff_max, surplus_ended: None }
     }
 
     /// floor(n/2)+1.
@@ -108,8 +109,7 @@ impl Rendezvous {
     /// Seeds to dial now, so that a quorum is joined or on its way, not counting those that take
     /// too long. The caller dials each and says so with [`Self::dialing`].
     pub(crate) fn to_dial(&self, now: Instant, rng: &mut ChaCha8Rng) -> Vec<SocketAddr> {
-        let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
-        let lacking = self.quorum().saturating_sub(prompt);
+        let lacking = self.lacking(now);
         let idle: Vec<_> = self
             .slots
             .iter()
@@ -223,17 +223,18 @@ impl Rendezvous {
             || self.slots.iter().filter(names).count() >= self.quorum()
     }
 
-    /// A joined seed is silent: it counts for a session no more, and gives way to the next that
-    /// joins. Only as many as may fail are replaced at a time: where all are slow, the machine or
-    /// the network is.
-    pub(crate) fn silent(&mut self, now: Instant, link: LinkId) {
-        self.replaced.retain(|at| now.since(*at) < REPLACE_EVERY);
+    /// How many more sessions are needed. Only as many silent ones are replaced as may fail: where
+    /// more are slow, the machine or the network is.
+    fn lacking(&self, now: Instant) -> usize {
+        let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
+        let silent = self.slots.iter().filter(|slot| slot.silent_at.is_some()).count();
         let may = self.slots.len() - self.quorum();
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.link() == Some(link)) else {
-            return;
-        };
-        if slot.silent_at.is_none() && self.replaced.len() < may {
-            self.replaced.push(now);
+        self.quorum().saturating_sub(prompt + silent.saturating_sub(may))
+    }
+
+    /// A joined seed is silent: another one is joined beside it.
+    pub(crate) fn silent(&mut self, now: Instant, link: LinkId) {
+        if let Some(slot) = self.by_link(link).filter(|slot| slot.silent_at.is_none()) {
             slot.silent_at = Some(now);
         }
     }
@@ -245,17 +246,35 @@ impl Rendezvous {
         }
     }
 
-    /// A session too many, since a silent seed was replaced.
-    pub(crate) fn surplus(&self) -> Option<LinkId> {
+    /// Whether the seed of a session is silent.
+    pub(crate) fn is_silent(&self, link: LinkId) -> bool {
+        self.slots.iter().any(|slot| slot.link() == Some(link) && slot.silent_at.is_some())
+    }
+
+    /// Whether a majority of the seeds may be asked: they are joined, or nothing is known against
+    /// them.
+    pub(crate) fn is_majority_there(&self) -> bool {
+        let there = |slot: &&Slot| slot.failures == 0 || matches!(slot.state, State::Joined { .. });
+        self.slots.iter().filter(there).count() >= self.quorum()
+    }
+
+    /// A session too many, to be ended now: that of the seed which was silent the longest.
+    pub(crate) fn take_surplus(&mut self, now: Instant) -> Option<LinkId> {
+        let is_soon = |at: Instant| now.since(at) < SURPLUS_EVERY;
         let joined = |slot: &&Slot| matches!(slot.state, State::Joined { .. });
-        let slowest = self.slots.iter().filter(joined).max_by_key(|slot| slot.silent_at)?;
-        slowest.link().filter(|_| self.joined() > self.quorum())
+        let prompt = self.slots.iter().filter(joined).filter(|slot| slot.is_prompt(now)).count();
+        let is_surplus = prompt >= self.quorum() && self.joined() > self.quorum();
+        if !is_surplus || self.surplus_ended.is_some_and(is_soon) {
+            return None;
+        }
+        self.surplus_ended = Some(now);
+        let rank = |slot: &&Slot| (slot.silent_at.is_none(), slot.silent_at);
+        self.slots.iter().filter(joined).min_by_key(rank)?.link()
     }
 
     /// When something is to be done.
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
-        let lacking = prompt < self.quorum();
+        let lacking = self.lacking(now) > 0;
         let deadlines = self.slots.iter().filter_map(|slot| match slot.state {
             State::Idle => lacking.then_some(slot.retry_at),
             State::Joined { renew_at, .. } => Some(renew_at),
@@ -399,26 +418,40 @@ mod tests {
         let next = rendezvous.next_deadline(at(1_100)).expect("dialling");
         let second = rendezvous.to_dial(next, &mut rng);
         assert!(second.len() == 1 && second != first, "the replacement does not answer either");
-        assert_eq!(rendezvous.surplus(), None);
+        assert_eq!(rendezvous.take_surplus(next), None);
         rendezvous.dialing(next, second[0], DialId(71));
         rendezvous.registering(next, DialId(71), LinkId(71), NodeId([9; 32]));
         rendezvous.joined_by(next, LinkId(71), 90_000, &mut rng);
-        assert_eq!((rendezvous.joined(), rendezvous.surplus()), (4, Some(links[0])));
+        assert!(rendezvous.is_silent(links[0]) && !rendezvous.is_silent(links[1]));
+        assert_eq!((rendezvous.joined(), rendezvous.take_surplus(next)), (4, Some(links[0])));
+        assert_eq!(rendezvous.take_surplus(next), None, "once");
         rendezvous.lost(next, links[0], &mut rng);
-        assert_eq!(rendezvous.surplus(), None);
+        assert_eq!(rendezvous.take_surplus(next + SURPLUS_EVERY), None);
     }
 
     #[test]
-    fn no_more_than_a_minority_is_replaced_at_a_time() {
+    fn no_more_than_a_minority_is_replaced_at_a_time_and_again_after_that() {
         let (mut rendezvous, mut rng) = five_seeds();
         join_all(&mut rendezvous, Instant::ZERO, &mut rng);
         let now = Instant::from_millis(1_000);
         let links: Vec<LinkId> = rendezvous.sessions().collect();
         links.iter().for_each(|link| rendezvous.silent(now, *link));
         assert_eq!(rendezvous.to_dial(now, &mut rng).len(), 2);
-        let counted = rendezvous.slots.iter().filter(|slot| slot.silent_at.is_some()).count();
-        assert_eq!(counted, 2);
-        rendezvous.silent(now + REPLACE_EVERY, links[2]);
-        assert_eq!(rendezvous.slots.iter().filter(|slot| slot.silent_at.is_some()).count(), 3);
+        links.iter().for_each(|link| rendezvous.heard(*link));
+        assert!(rendezvous.to_dial(now, &mut rng).is_empty(), "they only were slow");
+        rendezvous.silent(now, links[1]);
+        assert_eq!(rendezvous.to_dial(now, &mut rng).len(), 1, "one fails indeed");
+    }
+
+    #[test]
+    fn a_majority_is_there_until_too_many_do_not_answer() {
+        let (mut rendezvous, mut rng) = five_seeds();
+        join_all(&mut rendezvous, Instant::ZERO, &mut rng);
+        let links: Vec<LinkId> = rendezvous.sessions().collect();
+        for (gone, link) in links.iter().enumerate() {
+            assert!(rendezvous.is_majority_there(), "{gone} gone");
+            rendezvous.lost(Instant::ZERO, *link, &mut rng);
+        }
+        assert!(!rendezvous.is_majority_there());
     }
 }

@@ -1,8 +1,9 @@
 //! Questions to the seeds and who waits for the answers.
 //!
 //! A question goes to all joined seeds, also to those that join while it is open. It ends when a
-//! quorum has answered, or at its deadline with what is known by then. Where one seed answers for
-//! all, one is asked, and another one as well when it takes longer than usual.
+//! quorum has answered, or at its deadline with what is known by then; later, when a quorum can be
+//! reached and is only slow. Where one seed answers for all, one is asked, and another one as well
+//! when it takes longer than usual.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,11 @@ pub(crate) const REQUESTS_MAX: usize = 16_384;
 
 /// A seed that has not answered for so long is replaced: within a second, with the dial.
 pub(crate) const SILENT: Duration = Duration::from_millis(400);
+
+/// So long after its deadline a question still waits where a majority of the seeds can be reached:
+/// machines that are busy stall for some seconds. With the deadline, two questions one after the
+/// other end before the 15 s in which an application is answered.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What a question is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,15 +202,19 @@ impl Requests {
     }
 
     /// Chooses the seed that is asked next by a question that one seed answers for all: one of
-    /// `sessions`, in this order, that was not asked before.
+    /// `sessions`, in this order, that was not asked before; `anew`: or else one that is not asked
+    /// now, because it could not answer.
     pub(crate) fn next_seed(
         &mut self,
         now: Instant,
         id: RequestId,
         sessions: &[LinkId],
+        anew: bool,
     ) -> Option<(LinkId, Frame)> {
         let pending = self.open.get_mut(&id)?;
-        let link = *sessions.iter().find(|link| !pending.tried.contains(link))?;
+        let is_new = |link: &&LinkId| !pending.tried.contains(link);
+        let is_idle = |link: &&LinkId| anew && !pending.asked.iter().any(|(l, _)| l == *link);
+        let link = *sessions.iter().find(is_new).or_else(|| sessions.iter().find(is_idle))?;
         pending.tried.push(link);
         pending.asked.push((link, now));
         Some((link, pending.frame.clone()))
@@ -217,8 +227,10 @@ impl Requests {
         let (at, id) = *self.late.first().filter(|(at, _)| *at <= now)?;
         self.late.remove(&(at, id));
         let pending = self.open.get_mut(&id)?;
-        if pending.deadline > now {
-            pending.late_at = pending.deadline.min(now + self.round_trips.delay());
+        let last = pending.deadline + PATIENCE;
+        if last > now {
+            let deadline = if pending.deadline > now { pending.deadline } else { last };
+            pending.late_at = deadline.min(now + self.round_trips.delay());
             self.late.insert((pending.late_at, id));
         }
         let silent = pending.asked.iter().filter(|(_, at)| now.since(*at) >= SILENT);
@@ -262,6 +274,13 @@ impl Requests {
         Some(pending)
     }
 
+    /// The seed `node` answered that it cannot say: it may be asked once more.
+    pub(crate) fn could_not(&mut self, id: RequestId, node: &NodeId) {
+        if let Some(pending) = self.open.get_mut(&id) {
+            pending.answered.retain(|answered| answered != node);
+        }
+    }
+
     /// Ends a question if as many seeds have answered as it needs, or if one refuses.
     pub(crate) fn finish(&mut self, id: RequestId, quorum: usize) -> Option<Pending> {
         let pending = self.open.get(&id)?;
@@ -270,9 +289,10 @@ impl Requests {
         over.then(|| self.end(id)).flatten()
     }
 
-    /// Questions whose time is over.
-    pub(crate) fn expired(&mut self, now: Instant) -> Vec<Pending> {
-        let over = self.open.iter().filter(|(_, pending)| pending.deadline <= now);
+    /// Questions whose time is over; longer, where a majority `is_there` and only slow.
+    pub(crate) fn expired(&mut self, now: Instant, is_there: bool) -> Vec<Pending> {
+        let patience = if is_there { PATIENCE } else { Duration::ZERO };
+        let over = self.open.iter().filter(|(_, pending)| pending.deadline + patience <= now);
         let over: Vec<RequestId> = over.map(|(id, _)| *id).collect();
         over.into_iter().filter_map(|id| self.end(id)).collect()
     }
@@ -355,12 +375,17 @@ mod tests {
         let (now, id) = (Instant::ZERO, requests.next_id());
         requests.open_alone(now, id, question(), LATER);
         let seeds = [LinkId(1), LinkId(2)];
-        let next =
-            |requests: &mut Requests| requests.next_seed(now, id, &seeds).map(|(link, _)| link);
+        let next = |requests: &mut Requests| {
+            requests.next_seed(now, id, &seeds, false).map(|(link, _)| link)
+        };
         assert_eq!(next(&mut requests), Some(LinkId(1)));
         assert!(requests.ask_also(now, LinkId(3)).is_empty(), "one is asked already");
         assert_eq!(requests.lost(LinkId(1)), [id]);
         assert_eq!((next(&mut requests), next(&mut requests)), (Some(LinkId(2)), None));
+        assert!(requests.next_seed(now, id, &[LinkId(2)], true).is_none(), "it is asked now");
+        let anew = requests.next_seed(now, id, &[LinkId(1), LinkId(2)], true);
+        assert_eq!(anew.map(|(link, _)| link), Some(LinkId(1)));
+        requests.lost(LinkId(1));
         requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 9).is_some(), "its answer counts for all");
     }
@@ -380,7 +405,7 @@ mod tests {
         );
         let frame = Frame::Propose(Box::new(Propose { request: id, record }));
         requests.open_alone(now, id, (Topic::overlay(), Goal::Publish, frame), LATER);
-        requests.next_seed(now, id, &[LinkId(1)]).expect("asked");
+        requests.next_seed(now, id, &[LinkId(1)], false).expect("asked");
         let late_at = requests.next_deadline().expect("open");
         assert_eq!(requests.pop_late(late_at), Some((id, false, vec![])));
         let next = requests.next_deadline().expect("open");
@@ -400,7 +425,8 @@ mod tests {
         let next = requests.next_deadline().expect("open");
         assert!(next > late_at);
         assert_eq!(requests.pop_late(next), Some((id, false, vec![LinkId(1)])));
-        assert_eq!(requests.expired(LATER).len(), 1);
+        assert!(requests.expired(LATER, true).is_empty(), "a majority is there");
+        assert_eq!(requests.expired(LATER, false).len(), 1);
         assert_eq!((requests.next_deadline(), requests.pop_late(LATER)), (None, None));
     }
 }

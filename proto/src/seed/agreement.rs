@@ -17,10 +17,16 @@ use crate::wire::frame::{Ballot, Decree, Frame, Lookup, Outcome, Propose, Propos
 use crate::wire::record::{Record, SignedRecord, TopicRecord};
 
 /// An attempt without an outcome is followed by another after this: three round trips across
-/// continents.
+/// continents. Each further one has twice the time, up to the last of these: seeds that are busy
+/// need it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
-/// After this the peer is told that there is no majority; it waits for three seconds.
+const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_millis(2_800);
+/// After this the peer is told that there is no majority, where fewer seeds are linked.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
+/// And after this in any case: about as long as the peer waits.
+const GIVE_UP_AT_LAST: Duration = Duration::from_millis(6_500);
+/// An attempt that is refused, but may still find a majority, has this long for it.
+const REFUSED_TIMEOUT: Duration = Duration::from_millis(150);
 /// The first wait after an attempt that met another one, doubled with each further one, and drawn
 /// at random from half of it on: a duel ends when one is left alone for two round trips.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -105,7 +111,8 @@ impl Seed {
         proposal.refused.clear();
         proposal.value = None;
         proposal.proposer = Some(Proposer::new(ballot, quorum));
-        self.proposals.set_due(&topic, now + ATTEMPT_TIMEOUT);
+        let timeout = attempt_timeout(proposal.attempts);
+        self.proposals.set_due(&topic, now + timeout);
         self.stats.agreement_attempts += 1;
         let prepare = Decree { topic: topic.clone(), ballot, step: Step::Prepare };
         self.tell_seeds(&Frame::Decree(prepare.clone()));
@@ -121,12 +128,21 @@ impl Seed {
             }
         }
         while let Some(topic) = self.proposals.due(now) {
+            let is_there = self.sync.reachable() >= self.sync.quorum();
+            let limit = if is_there { GIVE_UP_AT_LAST } else { GIVE_UP_AFTER };
             let Some(proposal) = self.proposals.get_mut(&topic) else { break };
-            if now.since(proposal.begun) >= GIVE_UP_AFTER {
+            if now.since(proposal.begun) >= limit {
                 self.conclude(now, &topic, None);
             } else {
                 self.attempt(now, topic);
             }
+        }
+    }
+
+    /// A seed is lost: attempts that count on it begin again.
+    pub(super) fn acceptor_lost(&mut self, now: Instant, node: NodeId) {
+        for topic in self.proposals.counting_on(&node) {
+            self.proposals.set_due_by(&topic, now);
         }
     }
 
@@ -240,6 +256,8 @@ impl Seed {
         let Some(proposer) = &proposal.proposer else { return };
         let (ballot, acceptors) = (proposer.ballot, proposer.acceptors().collect::<Vec<_>>());
         proposal.value = Some((record.clone(), outcome));
+        let timeout = attempt_timeout(proposal.attempts);
+        self.proposals.set_due(topic, now + timeout);
         let step = Step::Accept(Box::new(record));
         let decree = Decree { topic: topic.clone(), ballot, step };
         for node in &acceptors {
@@ -264,6 +282,10 @@ impl Seed {
         let is_counted = counted.is_some_and(|p| p.acceptors().any(|acceptor| acceptor == from));
         let is_accepting = proposal.value.is_some() && is_counted;
         if proposal.refused.len() <= spare && !is_accepting {
+            let is_outbid = counted.is_some_and(|proposer| proposer.ballot < promised);
+            if is_outbid && proposal.value.is_none() {
+                self.proposals.set_due_by(&topic, now + REFUSED_TIMEOUT);
+            }
             return;
         }
         proposal.proposer = None;
@@ -346,6 +368,11 @@ impl Seed {
             self.answer_lookup(link, node, asked);
         }
     }
+}
+
+/// How long the attempt of this number, from 1, may take.
+fn attempt_timeout(number: u32) -> Duration {
+    (ATTEMPT_TIMEOUT * (1 << number.clamp(1, 8) >> 1)).min(ATTEMPT_TIMEOUT_MAX)
 }
 
 /// The topic's record, if it is one.

@@ -98,6 +98,23 @@ impl Proposals {
         self.due.insert((at, topic.clone()));
     }
 
+    /// The same, unless that is sooner already.
+    pub(super) fn set_due_by(&mut self, topic: &Topic, at: Instant) {
+        if self.open.get(topic).is_some_and(|proposal| proposal.due > at) {
+            self.set_due(topic, at);
+        }
+    }
+
+    /// Topics of which an attempt counts on this seed: it may accept only what it promised.
+    pub(super) fn counting_on(&self, node: &NodeId) -> Vec<Topic> {
+        let counts = |proposal: &Proposal| {
+            let proposer = proposal.proposer.as_ref();
+            proposer.is_some_and(|proposer| proposer.acceptors().any(|of| of == *node))
+        };
+        let counting = self.open.iter().filter(|(_, proposal)| counts(proposal));
+        counting.map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// Ends an agreement.
     pub(super) fn close(&mut self, topic: &Topic) -> Option<Proposal> {
         let proposal = self.open.remove(topic)?;

@@ -289,6 +289,7 @@ impl Seed {
         let address = self.sync.slots[slot].address;
         self.notice(Notice::Disconnected { address, node, role: "seed", cause });
         self.notice_seed_link(slot, false);
+        self.acceptor_lost(now, node);
         if !self.sync.slots[slot].dialing {
             self.seed_unreachable(now, slot);
         }

@@ -18,6 +18,7 @@ pub mod order;
 pub mod overlay;
 pub mod owners;
 pub mod panic;
+pub mod refused;
 pub mod verdict;
 
 use std::fmt;

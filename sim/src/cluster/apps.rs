@@ -23,6 +23,7 @@ use crate::check::genuine::Genuine;
 use crate::check::kept::{Fact, Kept};
 use crate::check::order::Order;
 use crate::check::owners::Owners;
+use crate::check::refused::Refused;
 use crate::check::verdict::Certificates;
 use crate::ledger::{Ledger, State};
 use crate::network::index_of;
@@ -116,6 +117,8 @@ pub(super) struct Apps {
     pub(super) dedup: Dedup,
     /// S9.
     pub(super) answers: Answers,
+    /// Calls that found no majority.
+    pub(super) refused: Refused,
     /// Messages that were given up: (message, node).
     pub(super) gaps: BTreeSet<(u32, u32)>,
     /// Applications, by node.
@@ -159,6 +162,7 @@ impl Apps {
             verdicts: Verdicts::default(),
             dedup: Dedup::new(nodes, Duration::from_millis(expect.surprise_ms)),
             answers: Answers::new(nodes),
+            refused: Refused::new(expect.no_quorum_max),
             gaps: BTreeSet::new(),
             apps: vec![app; nodes],
             disks: vec![Disk::default(); nodes],
@@ -238,6 +242,9 @@ impl Apps {
     ) {
         let now = timers.now();
         self.answers.answered(&mut self.verdicts, now, node, request.0);
+        if let Err(CommandError::NoQuorum { .. }) = result {
+            self.refused.refused(&mut self.verdicts, now, node, request.0);
+        }
         let life = self.apps[node as usize].life;
         match (Request::from_id(request), result) {
             (Some(Request::Subscribe(topic)), Ok(_)) => {

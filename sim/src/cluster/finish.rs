@@ -227,6 +227,7 @@ impl Cluster<'_> {
             topics_kept: apps.kept.judged(),
             verdicts_of_death: apps.certificates.judged(),
             claims: apps.owners.judged(),
+            no_quorum: apps.refused.count(),
             death_p99_ms: apps.deaths.p99().as_micros() as f64 / 1_000.0,
             evicted: apps.deaths.evicted(),
             tables_equal: self.converge.as_ref().map_or(0, Converge::compared),

@@ -36,6 +36,8 @@ pub struct Expect {
     /// S4: so many seeds may lose their memory at once without loss of what was acknowledged;
     /// absent for a minority, as the design promises. More is a way to break the promise.
     pub seeds_lost_max: Option<u32>,
+    /// So many commands may be refused for want of a majority; absent for any number.
+    pub no_quorum_max: Option<u64>,
     /// L5: the p99 of all but the slow ones is at most this much larger, in parts per million,
     /// than without slow ones; needs `beside = ["unslowed"]`.
     pub bystanders_more_ppm: Option<u32>,
@@ -63,6 +65,7 @@ impl Default for Expect {
             whole_within_ms: None,
             tables_equal_within_ms: None,
             seeds_lost_max: None,
+            no_quorum_max: None,
             bystanders_more_ppm: None,
             answered_within_ms: 10_000,
             measure_from_ms: 0,

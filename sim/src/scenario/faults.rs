@@ -86,6 +86,27 @@ pub struct Pause {
     pub ppm: u32,
 }
 
+/// Seeds that fail together, one minority after the other, while all others are well.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// The first failure.
+    pub from_ms: u64,
+    /// All are over.
+    pub until_ms: u64,
+    /// Seeds that crash are away for this, and up to as much again.
+    pub away_ms: u64,
+    /// Seeds that are stopped, or apart from all others, are so for this.
+    pub stopped_ms: u64,
+    /// From the end of a failure to the next one: the time to learn all again.
+    pub rest_ms: u64,
+    /// All the time an input keeps the processor of each seed busy this long.
+    #[serde(default)]
+    pub input_us: u32,
+    /// So many fail at most; absent for the largest minority. More break what is promised.
+    pub seeds_max: Option<u32>,
+}
+
 /// A part of all nodes is apart from the rest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

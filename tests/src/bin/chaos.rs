@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tidings_tests::binaries;
 use tidings_tests::chaos::{self, Fault, Plan};
+use tidings_tests::{binaries, net};
 
-/// Kill, wipe and stop a minority of the seeds again and again while applications work.
+/// Kill, wipe, stop, cut off a minority of the seeds again and again while applications work, and
+/// fill their disks.
 ///
-/// Exit codes: 0 nothing failed and nothing was lost, 1 something was, 2 usage.
+/// Exit codes: 0 nothing failed and nothing was lost, 1 something was, 2 usage, or partitions
+/// where network namespaces are not allowed.
 #[derive(Debug, Parser)]
 #[command(name = "chaos")]
 struct Args {
@@ -23,8 +25,9 @@ struct Args {
     /// Peers, each with one application, 2 to 100
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=100))]
     peers: u16,
-    /// What is done, in this order again and again
-    #[arg(long, value_delimiter = ',', default_value = "kill,wipe,stop")]
+    /// What is done, in this order again and again [default: all but kill-all, and partition only
+    /// where network namespaces are allowed]
+    #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
     /// Milliseconds between two calls of an application, 1 to 10,000
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -37,8 +40,11 @@ struct Args {
     programs: Option<PathBuf>,
 }
 
+/// What is done when nothing is said.
+const USUAL: [Kind; 5] = [Kind::Kill, Kind::Wipe, Kind::Stop, Kind::Partition, Kind::Full];
+
 /// A kind of fault.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
     /// kill -9 of a minority, started again with its data
     Kill,
@@ -46,6 +52,10 @@ enum Kind {
     Wipe,
     /// A minority stands still for 5 s
     Stop,
+    /// A minority is cut off for 5 s: what it sends and is sent vanishes (in network namespaces)
+    Partition,
+    /// The disks of a minority are full: it ends by itself, and is started again with room
+    Full,
     /// kill -9 of all seeds at once, started again with their data
     KillAll,
 }
@@ -57,7 +67,21 @@ fn minutes(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    let usual = args.faults.is_empty();
+    if usual {
+        args.faults = USUAL.to_vec();
+    }
+    // Beyond this line the process may be another one.
+    if args.faults.contains(&Kind::Partition)
+        && let Err(error) = net::enter()
+    {
+        eprintln!("no partitions: {error:#}");
+        if !usual {
+            return ExitCode::from(2);
+        }
+        args.faults.retain(|fault| *fault != Kind::Partition);
+    }
     if let Some(programs) = &args.programs {
         binaries::use_folder(programs);
     }
@@ -65,6 +89,8 @@ fn main() -> ExitCode {
         Kind::Kill => Fault::Kill,
         Kind::Wipe => Fault::Wipe,
         Kind::Stop => Fault::Stop,
+        Kind::Partition => Fault::Partition,
+        Kind::Full => Fault::Full,
         Kind::KillAll => Fault::KillAll,
     };
     let plan = Plan {

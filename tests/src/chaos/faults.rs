@@ -15,6 +15,8 @@ const STOPPED: Duration = Duration::from_secs(5);
 const DOWN: Duration = Duration::from_millis(500);
 /// All work again for so long between two faults.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// While applications write, a seed with a full disk has noticed within this.
+const FULL_LIMIT: Duration = Duration::from_secs(30);
 /// A seed that is back knows everything within this.
 const BACK_LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,6 +29,10 @@ pub enum Fault {
     Wipe,
     /// A minority stands still for 5 s.
     Stop,
+    /// A minority is cut off from all others for 5 s; what it sends vanishes.
+    Partition,
+    /// The disks of a minority are full, so it ends by itself; it is started again with room.
+    Full,
     /// All are killed at once and started again with their data. While they are down, refusals for
     /// want of a majority are no failures.
     KillAll,
@@ -41,6 +47,8 @@ pub struct Happened {
     pub fault: Fault,
     /// To whom: places of seeds.
     pub seeds: Vec<usize>,
+    /// The seeds, or the others, have noticed it.
+    pub noticed: bool,
     /// After so long from their start, or their being let go, the seeds listed everything that had
     /// been acknowledged by then; `None` when one did not in time.
     pub back: Option<Duration>,
@@ -63,7 +71,7 @@ pub(super) fn inflict(
         let seeds = victims(*fault, plan.seeds, &mut random);
         let at = start.elapsed();
         let down = DOWN + DOWN * random.below(1_000) / 1_000;
-        inflict_one(*fault, &seeds, down, cluster, board);
+        let noticed = inflict_one(*fault, &seeds, down, cluster, board);
         let back = wait_back(cluster, &seeds, board);
         if *fault == Fault::KillAll {
             wait::holds("all peers have joined again", BACK_LIMIT, || all_joined(cluster));
@@ -71,25 +79,37 @@ pub(super) fn inflict(
         }
         let times = back
             .map_or_else(|| "not in time".to_owned(), |back| format!("{} ms", back.as_millis()));
+        let times = if noticed { times } else { format!("{times}, UNNOTICED") };
         tell(&format!("{:7.1} s  {fault:?} of seeds {seeds:?}, back: {times}", at.as_secs_f64()));
-        happened.push(Happened { at, fault: *fault, seeds, back });
+        happened.push(Happened { at, fault: *fault, seeds, noticed, back });
         wait::pause(BETWEEN);
     }
     happened
 }
 
+/// Returns whether it took place, as the seeds tell it.
 fn inflict_one(
     fault: Fault,
     seeds: &[usize],
     down: Duration,
     cluster: &mut Cluster,
     board: &Board,
-) {
-    if fault == Fault::Stop {
-        seeds.iter().for_each(|seed| cluster.seeds[*seed].signal("STOP"));
-        wait::pause(STOPPED);
-        seeds.iter().for_each(|seed| cluster.seeds[*seed].signal("CONT"));
-        return;
+) -> bool {
+    match fault {
+        Fault::Stop => {
+            seeds.iter().for_each(|seed| cluster.seeds[*seed].signal("STOP"));
+            wait::pause(STOPPED);
+            seeds.iter().for_each(|seed| cluster.seeds[*seed].signal("CONT"));
+            return true;
+        }
+        Fault::Partition => return cut_off(seeds, cluster),
+        Fault::Full => {
+            seeds.iter().for_each(|seed| cluster.seeds[*seed].fill_disk());
+            let ended = wait_for_ends(seeds, cluster);
+            seeds.iter().for_each(|seed| cluster.seeds[*seed].restart());
+            return ended;
+        }
+        Fault::Kill | Fault::Wipe | Fault::KillAll => {}
     }
     board.set_headless(fault == Fault::KillAll);
     seeds.iter().for_each(|seed| cluster.seeds[*seed].kill());
@@ -101,6 +121,37 @@ fn inflict_one(
         }
     }
     seeds.iter().for_each(|seed| cluster.seeds[*seed].restart());
+    true
+}
+
+/// Whether a seed that was not cut off has lost its links with all that were.
+fn cut_off(seeds: &[usize], cluster: &Cluster) -> bool {
+    let well = (0..cluster.seeds.len()).find(|seed| !seeds.contains(seed));
+    let lost = || {
+        let events = well.map(|well| cluster.seeds[well].events("seed_link")).unwrap_or_default();
+        events.iter().filter(|event| event.field("up") == Some("false")).count()
+    };
+    let before = lost();
+    cluster.cut_off(seeds, true);
+    wait::pause(STOPPED);
+    cluster.cut_off(seeds, false);
+    let until = Instant::now() + BACK_LIMIT;
+    while lost() < before + seeds.len() && Instant::now() < until {
+        wait::pause(Duration::from_millis(100));
+    }
+    lost() >= before + seeds.len()
+}
+
+/// Whether all of these seeds ended by themselves, with the code that says that they failed.
+fn wait_for_ends(seeds: &[usize], cluster: &mut Cluster) -> bool {
+    let until = Instant::now() + FULL_LIMIT;
+    seeds.iter().all(|seed| {
+        let seed = &mut cluster.seeds[*seed];
+        while seed.exited().is_none() && Instant::now() < until {
+            wait::pause(Duration::from_millis(20));
+        }
+        seed.exited().is_some_and(|status| status.code() == Some(1))
+    })
 }
 
 /// All, or a minority: now and then less than the largest.

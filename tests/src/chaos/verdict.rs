@@ -1,5 +1,6 @@
 //! What came of it, in figures.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -139,10 +140,23 @@ impl Verdict {
     /// Whether no call failed, nothing that was acknowledged is lost, everything published was
     /// received, and every seed came back.
     pub fn is_good(&self) -> bool {
-        let back = self.happened.iter().all(|fault| fault.back.is_some());
+        let back = self.happened.iter().all(|fault| fault.noticed && fault.back.is_some());
         let worked = self.calls > 0 && self.writes > 0 && !self.happened.is_empty();
         let lost = !self.missing.is_empty() || self.undelivered > 0;
         worked && back && !lost && self.failed.is_empty()
+    }
+}
+
+impl Verdict {
+    /// How often each kind of fault was inflicted, and on how many seeds in all.
+    fn kinds(&self) -> BTreeMap<String, [usize; 2]> {
+        let mut kinds = BTreeMap::new();
+        for fault in &self.happened {
+            let [times, seeds] = kinds.entry(format!("{:?}", fault.fault)).or_insert([0; 2]);
+            *times += 1;
+            *seeds += fault.seeds.len();
+        }
+        kinds
     }
 }
 
@@ -150,6 +164,9 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.took.as_secs_f64();
         writeln!(f, "{:.0} s, {} faults", seconds, self.happened.len())?;
+        for (fault, [times, seeds]) in self.kinds() {
+            writeln!(f, "    {fault:<12} {times} times, of {seeds} seeds in all")?;
+        }
         writeln!(f, "client calls     {} done, {} failed", self.calls, self.failed.len())?;
         if self.refused > 0 {
             writeln!(f, "refused          {} while no majority of the seeds ran", self.refused)?;
@@ -179,6 +196,9 @@ impl fmt::Display for Verdict {
         }
         for fault in self.happened.iter().filter(|fault| fault.back.is_none()) {
             writeln!(f, "NOT BACK {:?} of {:?}", fault.fault, fault.seeds)?;
+        }
+        for fault in self.happened.iter().filter(|fault| !fault.noticed) {
+            writeln!(f, "NOT NOTICED {:?} of {:?}", fault.fault, fault.seeds)?;
         }
         write!(f, "{}", if self.is_good() { "OK" } else { "FAILED" })
     }

@@ -134,8 +134,9 @@ fn a_link_that_is_full_is_left_out_of_trees_and_its_neighbour_misses_nothing() {
     // The protocol hears of what its queues shed a moment later.
     wait::passes("what was shed is counted at both ends", SOON * 6, || {
         let status = Status::of(&mut controls[0]);
-        let shed = CLASSES.map(|class| status.number(&["shed", "class_full", class, "frames"]));
-        let (queues, protocol) = (shed.iter().sum::<u64>(), status.counter("frames_shed"));
+        let shed = |reason| CLASSES.map(|class| status.number(&["shed", reason, class, "frames"]));
+        let queues: u64 = ["class_full", "queue_full"].into_iter().flat_map(shed).sum();
+        let protocol = status.counter("frames_shed");
         if queues > 0 && queues == protocol { Ok(()) } else { Err(format!("{status:?}")) }
     });
     let status = Status::of(&mut controls[0]);
@@ -149,7 +150,7 @@ fn a_link_that_is_full_is_left_out_of_trees_and_its_neighbour_misses_nothing() {
     assert!(log::events(&cluster.peers[2].log(), "gap").is_empty());
 }
 
-const CLASSES: [&str; 2] = ["own", "forward"];
+const CLASSES: [&str; 5] = ["control", "own", "repair", "forward", "announce"];
 
 /// The link over which a peer gets most.
 fn main_link(cluster: &Cluster, of: usize) -> Arc<tidings_tests::proxy::Connection> {

@@ -308,7 +308,7 @@ fn whatever_the_timing_and_the_cuts_one_creator_wins() {
             propose(&mut rig, n);
             rig.run(rng.random_range(0..4));
         }
-        rig.run(6_000);
+        rig.run(45_000);
         let first: Vec<_> = (0..6).map(|n| outcome(&mut rig, n)).collect();
         rig.cut.clear();
         rig.run(15_000);
