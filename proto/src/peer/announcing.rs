@@ -1,8 +1,8 @@
 //! What is to be announced to neighbours, and when.
 //!
 //! An announcement goes out at once on a link that had none for a while, and together with all
-//! that gathers meanwhile on a link that had one just now. Each is a frame, a record and a packet of
-//! its own: under load they would cost more than the batches that they announce.
+//! that gathers meanwhile on a link that had one just now. Each is a frame, a record and a packet
+//! of its own: under load they would cost more than the batches that they announce.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -73,7 +73,7 @@ impl Peer {
                 }
                 let wanted = self.take_wanted(&batch);
                 if !history {
-                    self.note_live(&batch, from, cause, wanted.as_ref());
+                    self.note_live(&batch, (from, id), cause, wanted.as_ref());
                 }
                 if cause == Cause::Push || !history {
                     let from = Some((id, cause, tree));

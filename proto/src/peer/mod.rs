@@ -1,15 +1,15 @@
 //! The role that carries messages.
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
-//! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
-//! `topics`, `value`, `directory`, `links`, `lag`, `overload`, `proven`. What happens to a peer is
-//! told in flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding,
-//! losing and suspecting them), `gossip` (batches in and out), `grafting` (trees and
-//! announcements), `catch_up` (heads, digests, pulls), `history` (what was published before),
-//! `holding` (what topics retain), `slow` (full queues), `registration` (sessions with seeds and
-//! their answers), `hosting` and `filters` (topics that this peer creates, and news of topics) and
-//! `commands` (what else the application asks). This file holds the parts together and dispatches;
-//! it decides nothing.
+//! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
+//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`. What
+//! happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
+//! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
+//! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
+//! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
+//! seeds and their answers), `hosting` and `filters` (topics that this peer creates, and news of
+//! topics) and `commands` (what else the application asks). This file holds the parts together and
+//! dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -24,6 +24,7 @@ mod degree;
 mod directory;
 mod eclipse;
 mod filters;
+mod flow;
 mod gossip;
 mod grafting;
 mod handshake;
