@@ -31,6 +31,8 @@ pub(crate) struct Shared {
 pub(crate) struct Dispatch {
     pub(crate) shared: Arc<Shared>,
     pub(crate) data: DataDir,
+    /// The seeds of the configuration.
+    pub(crate) configured: Vec<SocketAddr>,
     pub(crate) clock: Clock,
     /// This peer, as others dial it.
     pub(crate) address: SocketAddr,
@@ -76,6 +78,7 @@ impl Host<Machine> for Dispatch {
             Durable::KnownPeers(peers) => self.data.save_known_peers(peers),
             Durable::Topics(topics) => self.data.save_known_topics(topics),
             Durable::Incarnation(incarnation) => self.data.save_incarnation(*incarnation),
+            Durable::Seeds(known) => self.data.save_known_seeds(&self.configured, known),
         };
         if let Err(error) = saved {
             tracing::warn!(%error, "not_saved");

@@ -31,6 +31,10 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
                 debug!(line, %from, "liveness_reply");
             }
         }
+        Notice::SeedSet { version, seeds } => {
+            let seeds = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            info!(version, seeds, "seed_set");
+        }
         notice @ (Notice::SeedJoined { .. } | Notice::SeedLost { .. } | Notice::Quorum(_)) => {
             seeds(notice);
         }

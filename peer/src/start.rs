@@ -1,9 +1,11 @@
 //! Starting a peer: its data directory, its machine, and what a former life left.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::Peer as Machine;
+use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::{Clock, Config, DataDir, NodeOptions, advertised, identity};
 use tokio::net::TcpListener;
@@ -53,6 +55,8 @@ impl Peer {
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
         machine_config.known_topics = data.known_topics();
+        let configured = machine_config.seeds.clone();
+        machine_config.known_seeds = known_seeds(&data, &configured);
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
         let machine = Machine::new(machine_config, key.signer(), clock.now());
         let unread = QueueLimits {
@@ -70,6 +74,7 @@ impl Peer {
         let host = Dispatch {
             shared: Arc::clone(&shared),
             data,
+            configured,
             clock,
             address,
             joined,
@@ -124,4 +129,13 @@ impl Peer {
             }
         });
     }
+}
+
+/// The seeds as a former life came to know them, which hold instead of those of the
+/// configuration; the log says so.
+fn known_seeds(data: &DataDir, configured: &[SocketAddr]) -> Option<KnownSeeds> {
+    let known = data.known_seeds(configured)?;
+    let seeds = known.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    tracing::info!(version = known.version, seeds, "seed_set_known");
+    Some(known)
 }

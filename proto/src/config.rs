@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::crypto::Scheme;
 use crate::id::Incarnation;
+use crate::peer::seed_set::KnownSeeds;
 use crate::wire::frame::PeerEntry;
 use crate::wire::record::SignedRecord;
 
@@ -138,6 +139,8 @@ pub struct PeerConfig {
     pub identity: Identity,
     /// Addresses of all seeds; the peer joins floor(n/2)+1 of them. May be empty.
     pub seeds: Vec<SocketAddr>,
+    /// The seeds as a former life came to know them, which hold instead of `seeds`.
+    pub known_seeds: Option<KnownSeeds>,
     /// Peers known from a former life.
     pub known_peers: Vec<PeerEntry>,
     /// Records of its own topics from a former life.
@@ -172,6 +175,7 @@ impl PeerConfig {
         Self {
             identity,
             seeds,
+            known_seeds: None,
             known_peers: Vec::new(),
             known_topics: Vec::new(),
             liveness: LivenessConfig::default(),

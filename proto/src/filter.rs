@@ -75,6 +75,13 @@ impl TopicFilter {
         self.0.contains(['+', '#'])
     }
 
+    /// What the names of all topics that it selects begin with, if anything: its levels before the
+    /// first wildcard.
+    pub fn prefix(&self) -> Option<Topic> {
+        let levels = self.0.find(['+', '#']).map_or(&*self.0, |at| &self.0[..at]);
+        Topic::new(levels.strip_suffix('/').unwrap_or(levels)).ok()
+    }
+
     /// Whether it selects the topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         self.matches_name(topic.as_str())
@@ -221,6 +228,21 @@ mod tests {
                 let selected = filter.matches_name(&topic);
                 prop_assert!(!selected || filter.has_wildcard() || text == topic);
             }
+        }
+    }
+
+    #[test]
+    fn a_prefix_begins_all_names_that_are_selected() {
+        for (filter, prefix) in [
+            ("#", None),
+            ("+/b", None),
+            ("a/#", Some("a")),
+            ("a//#", Some("a/")),
+            ("a/b/+/c", Some("a/b")),
+            ("a/b", Some("a/b")),
+        ] {
+            let found = TopicFilter::new(filter).expect("legal").prefix();
+            assert_eq!(found.as_ref().map(Topic::as_str), prefix, "{filter}");
         }
     }
 }

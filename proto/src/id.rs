@@ -73,6 +73,9 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 /// The internal topic that contains every peer, so that each has neighbours.
 pub const OVERLAY_TOPIC: &str = "$overlay";
 
+/// The register of the set of seeds: no topic, but named like one.
+pub const SEEDS_REGISTER: &str = "$seeds";
+
 /// Topics that begin so carry the replies to requests of the peer whose id follows. That peer
 /// hosts its own; filters do not select them.
 pub const REPLY_PREFIX: &str = "$reply/";
@@ -122,6 +125,11 @@ impl Topic {
     /// The topic that contains every peer.
     pub fn overlay() -> Self {
         Self(Arc::from(OVERLAY_TOPIC))
+    }
+
+    /// The name of the register in which the seeds agree on who the seeds are.
+    pub fn seeds() -> Self {
+        Self(Arc::from(SEEDS_REGISTER))
     }
 
     /// Whether the system, not an application, owns this topic.

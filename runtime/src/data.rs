@@ -7,11 +7,13 @@
 //! | `incarnation` | the number of the newest life |
 //! | `peers` | known peers, a line each: node, incarnation, address |
 //! | `topics` | records of the node's own topics, a line each: the signed record in hexadecimal |
+//! | `seeds` | the seeds as they have changed, and those of the configuration at that time |
 //! | `lock` | empty; locked while a process uses the directory |
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 use tidings_proto::Incarnation;
+use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_proto::wire::frame::PeerEntry;
 use tidings_proto::wire::record::SignedRecord;
 
@@ -134,6 +137,40 @@ impl DataDir {
     }
 }
 
+impl DataDir {
+    /// The seeds as a former life came to know them; none when there is no such file, or when the
+    /// configuration names others than at that time: then it has the newer word.
+    pub fn known_seeds(&self, configured: &[SocketAddr]) -> Option<KnownSeeds> {
+        let text = std::fs::read_to_string(self.path.join(SEEDS)).ok()?;
+        let mut lines = text.lines();
+        let version = lines.next()?.strip_prefix("version ")?.parse().ok()?;
+        let begun = addresses(lines.next()?.strip_prefix("configured")?)?;
+        let seeds = addresses(lines.next()?.strip_prefix("seeds")?)?;
+        let known = KnownSeeds { version, seeds };
+        (begun == configured && !known.seeds.is_empty()).then_some(known)
+    }
+
+    /// Replaces the known seeds, atomically, on disk when this returns.
+    ///
+    /// # Errors
+    /// The file cannot be written; the old content stands.
+    pub fn save_known_seeds(
+        &self,
+        configured: &[SocketAddr],
+        known: &KnownSeeds,
+    ) -> Result<(), DataError> {
+        let list = |of: &[SocketAddr]| of.iter().map(|at| format!(" {at}")).collect::<String>();
+        let (begun, seeds) = (list(configured), list(&known.seeds));
+        let text = format!("version {}\nconfigured{begun}\nseeds{seeds}\n", known.version);
+        let path = self.path.join(SEEDS);
+        write_atomically(&path, text.as_bytes(), Sync::Yes).map_err(at(&path))
+    }
+}
+
+fn addresses(words: &str) -> Option<Vec<SocketAddr>> {
+    words.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
+}
+
 fn from_hex(line: &str) -> Option<Vec<u8>> {
     let digits = line.trim_ascii().as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
@@ -214,10 +251,12 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: Sync) -> io::Res
     })
 }
 
-const KEY: &str = "key";
+/// The name of the file with the key.
+pub const KEY: &str = "key";
 const INCARNATION: &str = "incarnation";
 const PEERS: &str = "peers";
 const TOPICS: &str = "topics";
+const SEEDS: &str = "seeds";
 const LOCK: &str = "lock";
 /// More than the views of a peer hold.
 const KNOWN_PEERS_MAX: usize = 1_024;

@@ -60,7 +60,11 @@ impl NodeKey {
         Signer::ed25519(&self.secret)
     }
 
-    fn load(path: &Path) -> Result<Self, KeyError> {
+    /// The key in `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, holds no key, or others may read it.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
         let failed = |source| KeyError::Io { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;

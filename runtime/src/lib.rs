@@ -5,6 +5,7 @@
 //! and polls its links in place, `link` and `queue` are one connection, [`tls`] proves who is at
 //! the other end. Everything else is plumbing, one idea a file.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 mod congestion;
@@ -18,13 +19,16 @@ pub mod key;
 mod link;
 pub mod listen;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod network_view;
 pub mod node;
 pub mod ports_file;
+pub mod progress;
 mod queue;
 pub mod shutdown;
 pub mod store;
+pub mod table;
 pub mod tls;
 pub mod traffic;
 mod wake;

@@ -29,6 +29,14 @@ impl Ports {
         Self { node: node.to_string(), pid, listen, control: None, http: None }
     }
 
+    /// What a node has written.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+
     /// Writes the file atomically: a reader sees all of it or none.
     ///
     /// # Errors
@@ -59,7 +67,7 @@ mod tests {
             text.starts_with("{\"node\":\"0707") && text.contains("\"control\":null"),
             "{text}"
         );
-        assert_eq!(serde_json::from_str::<Ports>(&text).unwrap(), ports);
+        assert_eq!(Ports::read(&path).unwrap(), ports);
         assert!(ports.write(&dir.path().join("missing/ports.json")).is_err());
     }
 }

@@ -20,6 +20,7 @@ use rustls::{
 use thiserror::Error;
 use tidings_proto::NodeId;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::key::NodeKey;
@@ -104,6 +105,27 @@ impl Tls {
         established(tcp, Connection::Client(tls), remote)
     }
 
+    /// As [`Self::connect`], for who wants a stream of bytes and says who has to be at the other
+    /// end.
+    ///
+    /// # Errors
+    /// As there, or somebody else is at the other end.
+    pub async fn stream(
+        &self,
+        tcp: TcpStream,
+        remote: SocketAddr,
+        expected: NodeId,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let name = ServerName::IpAddress(remote.ip().into());
+        let stream = self.connector.connect(name, tcp).await.map_err(HandshakeError::Failed)?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|shown| shown.first());
+        match shown.and_then(|key| node_id(key)) {
+            Some(node) if node == expected => Ok(stream),
+            Some(_) => Err(HandshakeError::Stranger),
+            None => Err(HandshakeError::NoKey),
+        }
+    }
+
     /// The handshake of a connection that was accepted. The caller limits its time.
     ///
     /// # Errors
@@ -134,6 +156,9 @@ pub enum HandshakeError {
     /// The other end did not name the protocol.
     #[error("the other end does not speak tidings/1")]
     Protocol,
+    /// Another node is at the other end.
+    #[error("another node answers there")]
+    Stranger,
     /// The other end showed no Ed25519 key.
     #[error("the other end showed no Ed25519 key")]
     NoKey,

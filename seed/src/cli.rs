@@ -1,6 +1,7 @@
 //! What can be typed after `seed`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tidings_runtime::manual::{Completions, Manual};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -15,6 +16,7 @@ Examples:
   seed deaths --filter 127.0.0.1:7204  (who reported it, who voted)
   seed backup seed-7101.backup --data data/seed-7101
   seed check --data data/seed-7101
+  seed set add 127.0.0.1:7104 127.0.0.1:8104   (one more seed, while the cluster runs)
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 unreachable.";
 
@@ -36,9 +38,13 @@ enum Command {
     Backup(commands::backup::BackupArgs),
     Restore(commands::backup::RestoreArgs),
     Check(commands::check::Args),
+    Set(commands::set::Args),
     Config(commands::config::Args),
-    Completions(commands::completions::Args),
-    Man(commands::man::Args),
+    /// Print completions for a shell, e.g. `seed completions bash >
+    /// /etc/bash_completion.d/seed`
+    Completions(Completions),
+    /// Print the manual page, or write one for each command, e.g. `seed man --dir man/man1`
+    Man(Manual),
 }
 
 /// Does what was typed.
@@ -52,9 +58,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(args) => commands::backup::make(args),
         Command::Restore(args) => commands::backup::bring_back(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Set(args) => ask(commands::set::run(args)),
         Command::Config(args) => commands::config::run(args),
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Man(args) => commands::man::run(args),
+        Command::Completions(args) => Ok(args.make(Cli::command())?),
+        Command::Man(args) => Ok(args.make(Cli::command())?),
     }
 }
 

@@ -36,6 +36,8 @@ impl Host<Seed> for SeedHost {
     fn event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Left { .. } => self.left.cancel(),
+            // Operators come by a link.
+            Event::Admin { .. } => {}
             Event::Notice(notice) => notices::log(self.own, self.clock.wall_us(now), notice),
         }
     }

@@ -17,6 +17,7 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
             info!(%address, role, ?node, cause, "disconnected");
         }
         Notice::Votes { founded } => info!(founded, "votes"),
+        Notice::SeedSet { .. } | Notice::ConfigDiffers { .. } => seed_set(notice),
         Notice::SeedLink { seed, up: true, reachable, total } => {
             info!(%seed, up = true, reachable, total, "seed_link");
         }
@@ -36,6 +37,26 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
             info!(%topic, ?node, subscribers, "unsubscribed");
         }
         notice => peers(own, now_us, notice),
+    }
+}
+
+fn seed_set(notice: Notice) {
+    let list =
+        |seeds: &[SocketAddr]| seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    match notice {
+        Notice::SeedSet { version, seeds, before, is_member } => {
+            let (seeds, before) = (list(&seeds), before.as_deref().map(list));
+            info!(version, seeds, before, member = is_member, "seed_set");
+            if !is_member {
+                let text = "this seed is not in the set: it votes on nothing and serves no peer";
+                warn!(text, "not_in_set");
+            }
+        }
+        Notice::ConfigDiffers { version, seeds, is_member } => {
+            let text = "the configuration names other seeds than those agreed on, which hold";
+            warn!(version, seeds = list(&seeds), member = is_member, text, "seed_set_differs");
+        }
+        _ => {}
     }
 }
 

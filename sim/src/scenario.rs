@@ -14,17 +14,19 @@ use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
 pub use expect::Expect;
-pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow, Trouble};
+pub use faults::{Chaos, Churn, Crashes, Cut, Liars, Partition, Pause, Slow, Trouble};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 18] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
     ("seeds", include_str!("../scenarios/seeds.toml")),
+    ("changes", include_str!("../scenarios/changes.toml")),
     ("minority", include_str!("../scenarios/minority.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("deaths", include_str!("../scenarios/deaths.toml")),
+    ("liars", include_str!("../scenarios/liars.toml")),
     ("pauses", include_str!("../scenarios/pauses.toml")),
     ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
     ("warm-10k", include_str!("../scenarios/warm-10k.toml")),
@@ -49,6 +51,8 @@ pub struct Scenario {
     about: String,
     /// Seeds; they start at 0.
     pub seeds: u32,
+    /// So many of the seeds are configured, and the others wait to be added; all, when absent.
+    pub seeds_first: Option<u32>,
     /// Peers.
     pub peers: u32,
     /// Peers start at random times until this one.
@@ -82,6 +86,9 @@ pub struct Scenario {
     /// Names that several peers want to own.
     #[serde(default)]
     pub claim: Vec<Claim>,
+    /// Changes of the set of seeds, one after the other.
+    #[serde(default)]
+    pub change: Vec<Change>,
     /// Crashes of many peers at once.
     #[serde(default)]
     pub crash: Vec<Crashes>,
@@ -103,6 +110,9 @@ pub struct Scenario {
     /// Minorities of the seeds that fail.
     #[serde(default)]
     pub trouble: Vec<Trouble>,
+    /// Nodes that want a living peer to be taken for dead.
+    #[serde(default)]
+    pub liars: Option<Liars>,
     /// Random faults.
     #[serde(default)]
     pub chaos: Option<Chaos>,
@@ -244,6 +254,18 @@ pub struct Claim {
     pub until_ms: u64,
 }
 
+/// A seed is added or removed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Not before, nor before the change ahead of it has come about.
+    pub at_ms: u64,
+    /// The seed, from 0.
+    pub seed: u32,
+    /// It is added; otherwise it is removed.
+    pub add: bool,
+}
+
 impl Scenario {
     /// A built-in scenario, or that in the file of this name.
     ///
@@ -325,9 +347,16 @@ impl Scenario {
             ensure!(publish.until_ms <= self.end_ms, "publish.until_ms: at most end_ms");
             ensure!((8..=1 << 20).contains(&publish.bytes), "publish.bytes: 8 to 1 MiB");
         }
+        let first = self.seeds_first.unwrap_or(self.seeds);
+        ensure!((1..=self.seeds).contains(&first), "seeds_first: 1 to seeds");
+        ensure!(self.change.iter().all(|change| change.seed < self.seeds), "change.seed: a seed");
         for cut in &self.cut {
             let nodes = self.seeds + self.peers;
             ensure!(cut.from.max(cut.to) < nodes, "cut: nodes are numbered below {nodes}");
+        }
+        if let Some(liars) = &self.liars {
+            ensure!(liars.every_ms >= 1, "liars.every_ms: at least 1");
+            ensure!(self.peers >= 2, "liars: they need a peer to lie about");
         }
         for claim in &self.claim {
             ensure!(claim.names >= 1, "claim.names: at least 1");

@@ -121,8 +121,10 @@ impl Peer {
             }
             Goal::Watched(request, filter) => self.watched(request, &filter),
             Goal::Subscribed(request, others) => {
-                let found = Findings { total: others + 1, ..Findings::default() };
-                let answer = self.info(topic, &found, true).map(Answer::topic);
+                // What too few seeds keep yet is repeated to those that are joined next.
+                let is_kept = quorum && found.refusals == 0;
+                let of_seeds = Findings { total: others + 1, ..Findings::default() };
+                let answer = self.info(topic, &of_seeds, is_kept).map(Answer::topic);
                 self.out.answer(request, answer);
             }
             Goal::List(request) => {

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 pub use crate::peer::notice::Notice;
+use crate::peer::seed_set::KnownSeeds;
 use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{Hosting, PeerEntry, PeerItem, TopicItem};
 use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
@@ -376,4 +377,6 @@ pub enum Durable {
     Topics(Vec<SignedRecord>),
     /// The life it is in.
     Incarnation(Incarnation),
+    /// The seeds, as they have changed since the configuration was written.
+    Seeds(KnownSeeds),
 }

@@ -7,9 +7,9 @@
 //! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
 //! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
 //! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
-//! seeds and their answers), `hosting` and `filters` (topics that this peer creates, and news of
-//! topics) and `commands` (what else the application asks). This file holds the parts together and
-//! dispatches; it decides nothing.
+//! seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters` (topics that
+//! this peer creates, and news of topics) and `commands` (what else the application asks). This
+//! file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -47,11 +47,13 @@ mod rendezvous;
 mod repair;
 mod requests;
 mod retention;
+pub mod seed_set;
 mod slow;
 mod streams;
 mod topics;
 mod trees;
 mod value;
+mod verdicts;
 mod views;
 
 #[cfg(test)]
@@ -112,6 +114,7 @@ pub struct Peer {
     announced: Announced,
     announcing: Announcing,
     rendezvous: Rendezvous,
+    told: seed_set::Told,
     requests: Requests,
     suspects: BTreeMap<NodeId, Suspect>,
     /// Filters of the application.
@@ -155,6 +158,7 @@ impl Peer {
             announced: Announced::default(),
             announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
+            told: seed_set::Told::default(),
             requests: Requests::default(),
             suspects: BTreeMap::new(),
             filters: BTreeSet::new(),
@@ -178,6 +182,9 @@ impl Peer {
         overlay.subscribed_at = Some(now);
         overlay.horizon = now;
         peer.remember_topics();
+        if let Some(known) = peer.config.known_seeds.take() {
+            peer.rendezvous.adopt(&known);
+        }
         peer
     }
 
@@ -284,6 +291,7 @@ impl Peer {
             self.schedule.tick = self.now + TICK;
             self.watch_links(lateness);
             self.expire_greetings();
+            self.believe_seeds();
             self.seek_neighbors();
             self.expire_publishing();
             self.release_held();

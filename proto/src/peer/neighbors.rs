@@ -7,7 +7,7 @@ use super::links::Phase;
 use super::liveness::Verdict;
 use super::topics::TopicLink;
 use super::{Intent, Peer};
-use crate::id::{Incarnation, LinkId, NodeId, Topic};
+use crate::id::{LinkId, NodeId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::frame::{
@@ -298,54 +298,6 @@ impl Peer {
             self.out.notice(Notice::Refuted { peer });
             self.report(suspect.peer, true);
         }
-    }
-
-    /// The seeds declared a life of a node over.
-    pub(super) fn on_declared_dead(&mut self, node: NodeId, incarnation: Incarnation) {
-        if node == self.node {
-            if incarnation >= self.incarnation {
-                self.return_to_life(incarnation);
-            }
-            return;
-        }
-        self.suspects.remove(&node);
-        let known = self.views.passive().iter().find(|peer| peer.node == node).copied();
-        let link = self.links.neighbor(&node);
-        let linked = link.and_then(|id| self.links.get(id)).and_then(|link| link.peer);
-        let Some(peer) = linked.or(known).filter(|peer| peer.incarnation <= incarnation) else {
-            return;
-        };
-        self.views.deny(self.now, PeerEntry { incarnation, ..peer });
-        self.out.notice(Notice::DeclaredDead { node, incarnation });
-        if let (Some(id), Some(_)) = (link, linked) {
-            self.drop_link(id, Reason::DeclaredDead, "declared dead by the seeds");
-        }
-        self.seek_neighbors();
-    }
-
-    /// This node was declared dead, though it lives: it goes on in a new life.
-    pub(super) fn return_to_life(&mut self, dead: Incarnation) {
-        self.incarnation = dead.max(self.incarnation).next();
-        self.record_version = 0;
-        self.topics.restart_streams();
-        self.out.persist(Durable::Incarnation(self.incarnation));
-        self.out.notice(Notice::Returned { incarnation: self.incarnation });
-        let neighbors: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, link)| matches!(link.phase, Phase::Active | Phase::Deciding))
-            .map(|(id, link)| (id, link.peer))
-            .collect();
-        for (id, peer) in neighbors {
-            self.drop_link(id, Reason::NotNeeded, "returns in a new life");
-            self.learn(&peer.into_iter().collect::<Vec<_>>());
-        }
-        let sessions: Vec<_> = self.rendezvous.sessions().collect();
-        for id in sessions {
-            self.rendezvous.unregistered(self.now, id);
-            self.register(id);
-        }
-        self.seek_neighbors();
     }
 
     /// Dials candidates for topics that lack neighbours, and asks for more candidates.

@@ -107,6 +107,13 @@ pub enum Notice {
         /// In words.
         text: String,
     },
+    /// The seeds are others than the configuration says, or than they were.
+    SeedSet {
+        /// Rises with each decision of the seeds.
+        version: u64,
+        /// Their addresses, ordered.
+        seeds: Vec<SocketAddr>,
+    },
     /// A batch is known to exist and did not come in time: a neighbour is asked for it.
     Hole {
         /// The topic.

@@ -1,17 +1,14 @@
 //! Sessions with seeds: joining, renewing, asking.
 
-use std::collections::BTreeSet;
-
 use super::Peer;
 use super::event::{Answer, CommandError, Event, Notice};
 use super::links::{Intent, Phase};
 use super::requests::{Goal, Pending};
-use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
+use crate::id::{DialId, LinkId, RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Dead, Found, Frame, Hosting, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose,
-    Proposed, Put, PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX,
-    Sample,
+    Found, Frame, Hosting, Lookup, Outcome, PeerEntry, PeerItem, PeerState, Propose, Proposed, Put,
+    PutDone, RECORDS_MAX, Reason, Register, Registered, Renew, Renewed, SAMPLE_MAX, Sample,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
 
@@ -95,7 +92,7 @@ impl Peer {
         self.tell_quorum();
     }
 
-    fn tell_quorum(&mut self) {
+    pub(super) fn tell_quorum(&mut self) {
         let has = self.rendezvous.joined() >= self.rendezvous.quorum();
         if has != self.had_quorum {
             self.had_quorum = has;
@@ -127,39 +124,9 @@ impl Peer {
                 self.on_page(id, page.request, answer);
             }
             Frame::Dead(dead) => self.on_verdict(id, &dead),
+            Frame::SeedSet(signed) => self.on_seed_set(id, &signed),
             _ => self.violation(id, "a seed sent what only peers send"),
         }
-    }
-
-    /// A verdict counts with the votes of a majority, of seeds that this peer knows to be seeds.
-    /// Its own death it believes without knowing the voters: all that follows is another life.
-    fn on_verdict(&mut self, id: LinkId, dead: &Dead) {
-        let voters = self.voters(dead);
-        if voters.len() < self.rendezvous.quorum() {
-            return self.violation(id, "a verdict without a majority");
-        }
-        let known = voters.iter().filter(|voter| self.rendezvous.is_seed(voter)).count();
-        if known < self.rendezvous.quorum() && dead.node != self.node {
-            self.stats.verdicts_unknown += 1;
-            return;
-        }
-        self.on_declared_dead(dead.node, dead.incarnation);
-    }
-
-    /// The different voters who signed this verdict.
-    fn voters(&self, dead: &Dead) -> BTreeSet<NodeId> {
-        let scheme = self.config.identity.scheme;
-        let voter = |signed: &SignedRecord| match &signed.record {
-            Record::DeathVote(vote)
-                if vote.node == dead.node
-                    && vote.incarnation >= dead.incarnation
-                    && signed.verify(scheme) =>
-            {
-                Some(vote.voter)
-            }
-            _ => None,
-        };
-        dead.votes.iter().filter_map(voter).collect()
     }
 
     fn on_registered(&mut self, id: LinkId, registered: &Registered) {
@@ -207,14 +174,6 @@ impl Peer {
             let request = self.requests.next_id();
             self.out.control(id, Frame::Put(Put { request, records: chunk.to_vec() }));
         }
-    }
-
-    fn on_register_refused(&mut self, id: LinkId, dead: Incarnation) {
-        if dead >= self.incarnation {
-            self.return_to_life(dead);
-        }
-        self.rendezvous.unregistered(self.now, id);
-        self.register(id);
     }
 
     fn on_renewed(&mut self, id: LinkId, renewed: &Renewed) {
@@ -360,7 +319,7 @@ impl Peer {
     }
 
     /// Asks another seed, those that are silent last; `anew`: if need be one that was asked before.
-    fn ask_next(&mut self, request: RequestId, anew: bool) {
+    pub(super) fn ask_next(&mut self, request: RequestId, anew: bool) {
         let sessions: Vec<_> = self.rendezvous.sessions().collect();
         let mut sessions = super::views::pick(&sessions, sessions.len(), &mut self.rng);
         sessions.sort_by_key(|link| self.rendezvous.is_silent(*link));

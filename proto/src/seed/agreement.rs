@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
 use crate::seed::memory::Key;
-use crate::seed::ownership::{Judged, judge};
+use crate::seed::ownership::{Judged, is_plausible, judge};
 use crate::seed::proposals::{Proposal, Purpose, WAITING_MAX};
 use crate::seed::register::{Current, Proposer, Refusal};
 use crate::time::Instant;
@@ -53,6 +53,9 @@ impl Seed {
         if known == Some(record) {
             return self.proposed(link, request, Outcome::Kept);
         }
+        if known.is_none() && !is_plausible(None, record) {
+            return self.violation(now, link, "a topic with more changes than can have been");
+        }
         if let Some(outcome) = self.lacks_room(record) {
             self.stats.records_shed += 1;
             return self.proposed(link, request, outcome);
@@ -62,7 +65,7 @@ impl Seed {
             if open.waiting.len() < WAITING_MAX {
                 return open.waiting.push_back(purpose);
             }
-        } else if self.proposals.has_room() && self.sync.reachable() >= self.sync.quorum() {
+        } else if self.proposals.has_room() && self.sync.has_quorum() {
             return self.begin(now, topic, purpose, VecDeque::new());
         }
         self.proposed(link, request, Outcome::NoQuorum);
@@ -73,12 +76,16 @@ impl Seed {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let entry = self.index.get(&record.topic).and_then(|entry| entry.record());
         let is_hosted = entry.is_some_and(|old| old.host == record.host && !old.deleted);
-        if record.deleted || is_hosted {
+        if is_hosted {
             return None;
         }
-        let Some(peer) = self.registry.peer(&record.host) else { return Some(Outcome::NoQuorum) };
-        let share = peer.subscriptions.len() + self.index.hosted(&record.host);
-        if share >= self.config.records_per_peer_max {
+        if self.registry.peer(&record.host).is_none() {
+            return Some(Outcome::NoQuorum);
+        }
+        if record.deleted {
+            return None;
+        }
+        if self.index.hosted(&record.host) >= self.config.records_per_peer_max {
             return Some(Outcome::Full(count(self.config.records_per_peer_max)));
         }
         let is_full = entry.is_none()
@@ -91,14 +98,19 @@ impl Seed {
         self.send(link, Frame::Proposed(Proposed { request, outcome }));
     }
 
-    fn begin(&mut self, now: Instant, topic: Topic, purpose: Purpose, then: VecDeque<Purpose>) {
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        topic: Topic,
+        purpose: Purpose,
+        then: VecDeque<Purpose>,
+    ) {
         self.proposals.open(now, topic.clone(), purpose, then);
         self.attempt(now, topic);
     }
 
     /// Makes the next attempt of an agreement.
     fn attempt(&mut self, now: Instant, topic: Topic) {
-        let quorum = self.sync.quorum();
         self.round = self.round.max(self.acceptors.highest().round).saturating_add(1);
         if self.round > self.rounds_reserved {
             // No attempt of a later life has the ballot of this one.
@@ -110,11 +122,16 @@ impl Seed {
         proposal.attempts += 1;
         proposal.refused.clear();
         proposal.value = None;
-        proposal.proposer = Some(Proposer::new(ballot, quorum));
+        proposal.proposer = Some(Proposer::new(ballot));
         let timeout = attempt_timeout(proposal.attempts);
         self.proposals.set_due(&topic, now + timeout);
         self.stats.agreement_attempts += 1;
-        let prepare = Decree { topic: topic.clone(), ballot, step: Step::Prepare };
+        let prepare = Decree {
+            topic: topic.clone(),
+            set: self.sync.set.version,
+            ballot,
+            step: Step::Prepare,
+        };
         self.tell_seeds(&Frame::Decree(prepare.clone()));
         let own = self.acceptor_answers(prepare);
         self.take_answer(now, self.me(), own);
@@ -149,9 +166,9 @@ impl Seed {
     /// A step of an agreement from another seed.
     pub(super) fn decree(&mut self, now: Instant, link: LinkId, from: NodeId, decree: Decree) {
         if let Step::Accept(signed) = &decree.step {
-            let named = matches!(&signed.record, Record::Topic(of) if of.topic == decree.topic);
-            if !named || !signed.verify(self.config.identity.scheme) {
-                return self.violation(now, link, "a decree without a topic's record");
+            let is_of = signed.record.register().as_ref() == Some(&decree.topic);
+            if !is_of || !signed.verify(self.config.identity.scheme) {
+                return self.violation(now, link, "a decree without a record of its register");
             }
         }
         match decree.step {
@@ -165,8 +182,14 @@ impl Seed {
 
     /// What this seed's acceptor says to a proposer.
     fn acceptor_answers(&mut self, decree: Decree) -> Decree {
-        let Decree { topic, ballot, step } = decree;
+        let Decree { topic, set, ballot, step } = decree;
+        if set != self.sync.set.version {
+            // Majorities of another set say nothing here. Whoever is behind is told.
+            let step = Step::Refuse(Ballot::default());
+            return Decree { topic, set, ballot, step };
+        }
         if !self.acceptors.is_learning() {
+            self.make_room_for_register(&topic);
             self.touched.insert(Key::Register(topic.clone()));
         }
         let done = match step {
@@ -184,12 +207,24 @@ impl Seed {
             Refusal::Promised(promised) => Step::Refuse(promised),
             Refusal::Learning => Step::Refuse(Ballot::default()),
         });
-        Decree { topic, ballot, step }
+        Decree { topic, set, ballot, step }
+    }
+
+    /// Topics that were asked for and never made leave promises behind, until there are too many.
+    fn make_room_for_register(&mut self, topic: &Topic) {
+        let is_new = self.acceptors.cell(topic).is_none();
+        if is_new && self.acceptors.len() >= self.config.records_max.saturating_mul(2) {
+            let void = self.acceptors.forget_promises();
+            self.touched.extend(void.into_iter().map(Key::Register));
+            self.touched.insert(Key::Membership);
+        }
     }
 
     /// What an acceptor says to an attempt of this seed.
     fn take_answer(&mut self, now: Instant, from: NodeId, decree: Decree) {
-        let Decree { topic, ballot, step } = decree;
+        let Decree { topic, ballot, step, .. } = decree;
+        let (me, sync) = (self.me(), &self.sync);
+        let is_quorum = |has: &dyn Fn(&NodeId) -> bool| sync.is_majority(me, has);
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         let Some(proposer) = &mut proposal.proposer else { return };
         if proposer.ballot != ballot {
@@ -198,12 +233,12 @@ impl Seed {
         match step {
             Step::Promise(vote) => {
                 let accepted = vote.map(|vote| (vote.ballot, vote.record));
-                if let Some(current) = proposer.promised(from, accepted) {
+                if let Some(current) = proposer.promised(from, accepted, is_quorum) {
                     self.decide(now, topic, current);
                 }
             }
             Step::Accepted => {
-                if proposer.accepted(from)
+                if proposer.accepted(from, is_quorum)
                     && let Some((record, outcome)) = proposal.value.take()
                 {
                     self.conclude(now, &topic, Some((Some(record), outcome)));
@@ -219,12 +254,19 @@ impl Seed {
         let abandoned = self.abandoned(now, current.value.as_ref());
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         let (value, outcome) = match (&proposal.purpose, current.value) {
-            (Purpose::Read, None) => {
+            (Purpose::Read | Purpose::Settle, None) => {
                 return self.conclude(now, &topic, Some((None, Outcome::Kept)));
             }
-            (Purpose::Read, Some(value)) => (value, Outcome::Kept),
+            (Purpose::Read | Purpose::Settle, Some(value)) => (value, Outcome::Kept),
+            (Purpose::Change { .. }, value) => {
+                return self.decide_set(now, Current { value, is_chosen: current.is_chosen });
+            }
             (Purpose::Write { record, .. }, value) => {
                 let Record::Topic(new) = &record.record else { return };
+                if value.is_none() && new.deleted {
+                    // What is not there needs no mark that it is gone.
+                    return self.conclude(now, &topic, Some((None, Outcome::Kept)));
+                }
                 match (judge(value.as_ref().and_then(topic_of), new, abandoned), value) {
                     (Judged::Accepted, _) | (Judged::Known, None) => {
                         let record = record.clone();
@@ -238,14 +280,25 @@ impl Seed {
                 }
             }
         };
-        if current.is_chosen {
-            self.conclude(now, &topic, Some((Some(value), outcome)));
+        self.settle_value(now, &topic, (value, current.is_chosen), outcome);
+    }
+
+    /// What a register holds is accepted again, unless it is chosen.
+    pub(super) fn settle_value(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        (value, is_chosen): (SignedRecord, bool),
+        outcome: Outcome,
+    ) {
+        if is_chosen {
+            self.conclude(now, topic, Some((Some(value), outcome)));
         } else {
-            self.ask_to_accept(now, &topic, value, outcome);
+            self.ask_to_accept(now, topic, value, outcome);
         }
     }
 
-    fn ask_to_accept(
+    pub(super) fn ask_to_accept(
         &mut self,
         now: Instant,
         topic: &Topic,
@@ -259,7 +312,7 @@ impl Seed {
         let timeout = attempt_timeout(proposal.attempts);
         self.proposals.set_due(topic, now + timeout);
         let step = Step::Accept(Box::new(record));
-        let decree = Decree { topic: topic.clone(), ballot, step };
+        let decree = Decree { topic: topic.clone(), set: self.sync.set.version, ballot, step };
         for node in &acceptors {
             if let Some(link) = self.sync.slot_of(node).and_then(|slot| slot.link) {
                 self.send(link, Frame::Decree(decree.clone()));
@@ -275,13 +328,19 @@ impl Seed {
     /// the attempt ends, and the next one waits for a moment that others do not choose.
     fn refused(&mut self, now: Instant, from: NodeId, topic: Topic, promised: Ballot) {
         self.round = self.round.max(promised.round);
-        let spare = self.sync.reachable().saturating_sub(self.sync.quorum());
+        let me = self.me();
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         proposal.refused.insert(from);
+        let sync = &self.sync;
+        let is_linked = |node: &NodeId| {
+            *node == me || sync.slot_of(node).is_some_and(|slot| slot.link.is_some())
+        };
+        let refused = &proposal.refused;
+        let may_succeed = sync.is_majority(me, |node| is_linked(node) && !refused.contains(node));
         let counted = proposal.proposer.as_ref();
         let is_counted = counted.is_some_and(|p| p.acceptors().any(|acceptor| acceptor == from));
         let is_accepting = proposal.value.is_some() && is_counted;
-        if proposal.refused.len() <= spare && !is_accepting {
+        if may_succeed && !is_accepting {
             let is_outbid = counted.is_some_and(|proposer| proposer.ballot < promised);
             if is_outbid && proposal.value.is_none() {
                 self.proposals.set_due_by(&topic, now + REFUSED_TIMEOUT);
@@ -298,7 +357,7 @@ impl Seed {
     }
 
     /// An agreement ended: with what the register holds, or without a majority.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         now: Instant,
         topic: &Topic,
@@ -311,14 +370,17 @@ impl Seed {
         let outcome = match end {
             Some((record, outcome)) => {
                 if let Some(signed) = record {
-                    self.chosen(signed);
+                    self.chosen(now, signed);
                 }
                 outcome
             }
             None => Outcome::NoQuorum,
         };
-        if let Purpose::Write { link, request, .. } = purpose {
-            self.proposed(link, request, outcome);
+        match purpose {
+            Purpose::Write { link, request, .. } => self.proposed(link, request, outcome),
+            Purpose::Change { asker, .. } => self.set_changed(asker, is_settled),
+            Purpose::Settle => self.register_settled(now, topic, is_settled),
+            Purpose::Read => {}
         }
         for (link, node, asked) in self.proposals.unpark(topic) {
             // Without a majority nobody knows: others may.
@@ -332,8 +394,12 @@ impl Seed {
     }
 
     /// A majority has accepted this record.
-    fn chosen(&mut self, signed: SignedRecord) {
-        let Record::Topic(record) = signed.record.clone() else { return };
+    fn chosen(&mut self, now: Instant, signed: SignedRecord) {
+        let record = match signed.record.clone() {
+            Record::SeedSet(_) => return self.adopt_set(now, signed),
+            Record::Topic(record) => record,
+            _ => return,
+        };
         self.stats.agreements += 1;
         self.merge_topic(record, signed.signature);
         self.tell_seeds(&Frame::Records(vec![signed]));

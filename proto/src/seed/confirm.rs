@@ -34,17 +34,17 @@ impl Confirmation {
 }
 
 impl Seed {
-    /// Asks voters that were not asked in this round. Returns how many votes are known to stand.
-    pub(super) fn confirm_votes(&mut self, now: Instant, node: NodeId) -> usize {
+    /// Asks voters that were not asked in this round. Returns whose votes are known to stand.
+    pub(super) fn confirm_votes(&mut self, now: Instant, node: NodeId) -> BTreeSet<NodeId> {
         let me = self.me();
-        let Some(case) = self.reports.cases.get_mut(&node) else { return 0 };
+        let Some(case) = self.reports.cases.get_mut(&node) else { return BTreeSet::new() };
         let life = case.incarnation;
         if case.confirmation.as_ref().is_none_or(|round| !round.is_open(now)) {
             self.confirmations += 1;
             case.confirmation = Some(Confirmation::new(RequestId(self.confirmations), now));
             self.timers.set(Timer::Confirm(node), now + CONFIRM_WITHIN);
         }
-        let Some(confirmation) = &mut case.confirmation else { return 0 };
+        let Some(confirmation) = &mut case.confirmation else { return BTreeSet::new() };
         let mut asked = Vec::new();
         for voter in case.votes.keys().filter(|voter| **voter != me) {
             let link = self.sync.slot_of(voter).and_then(|slot| slot.link);
@@ -54,7 +54,7 @@ impl Seed {
         }
         let round = confirmation.round;
         let standing = |voter: &&NodeId| **voter == me || confirmation.stands.contains(*voter);
-        let standing = case.votes.keys().filter(standing).count();
+        let standing = case.votes.keys().filter(standing).copied().collect();
         for link in asked {
             self.send(link, Frame::VoteAsked(node, life, round));
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::id::{Incarnation, NodeId, RequestId, Topic};
 use crate::seed::memory::Change;
-use crate::wire::frame::{PeerEntry, Reason};
+use crate::wire::frame::{AdminAnswer, AdminCommand, PeerEntry, Reason};
 
 /// What the shell may ask of a seed.
 #[derive(Clone, Debug)]
@@ -13,6 +13,13 @@ pub enum Command {
     Leave {
         /// Echoed.
         request: RequestId,
+    },
+    /// What an operator asks. Answered by [`Event::Admin`].
+    Admin {
+        /// Echoed.
+        request: RequestId,
+        /// What.
+        command: AdminCommand,
     },
     /// The disk has lost rows, and what is left of it is trusted no more: all rows are written
     /// anew.
@@ -26,6 +33,13 @@ pub enum Event {
     Left {
         /// That of the command.
         request: RequestId,
+    },
+    /// An operator is answered.
+    Admin {
+        /// That of the command.
+        request: RequestId,
+        /// The answer.
+        answer: AdminAnswer,
     },
     /// For the log.
     Notice(Notice),
@@ -161,6 +175,26 @@ pub enum Notice {
     Votes {
         /// Others began with it, and none of them had voted before.
         founded: bool,
+    },
+    /// The seeds have agreed on who the seeds are.
+    SeedSet {
+        /// Rises with each decision.
+        version: u64,
+        /// The seeds, or those that there will be.
+        seeds: Vec<SocketAddr>,
+        /// While the set changes: the seeds so far.
+        before: Option<Vec<SocketAddr>>,
+        /// This seed is among them. If not, it votes on nothing and serves nobody.
+        is_member: bool,
+    },
+    /// This seed starts with a set that was agreed on, and its configuration names another.
+    ConfigDiffers {
+        /// The version of the set.
+        version: u64,
+        /// The seeds, which hold.
+        seeds: Vec<SocketAddr>,
+        /// This seed is among them.
+        is_member: bool,
     },
     /// Another seed is linked (`true`) or lost.
     SeedLink {

@@ -141,17 +141,23 @@ impl Index {
         entries.filter_map(|(topic, entry)| entry.signed().map(|signed| (topic, signed)))
     }
 
-    /// Records of topics that are there and that a filter selects, ordered by name.
+    /// Topics that are there and that a filter selects, ordered by name, with their records.
     pub(super) fn signed_live(
         &self,
         filter: &TopicFilter,
-    ) -> impl Iterator<Item = SignedRecord> + '_ {
+    ) -> impl Iterator<Item = (&Topic, SignedRecord)> + '_ {
         let filter = filter.clone();
-        let selected = self
-            .topics
-            .iter()
-            .filter(move |(topic, entry)| entry.listed().is_some() && filter.matches(topic));
-        selected.filter_map(|(_, entry)| entry.signed())
+        let prefix = filter.prefix();
+        let from = prefix.clone().map_or(Bound::Unbounded, Bound::Included);
+        let begins = move |topic: &Topic| {
+            prefix.as_ref().is_none_or(|prefix| topic.as_str().starts_with(prefix.as_str()))
+        };
+        let topics = self.topics.range((from, Bound::Unbounded));
+        let listed = topics
+            .take_while(move |(topic, _)| begins(topic))
+            .filter(|(_, entry)| entry.listed().is_some());
+        let selected = listed.filter(move |(topic, _)| filter.matches(topic));
+        selected.filter_map(|(topic, entry)| Some((topic, entry.signed()?)))
     }
 
     /// Whether the record outranks what is known: the rule by which all seeds end up with the
@@ -202,13 +208,13 @@ impl Index {
     }
 
     /// Forgets the mark of the topic that was deleted or dropped the longest ago, and returns its
-    /// name and its host.
-    pub(super) fn forget_oldest_deleted(&mut self) -> Option<(Topic, NodeId)> {
+    /// record.
+    pub(super) fn forget_oldest_deleted(&mut self) -> Option<TopicRecord> {
         let (_, topic) = self.deleted.first_key_value()?;
         let topic = topic.clone();
-        let host = self.unset(&topic)?.host;
+        let record = self.unset(&topic)?;
         self.tidy(&topic);
-        Some((topic, host))
+        Some(record)
     }
 
     /// Adds a live subscriber; returns how many there are now.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::machine::Output;
 use crate::seed::links::{End, goodbye};
+use crate::seed::listed::Subscription;
 use crate::seed::memory::{Change, Key, Membership, Memory, Row};
-use crate::seed::registry::Subscription;
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{Reason, Vote};
@@ -78,10 +78,12 @@ impl Seed {
                 let (topic, accepted) = (topic.clone(), accepted.map(vote));
                 Some(Row::Register { topic, promised, accepted })
             }
+            Key::SeedSet => self.seed_set.clone().map(Row::SeedSet),
             Key::Membership => Some(Row::Membership(Membership {
                 floor: self.acceptors.floor(),
                 rounds: self.rounds_reserved,
-                votes: !self.acceptors.is_learning(),
+                // A disk that has lost rows is trusted again when all are written anew.
+                votes: !self.acceptors.is_learning() && self.rewriting.is_empty(),
             })),
         }
     }
@@ -104,8 +106,12 @@ impl Seed {
                 damaged |= row.key().is_none() || !self.restore_row(now, row);
             }
         }
-        if votes && !damaged {
+        self.restore_set(now);
+        if votes && !damaged && self.sync.is_member() {
             self.acceptors.begin_to_vote();
+            self.begin_settling(now);
+        } else if self.sync.total() > 1 {
+            self.acceptors.learn_anew();
         }
         let topics = rows.iter().filter_map(|row| match row {
             Row::Topic(signed) => Some(signed.record.owner()),
@@ -180,6 +186,7 @@ impl Seed {
                 self.round = of.rounds;
                 true
             }
+            Row::SeedSet(signed) => legal(signed) && self.restore_set_row(signed),
             Row::Peer(_) | Row::Subscription(_) => false,
         }
     }
@@ -189,7 +196,7 @@ impl Seed {
         let mut keys: BTreeSet<Key> = self.acceptors.keys().cloned().map(Key::Register).collect();
         keys.extend(self.registry.keys());
         keys.extend(self.index.keys());
-        keys.insert(Key::Membership);
+        keys.extend([Key::Membership, Key::SeedSet]);
         self.rewriting = keys;
         self.timers.set(Timer::Rewrite, now);
     }

@@ -5,10 +5,9 @@ use core::time::Duration;
 use std::ops::Bound;
 
 use crate::id::{LinkId, NodeId};
-use crate::seed::agreement::topic_of;
 use crate::seed::event::Notice;
 use crate::seed::memory::Key;
-use crate::seed::sync::Telling;
+use crate::seed::slots::Telling;
 use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
@@ -65,16 +64,22 @@ impl Seed {
             return;
         }
         for Vote { ballot, record } in votes.votes {
-            let Some(topic) = topic_of(&record).map(|record| record.topic.clone()) else {
-                return self.violation(now, link, "a vote on something else than a topic");
+            let Some(topic) = record.record.register() else {
+                return self.violation(
+                    now,
+                    link,
+                    "a vote on something on which seeds do not agree",
+                );
             };
             if !record.verify(self.config.identity.scheme) {
                 return self.violation(now, link, "a vote on a record that its owner did not sign");
             }
-            if self.acceptors.len() < self.config.records_max {
-                self.acceptors.learn(&topic, ballot, record);
-                self.touched.insert(Key::Register(topic));
+            let is_known = self.acceptors.cell(&topic).is_some();
+            if !is_known && self.acceptors.len() >= self.config.records_max.saturating_mul(4) {
+                return self.violation(now, link, "more votes than seeds keep");
             }
+            self.acceptors.learn(&topic, ballot, record);
+            self.touched.insert(Key::Register(topic));
         }
         if votes.last {
             self.acceptors.learned(from, votes.teacher, votes.floor);
@@ -86,9 +91,11 @@ impl Seed {
     /// Votes from now on, if this seed has learned enough: from as many voters as any majority
     /// shares a seed with, even without this one; or when there is nobody else to learn from.
     pub(super) fn graduate(&mut self, now: Instant) {
-        let (total, quorum) = (self.sync.total(), self.sync.quorum());
+        let (total, me) = (self.sync.total(), self.me());
         let is_late = now.since(self.started) >= FOUNDING_WAIT;
-        if !self.acceptors.has_learned(total, quorum, is_late) {
+        let is_majority = |has: &dyn Fn(&NodeId) -> bool| self.sync.knows_all(me, has);
+        let has_learned = self.acceptors.has_learned(me, (total, is_late), is_majority);
+        if !has_learned || !self.sync.is_member() {
             return;
         }
         let others = self.acceptors.begin_to_vote();
@@ -97,12 +104,13 @@ impl Seed {
         self.touched.insert(Key::Membership);
         self.notice(Notice::Votes { founded: !self.founders.is_empty() });
         self.answer_waiting(now);
+        self.begin_settling(now);
         for topic in self.proposals.parked() {
             self.topic_settled(&topic);
         }
         // Those that learn as well have been told by one that did not count.
         for slot in 0..self.sync.slots.len() {
-            let crate::seed::sync::Slot { link, node, learns, .. } = self.sync.slots[slot];
+            let crate::seed::slots::Slot { link, node, learns, .. } = self.sync.slots[slot];
             if let (Some(link), Some(node), true) = (link, node, learns) {
                 self.tell_votes(now, slot, link, node);
             }

@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use crate::id::{DialId, Incarnation, LinkId, NodeId};
 use crate::machine::{LinkDown, Output};
+use crate::seed::admin::Asker;
 use crate::seed::event::Notice;
-use crate::seed::sync::Claim;
+use crate::seed::slots::Claim;
 use crate::seed::{Dialed, Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{
@@ -45,6 +46,8 @@ pub(super) enum Phase {
     Session(Session),
     /// Another seed.
     Table(usize),
+    /// An operator, with this seed's own key.
+    Admin,
 }
 
 /// A peer's session.
@@ -131,7 +134,6 @@ impl Seed {
         self.links.links.insert(id, link);
         self.timers.set(Timer::FirstFrame(id), now + FIRST_FRAME_TIMEOUT);
         match purpose {
-            None if node == self.me() => self.refuse(now, id, Reason::Yourself, "dialled itself"),
             None => {}
             Some(Dialed::Seed(slot)) => self.seed_answered(now, slot, id, node),
             Some(Dialed::Probe(accused)) => self.probe_linked(now, accused, id, node),
@@ -158,12 +160,22 @@ impl Seed {
         match (&link.phase, frame) {
             (_, Frame::Goodbye(goodbye)) => self.end_link(now, id, End::Told(goodbye)),
             (Phase::Greeting, Frame::Hello(hello)) => self.greeted(now, id, *hello),
+            // A seed that does not want this one says who the seeds are.
+            (Phase::Greeting, Frame::SeedSet(signed))
+                if matches!(link.dialed, Some(Dialed::Seed(_))) =>
+            {
+                self.take_set(now, id, *signed);
+            }
             (Phase::Greeting | Phase::Held(..), _) => self.violation(now, id, "no greeting"),
             (_, Frame::Ping(nonce)) => {
                 self.send(id, Frame::Pong(nonce));
                 self.session_heard(now, id, node);
             }
             (_, Frame::Pong(_)) => self.session_heard(now, id, node),
+            (Phase::Admin, Frame::Admin(request, command)) => {
+                self.administer(now, Asker::Link(id, request), command);
+            }
+            (Phase::Admin, _) => self.violation(now, id, "not what an operator says"),
             (Phase::Session(_), frame) => {
                 self.session_heard(now, id, node);
                 self.session_frame(now, id, node, frame);
@@ -198,6 +210,13 @@ impl Seed {
             return self.refuse(now, id, Reason::WrongCluster, &text);
         }
         match (dialed, hello.purpose, hello.role) {
+            (None, Purpose::Admin, Role::Seed) if node == self.me() => self.admit(now, id),
+            (None, Purpose::Admin, _) => {
+                self.refuse(now, id, Reason::WrongRole, "not with the key of this seed");
+            }
+            (None, ..) if node == self.me() => {
+                self.refuse(now, id, Reason::Yourself, "dialled itself");
+            }
             (Some(Dialed::Seed(slot)), _, Role::Seed) => self.establish(now, slot, id, &hello),
             (Some(_), ..) => self.refuse(now, id, Reason::WrongRole, "a peer, not a seed"),
             (None, Purpose::Probe, _) => self.close(now, id, Reason::NotNeeded, "answered"),
@@ -212,8 +231,9 @@ impl Seed {
                 }
                 Claim::Unproven(slot) => self.hold(now, slot, id, hello),
                 Claim::Stranger => {
-                    let text = format!("{} ({remote}) is no configured seed", hello.address);
-                    self.refuse(now, id, Reason::WrongRole, &text);
+                    let text = format!("{} ({remote}) is not in the set of seeds", hello.address);
+                    self.tell_set(id);
+                    self.refuse(now, id, Reason::NotInSet, &text);
                 }
             },
             (None, Purpose::Neighbor, _) => {
@@ -232,6 +252,11 @@ impl Seed {
     fn start_session(&mut self, now: Instant, id: LinkId, hello: Hello) {
         let Some(link) = self.links.get_mut(id) else { return };
         let (node, remote) = (link.node, link.remote);
+        if !self.sync.is_member() {
+            self.tell_set(id);
+            let text = "this seed is not in the set of seeds";
+            return self.close(now, id, Reason::NotInSet, text);
+        }
         let Hello { address, name, .. } = hello;
         link.phase =
             Phase::Session(Session { address, name, since: now, registered: None, waiting: false });
@@ -241,6 +266,14 @@ impl Seed {
         }
         self.notice(Notice::Connection { address, remote, node, role: "peer" });
         self.session_heard(now, id, node);
+    }
+
+    /// An operator may ask.
+    fn admit(&mut self, now: Instant, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.phase = Phase::Admin;
+        }
+        self.established(now, id);
     }
 
     pub(super) fn established(&mut self, now: Instant, id: LinkId) {
@@ -334,7 +367,7 @@ impl Seed {
             (Phase::Greeting, Some(Dialed::Probe(accused))) => {
                 self.probe_unanswered(now, accused);
             }
-            (Phase::Greeting, None) => {}
+            (Phase::Greeting, None) | (Phase::Admin, _) => {}
         }
     }
 }
@@ -342,9 +375,19 @@ impl Seed {
 impl Seed {
     /// Another seed does not want this one: people have to correct a configuration.
     fn notice_refusal(&mut self, link: &Link, goodbye: &Goodbye) {
-        let (Phase::Greeting, Some(Dialed::Seed(_))) = (&link.phase, link.dialed) else { return };
+        let (Phase::Greeting, Some(Dialed::Seed(slot))) = (&link.phase, link.dialed) else {
+            return;
+        };
+        if goodbye.reason == Reason::NotInSet {
+            // There is a cluster already: this seed waits to be added to it.
+            self.acceptors.others_vote();
+        }
+        if self.sync.slots[slot].refused {
+            return;
+        }
         if !matches!(goodbye.reason, Reason::Duplicate | Reason::Leaving) {
             let (remote, node, reason) = (link.remote, link.node, goodbye.reason);
+            self.sync.slots[slot].refused = true;
             let text = format!("refused by the seed: {}", goodbye.text);
             self.notice(Notice::LinkRefused { remote, node, reason, text });
         }

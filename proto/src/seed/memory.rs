@@ -25,10 +25,12 @@ pub enum Key {
     Subscription(NodeId, Topic),
     /// A topic's record, deleted or not.
     Topic(Topic),
-    /// What this seed has promised and accepted for a topic.
+    /// What this seed has promised and accepted for a topic, or for [`Topic::seeds`].
     Register(Topic),
     /// What this seed has promised for all topics, and whether it votes. One row.
     Membership,
+    /// Who the seeds are, when that differs from the configuration. One row.
+    SeedSet,
 }
 
 /// A row.
@@ -58,6 +60,8 @@ pub enum Row {
     },
     /// The seed itself.
     Membership(Membership),
+    /// Who the seeds are.
+    SeedSet(SignedRecord),
 }
 
 /// What a seed remembers of itself.
@@ -125,13 +129,14 @@ impl Row {
                 _ => None,
             },
             Self::Register { topic, accepted, .. } => {
-                let is_of = |vote: &Vote| match &vote.record.record {
-                    Record::Topic(record) => record.topic == *topic,
-                    _ => false,
-                };
+                let is_of = |vote: &Vote| vote.record.record.register().as_ref() == Some(topic);
                 accepted.as_ref().is_none_or(is_of).then(|| Key::Register(topic.clone()))
             }
             Self::Membership(_) => Some(Key::Membership),
+            Self::SeedSet(signed) => match &signed.record {
+                Record::SeedSet(_) => Some(Key::SeedSet),
+                _ => None,
+            },
         }
     }
 }

@@ -5,8 +5,11 @@ use core::time::Duration;
 use crate::crypto::Signature;
 use crate::id::NodeId;
 use crate::seed::Seed;
+use crate::seed::agreement::topic_of;
 use crate::seed::event::Notice;
-use crate::seed::registry::{Peer, Standing, Subscription, entry};
+use crate::seed::listed::{Peer, Subscription, entry};
+use crate::seed::memory::Key;
+use crate::seed::registry::Standing;
 use crate::time::Instant;
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
 
@@ -102,7 +105,7 @@ impl Seed {
     ) -> Merged {
         let SubscriptionRecord { node, incarnation, topic, version, subscribed } = record;
         let Some(peer) = self.registry.peer(&node) else { return Merged::Unlisted };
-        match incarnation.cmp(&peer.record.incarnation) {
+        match incarnation.cmp(&peer.incarnation) {
             std::cmp::Ordering::Less => return Merged::Known,
             std::cmp::Ordering::Greater => return Merged::Unlisted,
             std::cmp::Ordering::Equal => {}
@@ -132,8 +135,7 @@ impl Seed {
     /// longer wants goes first.
     fn make_room_for_subscription(&mut self, node: &NodeId) -> bool {
         let Some(peer) = self.registry.peer(node) else { return false };
-        let share = peer.subscriptions.len() + self.index.hosted(node);
-        let fits = share < self.config.records_per_peer_max
+        let fits = peer.subscriptions.len() < self.config.records_per_peer_max
             && self.registry.subscriptions() < self.config.records_max;
         if fits {
             return true;
@@ -183,9 +185,13 @@ impl Seed {
     }
 
     pub(super) fn forget_oldest_deleted(&mut self) {
-        if let Some((topic, host)) = self.index.forget_oldest_deleted() {
-            self.acceptors.forget(&topic);
-            self.deserted.forget(&topic, &host);
+        let Some(record) = self.index.forget_oldest_deleted() else { return };
+        self.deserted.forget(&record.topic, &record.host);
+        // What was accepted since is a topic that is being created again.
+        let accepted = self.acceptors.accepted(&record.topic).and_then(topic_of);
+        if accepted.is_none_or(|accepted| *accepted == record) {
+            self.acceptors.forget(&record.topic);
+            self.touched.insert(Key::Register(record.topic));
         }
     }
 
@@ -206,9 +212,10 @@ impl Seed {
                 })
             }
             Record::Topic(record) => self.index.outranks(record, signature),
+            Record::SeedSet(_) => false,
             Record::DeathVote(vote) => {
                 let listed = self.registry.peer(&vote.node);
-                listed.is_some_and(|peer| peer.record.incarnation <= vote.incarnation)
+                listed.is_some_and(|peer| peer.incarnation <= vote.incarnation)
             }
         }
     }

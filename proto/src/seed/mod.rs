@@ -4,18 +4,24 @@
 //! reports of deaths together with them. No publication passes through it.
 //!
 //! Pure tables and rules: `registry` (peers, leases, subscriptions), `index` (topics),
-//! `ownership` (whose a topic is), `register` and `proposals` (agreements of seeds), `overlay`
+//! `ownership` (whose a topic is), `set` and `slots` (who the seeds are, and how each is
+//! reached), `register` and `proposals` (agreements of seeds), `overlay`
 //! (reported neighbours), `heads` (how far streams are), `held` (what waits for the disk),
-//! `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
+//! `listed` and `arena` (a peer in few bytes), `sampler`, `digest`, `timers`. What is on disk is
+//! said by `memory`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
 //! records are taken), `keep` (what is written down), `learning` (a seed without a memory),
-//! `agreement` (topics are created and deleted), `hosts` and `watches`
+//! `agreement` (topics are created and deleted), `changing` and `admin` (who the seeds are,
+//! and operators who change that), `hosts` and `watches`
 //! (topics without a host, peers that want to hear of topics), `deserted` (topics that nobody
 //! wants), `liveness` (silent links),
 //! `reports`, `probes` and `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each
 //! other). This file only composes them.
 
+mod admin;
 mod agreement;
+mod arena;
+mod changing;
 mod confirm;
 mod deserted;
 mod digest;
@@ -27,6 +33,7 @@ mod index;
 mod keep;
 mod learning;
 mod links;
+mod listed;
 mod liveness;
 pub mod memory;
 mod merge;
@@ -39,6 +46,8 @@ mod registry;
 mod reports;
 mod sampler;
 mod sessions;
+mod set;
+mod slots;
 pub mod status;
 mod sync;
 mod timers;
@@ -66,6 +75,7 @@ use crate::stats::SeedStats;
 use crate::time::Instant;
 use crate::wire::frame::Frame;
 use crate::wire::record::SignedRecord;
+use changing::Settling;
 use deserted::Deserted;
 use event::{Command, Durable, Event, Notice};
 use heads::KnownHeads;
@@ -79,7 +89,7 @@ use proposals::Proposals;
 use register::Acceptors;
 use registry::Registry;
 use reports::Reports;
-use sync::Sync;
+use slots::Sync;
 use timers::Timers;
 use watches::Watches;
 
@@ -119,6 +129,9 @@ pub struct Seed {
     rounds_reserved: u64,
     /// With whom this seed founded the cluster in this life, and in which life of theirs.
     founders: BTreeMap<NodeId, Incarnation>,
+    /// The set of seeds as it was agreed on, when it differs from the configuration.
+    seed_set: Option<SignedRecord>,
+    settling: Settling,
     /// Rounds of asking voters so far.
     confirmations: u64,
     hosts_gone: HostsGone,
@@ -154,6 +167,10 @@ enum Timer {
     Deserted,
     /// Some more rows are written anew.
     Rewrite,
+    /// Some more registers are settled, while the set of seeds changes.
+    Settle,
+    /// The change of the set of seeds is finished.
+    Finish,
 }
 
 /// Why this seed dialled.
@@ -201,6 +218,8 @@ impl Seed {
             round: 0,
             rounds_reserved: 0,
             founders: BTreeMap::new(),
+            seed_set: None,
+            settling: Settling::default(),
             confirmations: 0,
             hosts_gone: HostsGone::new(),
             deserted: Deserted::default(),
@@ -231,6 +250,8 @@ impl Seed {
                 Timer::Learn => self.graduate(now),
                 Timer::Deserted => self.look_for_deserted(now),
                 Timer::Rewrite => self.rewrite_more(now),
+                Timer::Settle => self.settle_more(now),
+                Timer::Finish => self.finish_change(now),
             }
         }
         while let Some(node) = self.registry.expired(now) {
@@ -294,6 +315,9 @@ impl Machine for Seed {
                 self.out.push_back(Output::Event(Event::Left { request }));
             }
             Input::Command(Command::Rewrite) => self.rewrite_all(now),
+            Input::Command(Command::Admin { request, command }) => {
+                self.administer(now, admin::Asker::Command(request), command);
+            }
             // Taken above: it is heard also when this seed has left.
             Input::Persisted(_) => {}
             Input::Tick => self.tick(now),

@@ -24,6 +24,22 @@ pub(super) enum Abandoned {
     Dropped,
 }
 
+/// A host may be ahead of what the seeds know of a topic by so many changes. Far less than what is
+/// left above [`FIRST_MAX`], so that nobody uses a name up.
+const AHEAD_MAX: u64 = 1_000;
+/// The highest generation and version of a name of which the seeds know nothing: those of a topic
+/// that was deleted and created again each millisecond for weeks before they forgot it.
+const FIRST_MAX: u64 = 1 << 32;
+
+/// Whether a host may have come to the generation and the version of `new`.
+pub(super) fn is_plausible(current: Option<&TopicRecord>, new: &TopicRecord) -> bool {
+    match current {
+        None => new.generation.max(new.version) <= FIRST_MAX,
+        Some(old) if new.generation == old.generation => new.version <= old.version + AHEAD_MAX,
+        Some(old) => new.generation <= old.generation + AHEAD_MAX && new.version <= AHEAD_MAX,
+    }
+}
+
 /// Whether `new` may follow `current`. Nobody takes a living topic from another host, unless the
 /// topic is `abandoned`; nothing of a deleted generation comes back; and a host's own records
 /// follow each other by their versions.
@@ -43,7 +59,7 @@ pub(super) fn judge(
         let may_begin = old.deleted || old.host == new.host || abandoned == Abandoned::Dropped;
         new.generation > old.generation && may_begin && !new.deleted
     };
-    if follows { Judged::Accepted } else { Judged::Against }
+    if follows && is_plausible(current, new) { Judged::Accepted } else { Judged::Against }
 }
 
 #[cfg(test)]
@@ -86,6 +102,9 @@ mod tests {
             (Some(&dead), &record(1, 9, 1, false), Orphaned, Judged::Against),
             (Some(&dead), &record(2, 1, 2, false), No, Judged::Accepted),
             (Some(&dead), &record(2, 1, 2, true), No, Judged::Against),
+            (Some(&live), &record(1, 3_000, 1, false), No, Judged::Against),
+            (Some(&dead), &record(3_000, 1, 2, false), No, Judged::Against),
+            (Some(&dead), &record(2, 3_000, 2, false), No, Judged::Against),
         ] {
             assert_eq!(judge(current, new, abandoned), expected, "{current:?} then {new:?}");
         }

@@ -75,7 +75,7 @@ impl Seed {
         let Some(peer) = self.registry.peer(&node) else { return };
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         let Probe::Running { deadline, dialing, dials } = &mut case.probe else { return };
-        let addresses = &peer.record.addresses;
+        let addresses: Vec<_> = peer.addresses().collect();
         let address = addresses[*dials % addresses.len()];
         let share = u32::try_from(addresses.len()).unwrap_or(1);
         let timeout = deadline.since(now).min(self.config.probe_timeout / share);
@@ -118,6 +118,7 @@ impl Seed {
 
     fn probe_failed(&mut self, now: Instant, node: NodeId) {
         let again = now + self.config.probe_timeout;
+        self.reports.count_silent(now, Duration::ZERO);
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.probe = Probe::Waiting;
         case.result = "it answered no probe";

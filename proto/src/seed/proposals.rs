@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{LinkId, NodeId, RequestId, Topic};
+use crate::seed::admin::Asker;
 use crate::seed::register::Proposer;
+use crate::seed::set::Change;
 use crate::time::Instant;
 use crate::wire::frame::{Lookup, Outcome};
 use crate::wire::record::SignedRecord;
@@ -22,6 +24,10 @@ pub(super) enum Purpose {
     Write { link: LinkId, request: RequestId, record: SignedRecord },
     /// Questions wait for what is kept.
     Read,
+    /// What is kept is to be held by majorities of the sets before and after a change.
+    Settle,
+    /// The set of seeds is to change.
+    Change { asker: Asker, change: Change },
 }
 
 /// An agreement under way.
@@ -96,6 +102,19 @@ impl Proposals {
         self.due.remove(&(proposal.due, topic.clone()));
         proposal.due = at;
         self.due.insert((at, topic.clone()));
+    }
+
+    /// Every attempt ends, and another one follows at once.
+    pub(super) fn restart(&mut self, now: Instant) {
+        let topics: Vec<Topic> = self.open.keys().cloned().collect();
+        for topic in topics {
+            if let Some(proposal) = self.open.get_mut(&topic) {
+                proposal.proposer = None;
+                proposal.value = None;
+                proposal.refused.clear();
+            }
+            self.set_due(&topic, now);
+        }
     }
 
     /// The same, unless that is sooner already.

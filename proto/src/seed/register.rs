@@ -47,6 +47,8 @@ pub(super) struct Acceptors<K, V> {
     cells: BTreeMap<K, Cell<V>>,
     /// Who has told everything; `None` once this seed votes.
     learning: Option<BTreeMap<NodeId, Teacher>>,
+    /// Others vote: this seed founds nothing.
+    is_elsewhere: bool,
 }
 
 impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
@@ -57,6 +59,7 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
             highest: Ballot::default(),
             cells: BTreeMap::new(),
             learning: (seeds > 1).then(BTreeMap::new),
+            is_elsewhere: false,
         }
     }
 
@@ -82,6 +85,11 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         self.cells.get(key).map(|cell| (cell.promised, cell.accepted.as_ref()))
     }
 
+    /// The first register of those in a part.
+    pub(super) fn next_key(&self, from: Bound<&K>) -> Option<&K> {
+        self.cells.range((from, Bound::Unbounded)).next().map(|(key, _)| key)
+    }
+
     /// All registers that are known here.
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> + '_ {
         self.cells.keys()
@@ -92,19 +100,38 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         self.learning.is_some()
     }
 
-    /// Whether this seed has learned enough to vote, of `total` seeds. `is_late`: those that have
-    /// not told anything by now are down.
-    pub(super) fn has_learned(&self, total: usize, quorum: usize, is_late: bool) -> bool {
+    /// Whether this seed, `me`, has learned enough to vote, of `total` seeds. `is_late`: those
+    /// that have not told anything by now are down. `is_majority`: whether a majority of the
+    /// seeds is among those for which a test holds.
+    pub(super) fn has_learned(
+        &self,
+        me: NodeId,
+        (total, is_late): (usize, bool),
+        is_majority: impl Fn(&dyn Fn(&NodeId) -> bool) -> bool,
+    ) -> bool {
         let Some(heard) = &self.learning else { return false };
-        let count = |what: Teacher| heard.values().filter(|teacher| **teacher == what).count();
-        let is_founded = is_late && self.is_new() && count(Teacher::New) + 1 >= quorum;
-        heard.len() + 1 >= total || count(Teacher::Voter) >= quorum || is_founded
+        let is = |node: &NodeId, what: Teacher| heard.get(node) == Some(&what);
+        let found = |node: &NodeId| *node == me || is(node, Teacher::New);
+        heard.len() + 1 >= total
+            || is_majority(&|node| is(node, Teacher::Voter))
+            || is_late && self.is_new() && is_majority(&found)
     }
 
     /// Whether this seed has never voted and knows nobody who does.
     fn is_new(&self) -> bool {
         let votes = |teacher: &Teacher| *teacher == Teacher::Voter;
-        self.learning.as_ref().is_some_and(|heard| !heard.values().any(votes))
+        let knows_nobody = |heard: &BTreeMap<_, _>| !heard.values().any(votes);
+        !self.is_elsewhere && self.learning.as_ref().is_some_and(knows_nobody)
+    }
+
+    /// There are seeds that vote, though this one may not have heard of all that they know.
+    pub(super) fn others_vote(&mut self) {
+        self.is_elsewhere = true;
+    }
+
+    /// From now on it has to learn, whatever it was told before.
+    pub(super) fn learn_anew(&mut self) {
+        self.learning = Some(BTreeMap::new());
     }
 
     /// What this seed is to one that learns from it.
@@ -208,12 +235,33 @@ impl<K: Ord + Clone, V: Clone> Acceptors<K, V> {
         }
     }
 
+    /// Another node stands in the place of this seed: it has told nothing.
+    pub(super) fn unlearn(&mut self, from: &NodeId) {
+        if let Some(heard) = &mut self.learning {
+            heard.remove(from);
+        }
+    }
+
     /// From now on it votes. Returns with whom it founds the cluster: nobody, where there were
     /// voters to learn from.
     pub(super) fn begin_to_vote(&mut self) -> BTreeSet<NodeId> {
         let is_new = self.is_new();
         let heard = self.learning.take().unwrap_or_default();
         heard.into_keys().filter(|_| is_new).collect()
+    }
+
+    /// Forgets what was promised for registers that hold nothing: from now on the floor stands for
+    /// all of it, and attempts that were under way begin again. Returns which registers.
+    pub(super) fn forget_promises(&mut self) -> Vec<K> {
+        self.floor = self.floor.max(self.highest);
+        let mut void = Vec::new();
+        self.cells.retain(|key, cell| {
+            if cell.accepted.is_none() {
+                void.push(key.clone());
+            }
+            cell.accepted.is_some()
+        });
+        void
     }
 
     /// Forgets a register.
@@ -237,7 +285,6 @@ pub(super) struct Current<V> {
 pub(super) struct Proposer<V> {
     /// Its ballot: no other attempt ever has the same.
     pub(super) ballot: Ballot,
-    quorum: usize,
     promises: BTreeMap<NodeId, Option<(Ballot, V)>>,
     /// Who has accepted, once a quorum has promised.
     accepted: Option<BTreeSet<NodeId>>,
@@ -245,21 +292,23 @@ pub(super) struct Proposer<V> {
 
 impl<V: Clone + PartialEq> Proposer<V> {
     /// An attempt that nobody knows of yet.
-    pub(super) fn new(ballot: Ballot, quorum: usize) -> Self {
-        Self { ballot, quorum, promises: BTreeMap::new(), accepted: None }
+    pub(super) fn new(ballot: Ballot) -> Self {
+        Self { ballot, promises: BTreeMap::new(), accepted: None }
     }
 
-    /// An acceptor has promised. Returns what the register holds as soon as a quorum has.
+    /// An acceptor has promised. Returns what the register holds as soon as a quorum has:
+    /// `is_quorum` says of a test whether it holds for one.
     pub(super) fn promised(
         &mut self,
         by: NodeId,
         accepted: Option<(Ballot, V)>,
+        is_quorum: impl Fn(&dyn Fn(&NodeId) -> bool) -> bool,
     ) -> Option<Current<V>> {
         if self.accepted.is_some() {
             return None;
         }
         self.promises.insert(by, accepted);
-        if self.promises.len() < self.quorum {
+        if !is_quorum(&|node| self.promises.contains_key(node)) {
             return None;
         }
         self.accepted = Some(BTreeSet::new());
@@ -275,10 +324,14 @@ impl<V: Clone + PartialEq> Proposer<V> {
         self.promises.keys().copied()
     }
 
-    /// An acceptor has accepted. Returns whether that makes the value chosen.
-    pub(super) fn accepted(&mut self, by: NodeId) -> bool {
+    /// An acceptor has accepted. Returns whether the value is chosen.
+    pub(super) fn accepted(
+        &mut self,
+        by: NodeId,
+        is_quorum: impl Fn(&dyn Fn(&NodeId) -> bool) -> bool,
+    ) -> bool {
         let Some(accepted) = &mut self.accepted else { return false };
         let is_news = self.promises.contains_key(&by) && accepted.insert(by);
-        is_news && accepted.len() == self.quorum
+        is_news && is_quorum(&|node| accepted.contains(node))
     }
 }

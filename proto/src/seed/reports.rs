@@ -18,6 +18,8 @@ use crate::wire::record::SignedRecord;
 
 /// Peers that are accused at once. Guess: every neighbour of 85 crashed peers.
 const CASES_MAX: usize = 4_096;
+/// Of these, by one peer: more than it has neighbours.
+const CASES_PER_REPORTER_MAX: usize = 128;
 /// Accusers of one peer that are remembered: more than a peer has neighbours.
 const REPORTERS_MAX: usize = 64;
 /// A vote counts for the time of so many probes, so that only those who found a peer dead at
@@ -41,6 +43,8 @@ pub(super) struct Case {
     pub(super) result: &'static str,
     /// Not probed before.
     quiet_until: Instant,
+    /// The brake has counted it, and it has not answered since.
+    counted: bool,
 }
 
 /// All cases, and what came of earlier ones.
@@ -60,6 +64,27 @@ impl Reports {
     }
 }
 
+impl Reports {
+    /// Whether one more may be accused, by this peer or by a seed.
+    fn have_room_for(&self, reporter: Option<&NodeId>) -> bool {
+        let by = |peer| self.cases.values().filter(move |case| case.reporters.contains(peer));
+        let has_share = reporter.is_none_or(|peer| by(peer).count() < CASES_PER_REPORTER_MAX);
+        self.cases.len() < CASES_MAX && has_share
+    }
+
+    /// Counts those whose probe by this seed runs for at most `left` any more, each once until it
+    /// answers. What others report proves nothing of this seed.
+    pub(super) fn count_silent(&mut self, now: Instant, left: Duration) {
+        for (node, case) in self.cases.iter_mut().filter(|(_, case)| !case.counted) {
+            if matches!(case.probe, Probe::Running { deadline, .. } if deadline.since(now) <= left)
+            {
+                case.counted = true;
+                self.brake.suspected(now, *node);
+            }
+        }
+    }
+}
+
 impl Case {
     pub(super) fn new(incarnation: Incarnation, now: Instant) -> Self {
         Self {
@@ -70,6 +95,7 @@ impl Case {
             probe: Probe::Idle,
             result: "not probed",
             quiet_until: now,
+            counted: false,
         }
     }
 
@@ -89,8 +115,9 @@ impl Seed {
     ) {
         let Some(accused) = self.registry.life(&node, incarnation) else { return };
         let (peer, state) = (accused.entry(), accused.state);
-        let full = self.reports.cases.len() >= CASES_MAX;
-        if full && !self.reports.cases.contains_key(&node) {
+        let is_new = !self.reports.cases.contains_key(&node);
+        let by_peer = self.registry.peer(&reporter).map(|_| &reporter);
+        if is_new && !self.reports.have_room_for(by_peer) {
             self.stats.reports_shed += 1;
             return;
         }
@@ -102,7 +129,6 @@ impl Seed {
         let (idle, at) = (matches!(case.probe, Probe::Idle), case.quiet_until);
         if state == PeerState::Alive {
             self.registry.set_state(&node, PeerState::Suspect);
-            self.reports.brake.suspected(now, node);
         }
         let reporter = self.address_of(&reporter);
         self.notice(Notice::Reported { peer, reporter });
@@ -145,6 +171,7 @@ impl Seed {
         let (voted, life) = (case.votes.remove(&me).is_some(), case.incarnation);
         case.probe = Probe::Idle;
         case.result = cause;
+        case.counted = false;
         case.quiet_until = now + QUIET;
         let at = case.quiet_until;
         self.timers.set(Timer::Case(node), at);

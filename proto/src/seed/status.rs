@@ -23,7 +23,15 @@ pub struct SeedStatus {
     pub reachable: usize,
     /// floor(n/2)+1.
     pub quorum: usize,
-    /// All configured seeds, in configured order.
+    /// Enough are reachable to decide; while the set changes, of the seeds before as well.
+    pub has_quorum: bool,
+    /// The version of the set of seeds; 0 is that of the configuration.
+    pub set_version: u64,
+    /// The set is being changed.
+    pub changing: bool,
+    /// This seed is in the set.
+    pub member: bool,
+    /// All seeds of the set, ordered by address.
     pub seeds: Vec<OtherSeed>,
     /// Peers that are alive or suspect.
     pub peers: usize,
@@ -44,6 +52,8 @@ pub struct SeedStatus {
 pub struct OtherSeed {
     /// Its address.
     pub address: SocketAddr,
+    /// Where it serves HTTP, if the set says so.
+    pub http: Option<SocketAddr>,
     /// Its identity, once it was reached.
     pub node: Option<NodeId>,
     /// It is this seed.

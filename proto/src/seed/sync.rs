@@ -3,25 +3,18 @@
 //! A seed is whoever answers at a configured address: nobody else's tables or votes are taken.
 //! Two seeds keep one link, the one that the smaller node id dialled.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::ops::Bound;
-
 use core::time::Duration;
 
 use rand::RngExt as _;
 
-use crate::config::{SeedConfig, quorum};
-use crate::id::{Incarnation, LinkId, NodeId, Topic};
+use crate::id::{LinkId, NodeId};
 use crate::seed::digest::TableHash;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
-use crate::seed::transfer::{Cursor, Wanted};
+use crate::seed::slots::Slot;
 use crate::seed::{Dialed, Seed, Timer, millis};
 use crate::time::Instant;
-use crate::wire::frame::{
-    Ballot, Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason, SAMPLE_MAX, Teacher,
-};
+use crate::wire::frame::{Frame, Hello, LEASES_MAX, Lease, Purpose, RangeHashes, Reason};
 use crate::wire::record::{Record, SignedRecord};
 
 /// The first wait after a failed dial; doubled with each further one. Guess: a restarted seed is
@@ -39,129 +32,10 @@ pub(super) const PROVISIONAL_PART: u32 = 32;
 /// Differing hashes in a row that start a transfer: what is just on its way is not missing.
 const MISMATCHES: u32 = 2;
 
-/// Another configured seed.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) address: SocketAddr,
-    /// Who answered there.
-    pub(super) node: Option<NodeId>,
-    /// The link that is in use.
-    pub(super) link: Option<LinkId>,
-    /// A link that claims to be this seed.
-    held: Option<LinkId>,
-    dialing: bool,
-    /// The link dialled from here that awaits the other seed's hello.
-    greeting: Option<LinkId>,
-    failures: u32,
-    mismatches: u32,
-    /// A transfer to it that is under way, and what of the tables it is of.
-    pub(super) cursor: Option<Cursor>,
-    pub(super) wanted: Wanted,
-    /// The life that it said it is in.
-    pub(super) incarnation: Incarnation,
-    /// On this link it asked for all that this seed knows.
-    pub(super) learns: bool,
-    /// Votes that are being sent to it.
-    pub(super) votes: Option<Telling>,
-}
-
-/// How far the votes are that a seed is told which has lost its memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Telling {
-    /// What this seed has promised not to accept anything below of.
-    pub(super) floor: Ballot,
-    /// What this seed was when it began.
-    pub(super) teacher: Teacher,
-    pub(super) from: Bound<Topic>,
-}
-
-/// Who says to be a seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The node that answers at the address of this slot.
-    Known(usize),
-    /// It claims the address of this slot.
-    Unproven(usize),
-    /// Nobody configured.
-    Stranger,
-}
-
-/// What is shared with the other seeds.
-#[derive(Debug)]
-pub(super) struct Sync {
-    pub(super) slots: Vec<Slot>,
-    /// Peers whose lease was renewed here and not yet told.
-    pub(super) renewed: BTreeSet<NodeId>,
-}
-
-impl Sync {
-    pub(super) fn new(config: &SeedConfig) -> Self {
-        let addresses: BTreeSet<_> = config.seeds.iter().copied().collect();
-        let others = addresses.into_iter().filter(|seed| *seed != config.identity.address);
-        let slot = |address| Slot {
-            address,
-            node: None,
-            link: None,
-            held: None,
-            dialing: false,
-            greeting: None,
-            failures: 0,
-            mismatches: 0,
-            cursor: None,
-            incarnation: Incarnation::default(),
-            learns: false,
-            wanted: Wanted::default(),
-            votes: None,
-        };
-        Self { slots: others.map(slot).collect(), renewed: BTreeSet::new() }
-    }
-
-    /// How many seeds there are, this one included.
-    pub(super) fn total(&self) -> usize {
-        self.slots.len() + 1
-    }
-
-    pub(super) fn quorum(&self) -> usize {
-        quorum(self.total())
-    }
-
-    /// Seeds that are linked, this one included.
-    pub(super) fn reachable(&self) -> usize {
-        1 + self.slots.iter().filter(|slot| slot.link.is_some()).count()
-    }
-
-    /// The keys of the configured seeds as far as they are known, `own` among them.
-    pub(super) fn keys(&self, own: NodeId) -> Vec<NodeId> {
-        let others = self.slots.iter().filter_map(|slot| slot.node);
-        std::iter::once(own).chain(others).take(SAMPLE_MAX).collect()
-    }
-
-    /// The slot of a node that answered at its address.
-    pub(super) fn slot_of(&self, node: &NodeId) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.node == Some(*node))
-    }
-
-    pub(super) fn claim(&self, node: &NodeId, address: SocketAddr) -> Claim {
-        if let Some(slot) = self.slots.iter().position(|slot| slot.node == Some(*node)) {
-            return Claim::Known(slot);
-        }
-        let claimed = self.slots.iter().position(|slot| slot.address == address);
-        claimed.map_or(Claim::Stranger, Claim::Unproven)
-    }
-
-    /// A held link is gone.
-    pub(super) fn release(&mut self, slot: usize, link: LinkId) {
-        let held = &mut self.slots[slot].held;
-        if *held == Some(link) {
-            *held = None;
-        }
-    }
-}
-
 impl Seed {
     pub(super) fn dial_seed(&mut self, slot: usize) {
         let Slot { address, link, held, dialing, .. } = self.sync.slots[slot];
-        if dialing || (link.is_some() && held.is_none()) {
+        if dialing || !self.sync.slots[slot].member || (link.is_some() && held.is_none()) {
             return;
         }
         self.sync.slots[slot].dialing = true;
@@ -177,7 +51,7 @@ impl Seed {
         state.greeting = None;
         let backoff = (BACKOFF_MIN * (1 << state.failures.min(8))).min(BACKOFF_MAX);
         state.failures = state.failures.saturating_add(1);
-        if state.link.is_none() {
+        if state.link.is_none() && state.member && self.sync.is_member() {
             self.timers.set(Timer::DialSeed(slot), now + backoff * percent / 100);
         }
     }
@@ -186,6 +60,9 @@ impl Seed {
     /// by it.
     pub(super) fn seed_answered(&mut self, now: Instant, slot: usize, id: LinkId, node: NodeId) {
         self.sync.slots[slot].dialing = false;
+        if !self.sync.slots[slot].member {
+            return self.close(now, id, Reason::NotInSet, "that seed was removed meanwhile");
+        }
         if node == self.me() {
             return self.refuse(now, id, Reason::Yourself, "a configured seed is this seed itself");
         }
@@ -193,7 +70,9 @@ impl Seed {
             if let Some(old) = self.sync.slots[slot].link {
                 self.close(now, old, Reason::Unexpected, "another node answers at its address");
             }
-            self.sync.slots[slot].node = Some(node);
+            if let Some(former) = self.sync.slots[slot].node.replace(node) {
+                self.acceptors.unlearn(&former);
+            }
         }
         self.sync.slots[slot].greeting = Some(id);
         if let Some(held) = self.sync.slots[slot].held.take() {
@@ -252,6 +131,7 @@ impl Seed {
         let state = &mut self.sync.slots[slot];
         state.link = Some(id);
         state.failures = 0;
+        state.refused = false;
         state.mismatches = MISMATCHES - 1;
         state.cursor = None;
         state.votes = None;
@@ -265,6 +145,7 @@ impl Seed {
             self.notice(Notice::Connection { address, remote, node, role: "seed" });
             self.notice_seed_link(slot, true);
         }
+        self.tell_set(id);
         if self.acceptors.is_learning() {
             self.send(id, Frame::VotesRequest);
         }
@@ -363,6 +244,8 @@ impl Seed {
         let Some(from) = self.links.get(id).map(|link| link.node) else { return };
         match frame {
             Frame::Decree(decree) => self.decree(now, id, from, decree),
+            Frame::SeedSet(signed) => self.take_set(now, id, *signed),
+            Frame::Settled(version) => self.take_settled(now, from, version),
             Frame::VotesRequest => self.tell_votes(now, slot, id, from),
             Frame::Votes(votes) => self.take_votes(now, id, from, votes),
             Frame::Records(records) => self.take_records(now, id, records),
@@ -410,6 +293,8 @@ impl Seed {
                     self.merge_topic(record, signature);
                 }
                 Record::DeathVote(vote) => self.take_vote(now, &vote, signed),
+                // It has a frame of its own.
+                Record::SeedSet(_) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::id::{LinkId, NodeId};
 use crate::seed::Seed;
 use crate::seed::event::Notice;
-use crate::seed::registry::Peer;
+use crate::seed::listed::Peer;
 use crate::seed::reports::Case;
 use crate::seed::status::Death;
 use crate::time::Instant;
@@ -28,7 +28,7 @@ const BRAKE_PEERS_MIN: usize = 5;
 /// Stops a seed that is itself cut off from judging those that it cannot reach.
 #[derive(Debug, Default)]
 pub(super) struct Brake {
-    /// Peers that became suspect lately and have not answered.
+    /// Peers that did not answer a probe of this seed lately.
     suspected: BTreeMap<NodeId, Instant>,
     until: Instant,
 }
@@ -61,9 +61,10 @@ impl Seed {
     /// Repeated after each further probe, for seeds that did not get the vote.
     pub(super) fn vote(&mut self, now: Instant, node: NodeId) {
         let quorum = self.sync.quorum();
+        self.reports.count_silent(now, self.config.probe_timeout / 2);
         let braked = self.reports.brake.holds(now, self.registry.count());
         let knows_all = !self.acceptors.is_learning();
-        if braked || !knows_all || self.sync.reachable() < quorum {
+        if braked || !knows_all || !self.sync.has_quorum() {
             return;
         }
         let (me, kept) = (self.me(), self.votes_kept());
@@ -92,7 +93,7 @@ impl Seed {
             return;
         }
         let Some(listed) = self.registry.peer(&vote.node) else { return };
-        let life = listed.record.incarnation;
+        let life = listed.incarnation;
         if vote.incarnation < life {
             return;
         }
@@ -105,11 +106,14 @@ impl Seed {
 
     /// Declares a peer dead when a majority of votes is known to stand.
     pub(super) fn judge(&mut self, now: Instant, node: NodeId) {
-        let kept = self.votes_kept();
+        let (kept, me) = (self.votes_kept(), self.me());
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         case.drop_old_votes(now, kept);
-        let quorum = self.sync.quorum();
-        if case.votes.len() < quorum || self.confirm_votes(now, node) < quorum {
+        if !self.sync.is_majority(me, |voter| case.votes.contains_key(voter)) {
+            return;
+        }
+        let standing = self.confirm_votes(now, node);
+        if !self.sync.is_majority(me, |voter| standing.contains(voter)) {
             return;
         }
         let Some(case) = self.reports.cases.remove(&node) else { return };
@@ -122,7 +126,7 @@ impl Seed {
     /// Another seed has declared a peer dead. Votes count only from seeds that are known here.
     pub(super) fn take_verdict(&mut self, now: Instant, id: LinkId, dead: Dead) {
         let Dead { node, incarnation, votes } = dead;
-        if self.registry.peer(&node).is_none_or(|peer| peer.record.incarnation > incarnation) {
+        if self.registry.peer(&node).is_none_or(|peer| peer.incarnation > incarnation) {
             return;
         }
         let mut voters = BTreeSet::new();
@@ -138,7 +142,7 @@ impl Seed {
             }
             voters.insert(vote.voter);
         }
-        if voters.len() < self.sync.quorum() {
+        if !self.sync.is_majority(self.me(), |voter| voters.contains(voter)) {
             self.stats.records_refused += 1;
             return;
         }
@@ -162,7 +166,7 @@ impl Seed {
         }
         self.reports.deaths.push_back(Death {
             peer: entry,
-            name: peer.record.name.clone(),
+            name: peer.name.to_string(),
             at: now,
             reporters: case.reporters.into_iter().collect(),
             probe: case.result,
@@ -170,7 +174,7 @@ impl Seed {
         });
         let until = now + self.config.dead_kept;
         let max = self.ended_max();
-        self.registry.end((peer.record, peer.signature), Some(votes.clone()), until, max);
+        self.registry.end((peer.record(), peer.signature), Some(votes.clone()), until, max);
         self.stats.deaths += 1;
         self.notice(Notice::Dead { peer: entry, peers: self.registry.count() });
         self.tell_seeds(&Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));

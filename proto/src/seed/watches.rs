@@ -105,14 +105,20 @@ impl Seed {
         for filter in &watch.dropped {
             self.watches.drop_filter(link, filter);
         }
+        // Filters that select the same topics are told of each once, and of no more in all than a
+        // peer can use.
+        let mut selected: BTreeMap<Topic, SignedRecord> = BTreeMap::new();
         for filter in watch.filters {
-            let matching = self.index.signed_live(&filter).take(self.config.records_per_peer_max);
-            let matching: Vec<SignedRecord> = matching.collect();
+            let room = self.config.records_per_peer_max - selected.len();
+            let matching = self.index.signed_live(&filter);
+            let unknown = matching.filter(|(topic, _)| !selected.contains_key(topic)).take(room);
+            let unknown: Vec<_> = unknown.map(|(topic, signed)| (topic.clone(), signed)).collect();
+            selected.extend(unknown);
             if !self.watches.watch_filter(link, filter) {
                 return self.violation(now, link, "more filters than a session may have");
             }
-            news.extend(matching);
         }
+        news.extend(selected.into_values());
         for chunk in news.chunks(RECORDS_MAX) {
             self.send(link, Frame::TopicNews(chunk.to_vec()));
         }

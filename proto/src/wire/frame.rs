@@ -1,9 +1,11 @@
 //! Every frame, and what its receiver does with it.
 
+mod admin;
 mod gossip;
 mod rendezvous;
 mod topics;
 
+pub use admin::*;
 pub use gossip::*;
 pub use rendezvous::*;
 pub use topics::*;
@@ -169,6 +171,18 @@ pub enum Frame {
     /// [`Frame::VoteWithdrawn`].
     VoteStands(NodeId, Incarnation, RequestId),
 
+    /// A seed tells which seeds there are: a [`crate::wire::record::SeedSetRecord`] on which the
+    /// seeds have agreed.
+    SeedSet(Box<SignedRecord>),
+    /// Seed to seed: while the set of this version changes, the sender has seen to it that all
+    /// that it holds is held by majorities of the sets before and after.
+    Settled(u64),
+    /// An operator, who has the key of the receiver, asks something of it; answer with
+    /// [`Frame::AdminDone`].
+    Admin(RequestId, AdminCommand),
+    /// The answer.
+    AdminDone(RequestId, Box<AdminAnswer>),
+
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
     Batch(BatchFrame),
@@ -194,6 +208,8 @@ pub enum Purpose {
     Table,
     /// To see whether somebody answers; closed after the answer.
     Probe,
+    /// An operator to a seed, with the seed's own key.
+    Admin,
 }
 
 /// Who the sender is and what it wants.
@@ -257,6 +273,8 @@ pub enum Reason {
     Yourself,
     /// The node that answered is not the one that was dialled.
     Unexpected,
+    /// The seed that is dialled, or that dials, is not in the set of seeds.
+    NotInSet,
 }
 
 /// A peer as others pass it on.

@@ -89,7 +89,10 @@ impl FrameKind {
             | Frame::Proposed(_)
             | Frame::Watch(_)
             | Frame::Watched(_)
-            | Frame::TopicNews(_) => Self::Seeds,
+            | Frame::TopicNews(_)
+            | Frame::SeedSet(_)
+            | Frame::Admin(..)
+            | Frame::AdminDone(..) => Self::Seeds,
             Frame::Records(_)
             | Frame::Leases(_)
             | Frame::TableDigest(_)
@@ -99,6 +102,7 @@ impl FrameKind {
             | Frame::VoteWithdrawn(..)
             | Frame::VoteAsked(..)
             | Frame::VoteStands(..)
+            | Frame::Settled(_)
             | Frame::Votes(_) => Self::Tables,
         }
     }

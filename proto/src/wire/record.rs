@@ -53,6 +53,9 @@ pub const RETENTION_AGE_MS_MAX: u64 = 10 * 366 * 86_400_000;
 /// The most bytes of retained messages that a topic may ask for: 1 TiB.
 pub const RETENTION_BYTES_MAX: u64 = 1 << 40;
 
+/// The highest generation or version of a topic: what follows one more never wraps.
+pub const TOPIC_ORDINAL_MAX: u64 = 1 << 48;
+
 /// What a topic's host asks of those who keep its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TopicPolicy {
@@ -79,9 +82,10 @@ impl TopicPolicy {
 pub struct TopicRecord {
     /// The name.
     pub topic: Topic,
-    /// Which creation of this name it is, from 1. Batches of an older one are void.
+    /// Which creation of this name it is, from 1 to [`TOPIC_ORDINAL_MAX`]. Batches of an older one
+    /// are void.
     pub generation: u64,
-    /// Rises with each change of this generation.
+    /// Rises with each change of this generation, to [`TOPIC_ORDINAL_MAX`] at most.
     pub version: u64,
     /// The peer that created it and may delete it.
     pub host: NodeId,
@@ -99,6 +103,50 @@ impl TopicRecord {
     /// smaller host is meant.
     pub fn rank(&self) -> (u64, u64, Reverse<NodeId>) {
         (self.generation, self.version, Reverse(self.host))
+    }
+}
+
+/// The most seeds of a cluster. Each decision asks all of them; nobody is known to run more than
+/// a dozen of such.
+pub const SEEDS_MAX: usize = 32;
+
+/// A seed of the set of seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeedPlace {
+    /// Its overlay address, which is what it is known by.
+    pub address: SocketAddr,
+    /// Where it serves HTTP, as far as that was said.
+    pub http: Option<SocketAddr>,
+}
+
+/// Which seeds there are. Owner: the seed that proposed it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SeedSetRecord {
+    /// Rises with each decision on the set, from 1; the set of the configuration is 0.
+    pub version: u64,
+    /// The seeds, or those that there will be; 1 to [`SEEDS_MAX`], ordered by address.
+    pub seeds: Vec<SeedPlace>,
+    /// While the set changes: the seeds so far. One was added or removed.
+    pub before: Option<Vec<SeedPlace>>,
+    /// The seed that proposed it.
+    pub author: NodeId,
+}
+
+impl SeedSetRecord {
+    /// The last set that was not changing, with its version: what concerns peers.
+    pub fn stable(&self) -> (u64, &[SeedPlace]) {
+        match &self.before {
+            Some(before) => (self.version - 1, before),
+            None => (self.version, &self.seeds),
+        }
+    }
+
+    fn is_legal(&self) -> bool {
+        let ordered = |seeds: &[SeedPlace]| {
+            (1..=SEEDS_MAX).contains(&seeds.len())
+                && seeds.windows(2).all(|pair| pair[0].address < pair[1].address)
+        };
+        self.version > 0 && ordered(&self.seeds) && self.before.as_deref().is_none_or(ordered)
     }
 }
 
@@ -124,6 +172,8 @@ pub enum Record {
     Topic(TopicRecord),
     /// A vote.
     DeathVote(DeathVote),
+    /// Which seeds there are.
+    SeedSet(SeedSetRecord),
 }
 
 impl Record {
@@ -134,6 +184,16 @@ impl Record {
             Self::Subscription(record) => record.node,
             Self::Topic(record) => record.host,
             Self::DeathVote(record) => record.voter,
+            Self::SeedSet(record) => record.author,
+        }
+    }
+
+    /// The name of the register in which the seeds agree on this record; none when they do not.
+    pub fn register(&self) -> Option<Topic> {
+        match self {
+            Self::Topic(record) => Some(record.topic.clone()),
+            Self::SeedSet(_) => Some(Topic::seeds()),
+            Self::Peer(_) | Self::Subscription(_) | Self::DeathVote(_) => None,
         }
     }
 
@@ -146,11 +206,13 @@ impl Record {
             }
             Self::Topic(record) => {
                 let owned = record.topic.requester().is_none_or(|node| node == record.host);
-                let named = record.generation > 0 && !record.topic.is_internal() && owned;
-                named && record.policy.is_legal()
+                let ordered = (1..=TOPIC_ORDINAL_MAX).contains(&record.generation)
+                    && record.version <= TOPIC_ORDINAL_MAX;
+                ordered && owned && !record.topic.is_internal() && record.policy.is_legal()
             }
             Self::Subscription(record) => !record.topic.is_internal(),
             Self::DeathVote(_) => true,
+            Self::SeedSet(record) => record.is_legal(),
         }
     }
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
 use super::frame::{
-    Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello, HistoryDone, KnownTopic, Purpose,
-    Reason, Role, Step, Watch,
+    AdminAnswer, AdminCommand, Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello,
+    HistoryDone, KnownTopic, Purpose, Reason, Role, Step, Watch,
 };
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
@@ -145,9 +145,9 @@ fn golden_bytes_of_control_frames() {
     });
     assert_eq!(&bytes_of(&watch)[..], [0, 0, 0, 11, 41, 7, 1, 1, b'a', 2, 3, 1, 1, b'#', 0]);
     let ballot = Ballot { round: 5, seed: NodeId([9; 32]) };
-    let decree = bytes_of(&Frame::Decree(Decree { topic, ballot, step: Step::Accepted }));
-    assert_eq!(decree[..8], [0, 0, 0, 37, 44, 1, b'a', 5]);
-    assert_eq!(decree[8..], [&[9; 32][..], &[3]].concat());
+    let decree = bytes_of(&Frame::Decree(Decree { topic, set: 4, ballot, step: Step::Accepted }));
+    assert_eq!(decree[..9], [0, 0, 0, 38, 44, 1, b'a', 4, 5]);
+    assert_eq!(decree[9..], [&[9; 32][..], &[3]].concat());
     assert_eq!(&bytes_of(&Frame::VotesRequest)[..], [0, 0, 0, 1, 45]);
     let done = HistoryDone { request: RequestId(5), next: None, holds: true };
     assert_eq!(&bytes_of(&Frame::HistoryDone(done))[..], [0, 0, 0, 4, 38, 5, 0, 1]);
@@ -156,6 +156,11 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(asked[5..], [&[9; 32][..], &[3, 5]].concat());
     let stands = bytes_of(&Frame::VoteStands(NodeId([9; 32]), Incarnation(3), RequestId(5)));
     assert_eq!(stands[..5], [0, 0, 0, 35, 49]);
+    assert_eq!(&bytes_of(&Frame::Settled(3))[..], [0, 0, 0, 2, 51, 3]);
+    let show = Frame::Admin(RequestId(5), AdminCommand::ShowSet);
+    assert_eq!(&bytes_of(&show)[..], [0, 0, 0, 3, 52, 5, 0]);
+    let none = Frame::AdminDone(RequestId(5), Box::new(AdminAnswer::NoQuorum));
+    assert_eq!(&bytes_of(&none)[..], [0, 0, 0, 3, 53, 5, 2]);
 }
 
 #[test]

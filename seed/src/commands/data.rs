@@ -12,14 +12,14 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Data {
     /// Data directory of the seed [default: data/seed-PORT]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
     /// Address that the seed listens on, which names its data directory [default: the first seed
     /// of the configuration]
-    #[arg(long, value_name = "ADDR", conflicts_with = "data")]
+    #[arg(long, value_name = "ADDR", conflicts_with = "data", global = true)]
     listen: Option<SocketAddr>,
     /// Configuration file [default: config.toml, when there is one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 

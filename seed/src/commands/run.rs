@@ -117,9 +117,16 @@ async fn serve(mut config: Config, args: Args) -> Result<(), Failure> {
         seeds = config.seeds.len(), pid = std::process::id(),
         version = env!("CARGO_PKG_VERSION"), "started"
     );
+    // An operator finds the seed by its data directory.
+    let ports = Ports { http, ..Ports::new(node, bound) };
+    let known = data.path().join(PORTS);
+    ports
+        .write(&known)
+        .map_err(|error| Failure::failed(format!("{}: {error}", known.display())))?;
     if let Some(path) = args.ports_file {
-        let written = Ports { http, ..Ports::new(node, bound) }.write(&path);
-        written.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        ports
+            .write(&path)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     }
     let served = seed.until(signals, news).await;
     log.flush();
@@ -235,6 +242,9 @@ fn own_entry(config: &Config, listen: SocketAddr) -> Option<usize> {
     let is_own = |seed: &SeedEntry| seed.addr == listen || config.seed.advertise == Some(seed.addr);
     config.seeds.iter().position(is_own)
 }
+
+/// The file in the data directory that says where the seed listens.
+pub(super) const PORTS: &str = "ports";
 
 /// The machine's own part of leaving takes microseconds.
 const LEAVE_TIME: Duration = Duration::from_millis(500);

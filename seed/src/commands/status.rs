@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+use tidings_runtime::table::{Table, print_json, short};
 
 use crate::client;
 use crate::commands::Ask;
 use crate::failure::Failure;
 use crate::http::views::Status;
-use crate::table::{Table, print_json, short};
 
 /// Show how seeds are: all of the configuration, or the one at --http
 #[derive(Debug, clap::Args)]
@@ -77,6 +77,7 @@ fn print(rows: &[Row]) -> Result<(), Failure> {
             continue;
         };
         let state = match (status.ready, status.learning) {
+            _ if !status.member => "not in set",
             (true, _) => "ready",
             (false, true) if status.reachable >= status.quorum => "learning",
             (false, _) => "no quorum",

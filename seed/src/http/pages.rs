@@ -75,7 +75,7 @@ pub(super) async fn ready(State(pages): State<Pages>) -> Result<Response, Refusa
 /// A majority of the seeds is reachable, and this one votes: as long as it has yet to learn, no
 /// other one should be taken away.
 fn is_ready(status: &SeedStatus) -> bool {
-    status.reachable >= status.quorum && !status.learning
+    status.has_quorum && !status.learning && status.member
 }
 
 pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> {
@@ -97,6 +97,9 @@ pub(super) async fn status(State(pages): State<Pages>) -> Answer<views::Status> 
         reachable: status.reachable,
         quorum: status.quorum,
         seeds: status.seeds.len(),
+        set_version: status.set_version,
+        changing: status.changing,
+        member: status.member,
         peers: status.peers,
         suspects: status.suspects,
         dead: status.dead,
@@ -154,7 +157,7 @@ pub(super) async fn seeds(State(pages): State<Pages>, asked: Asked) -> Answer<It
     };
     let all = status.seeds.into_iter().map(|seed| views::Seed {
         addr: seed.address,
-        http: http(seed.address),
+        http: seed.http.or_else(|| http(seed.address)),
         node: seed.node.map(|node| node.to_string()),
         own: seed.own,
         reachable: seed.reachable,

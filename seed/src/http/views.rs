@@ -34,6 +34,12 @@ pub(crate) struct Status {
     pub(crate) reachable: usize,
     pub(crate) quorum: usize,
     pub(crate) seeds: usize,
+    /// Rises with each decision on the set of seeds; 0 is the set of the configuration.
+    pub(crate) set_version: u64,
+    /// A seed is being added or removed.
+    pub(crate) changing: bool,
+    /// This seed is in the set.
+    pub(crate) member: bool,
     /// Peers that are alive or suspect.
     pub(crate) peers: usize,
     pub(crate) suspects: usize,

@@ -90,12 +90,14 @@ impl Store {
     }
 
     /// Writes these changes, all or none. Never waits: the driver calls it.
-    pub(crate) fn write(&self, token: u64, changes: Vec<Change>) {
+    pub(crate) fn write(&mut self, token: u64, changes: Vec<Change>) {
         let Some(jobs) = &self.jobs else { return };
         match jobs.try_send((token, changes)) {
             // A thread that has ended has said why.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
+                // No later change may be written: its token would stand for this one too.
+                self.jobs = None;
                 let text = format!("the disk is too slow: {WAITING_MAX} changes wait for it");
                 // Whoever listens is ending.
                 let _ = self.news.try_send(News::Failed(text));
@@ -139,8 +141,8 @@ pub(crate) struct Checked {
     pub(crate) votes: bool,
 }
 
-/// Reads every row of a file, which a seed may be using.
-pub(crate) fn check(path: &Path) -> Result<Checked, StoreError> {
+/// Reads every row of a file, which a seed may be using. How far it is can be `shown`.
+pub(crate) fn check(path: &Path, shown: bool) -> Result<Checked, StoreError> {
     let opened = file::FORMAT.open_to_read(path)?;
-    copy::checked(&opened, path)
+    copy::checked(&opened, path, shown)
 }

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use tidings_proto::NodeId;
 use tidings_proto::seed::memory::{Key, Row};
 use tidings_proto::wire::frame::Ballot;
-use tidings_proto::wire::record::{PeerRecord, Record, SignedRecord};
+use tidings_proto::wire::record::{PeerRecord, Record, SeedPlace, SignedRecord};
 use tidings_runtime::store::Sum;
 
 /// A table.
@@ -50,8 +50,12 @@ pub(super) const MEMBERSHIP: Table = Table {
     keys: 1,
 };
 
+pub(super) const SEED_SET: Table =
+    Table { name: "seed_set", columns: &["one", "version", "seeds", "former", "author"], keys: 1 };
+
 /// All tables of rows.
-pub(super) const ALL: [&Table; 6] = [&MEMBERSHIP, &PEER, &ENDED, &SUBSCRIPTION, &TOPIC, &REGISTER];
+pub(super) const ALL: [&Table; 7] =
+    [&MEMBERSHIP, &SEED_SET, &PEER, &ENDED, &SUBSCRIPTION, &TOPIC, &REGISTER];
 
 /// The statements that make an empty file of version 1. `sum` is eight bytes of BLAKE3.
 pub(super) const VERSION_1: &str = "
@@ -72,6 +76,9 @@ CREATE TABLE topic (topic TEXT PRIMARY KEY, generation INTEGER NOT NULL, version
     host TEXT NOT NULL, deleted INTEGER NOT NULL, row BLOB NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE register (topic TEXT PRIMARY KEY, promised_round INTEGER NOT NULL,
     promised_to TEXT NOT NULL, accepted_round INTEGER, accepted_of TEXT, host TEXT,
+    row BLOB NOT NULL, sum BLOB NOT NULL);
+CREATE TABLE seed_set (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,
+    seeds TEXT NOT NULL, former TEXT, author TEXT NOT NULL,
     row BLOB NOT NULL, sum BLOB NOT NULL);
 ";
 
@@ -109,6 +116,13 @@ pub(super) fn columns(row: &Row) -> Option<(&'static Table, Vec<Value>)> {
             }
             (&REGISTER, columns)
         }
+        Row::SeedSet(signed) => {
+            let Record::SeedSet(of) = &signed.record else { return None };
+            let before = of.before.as_deref().map_or(Value::Null, |before| text(&places(before)));
+            let seeds = text(&places(&of.seeds));
+            let author = node(of.author);
+            (&SEED_SET, vec![Value::Integer(1), count(of.version), seeds, before, author])
+        }
         Row::Membership(of) => {
             let mut columns = vec![Value::Integer(1)];
             columns.extend(ballot(of.floor));
@@ -128,6 +142,7 @@ pub(super) fn place(key: &Key) -> (&'static Table, Vec<Value>) {
         Key::Topic(topic) => (&TOPIC, vec![text(topic.as_str())]),
         Key::Register(topic) => (&REGISTER, vec![text(topic.as_str())]),
         Key::Membership => (&MEMBERSHIP, vec![Value::Integer(1)]),
+        Key::SeedSet => (&SEED_SET, vec![Value::Integer(1)]),
     }
 }
 
@@ -165,6 +180,11 @@ fn flag(flag: bool) -> Value {
 
 fn ballot(ballot: Ballot) -> [Value; 2] {
     [count(ballot.round), node(ballot.seed)]
+}
+
+fn places(seeds: &[SeedPlace]) -> String {
+    let addresses: Vec<String> = seeds.iter().map(|seed| seed.address.to_string()).collect();
+    addresses.join(",")
 }
 
 fn peer_of(signed: &SignedRecord) -> Option<&PeerRecord> {

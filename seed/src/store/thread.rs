@@ -34,12 +34,22 @@ pub(super) struct Writer {
     scrub_at: Instant,
     scrubbing: Option<Place>,
     damaged: Vec<(&'static str, i64)>,
+    /// What was damaged when all rows were read the last time.
+    damaged_before: Vec<(&'static str, i64)>,
 }
 
 impl Writer {
     pub(super) fn new(file: Connection, synced: Sender<u64>, news: Sender<News>) -> Self {
         let scrub_at = Instant::now() + SCRUB_EVERY;
-        Self { file, synced, news, scrub_at, scrubbing: None, damaged: Vec::new() }
+        Self {
+            file,
+            synced,
+            news,
+            scrub_at,
+            scrubbing: None,
+            damaged: Vec::new(),
+            damaged_before: Vec::new(),
+        }
     }
 
     /// Writes until the last sender is gone, or until something could not be written: then
@@ -96,10 +106,18 @@ impl Writer {
         self.scrubbing = None;
         self.scrub_at = Instant::now() + SCRUB_EVERY;
         let damaged = std::mem::take(&mut self.damaged);
-        if !damaged.is_empty() {
-            // A row that was written anew meanwhile is removed as well: all are written again.
-            file::drop_damaged(&mut self.file, &damaged)?;
-            let _ = self.news.try_send(News::Damaged(damaged.len()));
+        // All rows are written anew, over those that are damaged: until then a start finds these,
+        // and learns. What no writing has mended has lost its key, and stands for nothing.
+        let (useless, fresh): (Vec<_>, Vec<_>) =
+            damaged.into_iter().partition(|row| self.damaged_before.contains(row));
+        if !useless.is_empty() {
+            file::drop_damaged(&mut self.file, &useless)?;
+        }
+        let found = useless.len() + fresh.len();
+        self.damaged_before = fresh;
+        if found > 0 {
+            // A seed that is ending takes no news.
+            let _ = self.news.try_send(News::Damaged(found));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod bounds;
 pub mod bystanders;
+pub mod changes;
 pub mod converge;
 pub mod dedup;
 pub mod delivery;

@@ -12,6 +12,7 @@ use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
 
 use super::Tap;
+use super::lies::Lies;
 use super::node::{self, AnyNode};
 use super::roster::{Disk, Request, Roster};
 use super::tally::Tally;
@@ -68,8 +69,14 @@ pub(super) enum Token {
     Whole(Instant),
     /// A death must be known by now.
     Delisted(u32),
+    /// The set of seeds is to change.
+    Change,
     /// Bounds are looked at.
     Inspect,
+    /// Liars speak.
+    Lie,
+    /// Liars answer what they were asked.
+    Insist,
 }
 
 /// The application of one peer.
@@ -138,6 +145,8 @@ pub(super) struct Apps {
     pub(super) slow: Vec<u32>,
     /// Who is shown all frames.
     pub(super) tap: Option<Tap>,
+    /// What seeds that lie are asked.
+    pub(super) lies: Lies,
     genuine: Genuine,
     order: Order,
     turn: u32,
@@ -173,6 +182,7 @@ impl Apps {
             owners: Owners::default(),
             slow: Vec::new(),
             tap: None,
+            lies: Lies::default(),
             genuine: Genuine::new(roster.scheme()),
             order: Order::new(nodes),
             turn: 0,
@@ -433,6 +443,8 @@ impl Host<AnyNode> for Apps {
                 self.answer(timers, node, request, Ok(Answer::Done));
                 31
             }
+            // Whoever asked looks whether it has come about.
+            node::Event::Seed(seed_event::Event::Admin { .. }) => 32,
         }
     }
 
@@ -448,6 +460,9 @@ impl Host<AnyNode> for Apps {
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;
             }
+            node::Durable::Peer(peer::event::Durable::Seeds(known)) => {
+                disk.known_seeds = Some(known);
+            }
             node::Durable::Seed(_) if self.disks_lie => {}
             node::Durable::Seed(changes) => {
                 changes.into_iter().for_each(|change| apply(&mut disk.rows, change));
@@ -459,6 +474,7 @@ impl Host<AnyNode> for Apps {
         if let Some(Tap(show)) = &mut self.tap {
             show(frame);
         }
+        self.lies.asked(node, from, frame);
         if self.roster.is_seed(node) && !self.roster.is_seed(from) {
             self.certificates.heard(now, node, from);
         }

@@ -51,6 +51,8 @@ pub struct FaultCounts {
     pub late_frames: u64,
     /// Frames damaged.
     pub damaged_frames: u64,
+    /// Lies told.
+    pub lies: u64,
 }
 
 impl FaultCounts {
@@ -72,10 +74,11 @@ impl FaultCounts {
         self.stalls += other.stalls;
         self.late_frames += other.late_frames;
         self.damaged_frames += other.damaged_frames;
+        self.lies += other.lies;
     }
 
     /// Each kind by name.
-    pub fn list(&self) -> [(&'static str, u64); 16] {
+    pub fn list(&self) -> [(&'static str, u64); 17] {
         [
             ("peer_crashes", self.peer_crashes),
             ("seed_crashes", self.seed_crashes),
@@ -93,6 +96,7 @@ impl FaultCounts {
             ("stalls", self.stalls),
             ("late_frames", self.late_frames),
             ("damaged_frames", self.damaged_frames),
+            ("lies", self.lies),
         ]
     }
 }
@@ -199,6 +203,7 @@ impl Cluster<'_> {
     }
 
     fn crash(&mut self, node: u32, how: Crash, fate: DiskFate) -> bool {
+        let may_lose_disk = self.may_lose_disk(node);
         if let Some(AnyNode::Peer(peer)) = self.world.machine(node) {
             add_counters(&mut self.buried, peer);
         }
@@ -208,6 +213,7 @@ impl Cluster<'_> {
         let apps = &mut self.world.host;
         apps.ended(node);
         let disk = &mut apps.disks[node as usize];
+        let fate = if may_lose_disk { fate } else { DiskFate::Kept };
         let hurt = match fate {
             DiskFate::Kept => false,
             DiskFate::Lost => {
@@ -283,7 +289,7 @@ impl Cluster<'_> {
             return;
         };
         let apps = &self.world.host;
-        let seeds = apps.roster.seeds();
+        let seeds = self.members();
         let Some(id) = apps.roster.id(death.node) else { return };
         if apps.apps[death.node as usize].life != life {
             return;

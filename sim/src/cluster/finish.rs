@@ -33,6 +33,7 @@ impl Cluster<'_> {
         self.judge_deaths();
         self.judge_lists();
         self.judge_subscriptions();
+        self.judge_seed_set();
         self.judge_chaos();
         let parts = self.judge_overlay();
         let counters = self.counters();
@@ -182,7 +183,7 @@ impl Cluster<'_> {
             return;
         };
         let now = self.world.now();
-        for seed in self.world.host.roster.seeds() {
+        for seed in self.members() {
             let Some(AnyNode::Seed(machine)) = self.world.machine(seed) else { continue };
             let old = self.world.host.apps[seed as usize].started;
             if old.is_none_or(|started| started + within > now) {

@@ -1,9 +1,11 @@
 //! A world filled with seeds, peers and applications, as a scenario says, and judged.
 
 mod apps;
+mod changes;
 mod claims;
 mod faults;
 mod finish;
+mod lies;
 mod node;
 mod roster;
 mod tally;
@@ -87,6 +89,8 @@ struct Cluster<'a> {
     limits: (PeerConfig, SeedConfig),
     skews: Vec<i32>,
     inspected: u32,
+    /// How many changes of the set of seeds have come about.
+    changes_done: usize,
     /// Draws of the claims on names.
     draws: Rng,
     /// L4.
@@ -161,6 +165,7 @@ fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode
     let nodes = [scenario.seeds, scenario.peers];
     let mut roster = Roster::new(seed, scheme, nodes, (scenario.topics, names));
     roster.tune = scenario.tune;
+    roster.seeds_first = scenario.seeds_first.unwrap_or(scenario.seeds);
     if options.flood {
         roster.dissemination = Dissemination::Flood;
     }
@@ -220,8 +225,17 @@ impl<'a> Cluster<'a> {
             patterns.push(Pattern { origins, next: 0 });
             world.at(Instant::from_millis(publish.from_ms), Token::Publish(number));
         }
+        if let Some(first) = scenario.change.first() {
+            world.at(Instant::from_millis(first.at_ms), Token::Change);
+        }
         for (number, claim) in (0..).zip(&scenario.claim) {
             world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
+        }
+        if let Some(liars) = &scenario.liars {
+            let seeds = liars.seeds.unwrap_or((scenario.seeds - 1) / 2);
+            world.host.lies.seeds = 0..seeds.min(scenario.seeds);
+            world.at(Instant::from_millis(liars.from_ms), Token::Lie);
+            world.at(Instant::from_millis(liars.from_ms), Token::Insist);
         }
         world.at(Instant::ZERO + INSPECT_EVERY, Token::Inspect);
         if scenario.expect.whole_within_ms.is_some() {
@@ -242,6 +256,7 @@ impl<'a> Cluster<'a> {
             deaths: Vec::new(),
             skews,
             inspected: 0,
+            changes_done: 0,
             draws: Rng::new(seed, "claims"),
             converge: bound.map(Converge::new),
             calm_from: Instant::from_millis(over_ms.unwrap_or(0)),
@@ -263,7 +278,10 @@ impl<'a> Cluster<'a> {
                 Token::Stop(node, life) => self.stop(node, life),
                 Token::Whole(since) => self.whole(since),
                 Token::Delisted(number) => self.delisted(number),
+                Token::Change => self.change_seeds(),
                 Token::Inspect => self.inspect(),
+                Token::Lie => self.lie(),
+                Token::Insist => self.insist(),
             }
         }
     }

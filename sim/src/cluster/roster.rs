@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tidings_proto::config::{Dissemination, Identity};
 use tidings_proto::crypto::{Scheme, Signer};
+use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_proto::seed::memory::{Key, Memory, Row};
 use tidings_proto::wire::frame::PeerEntry;
 use tidings_proto::wire::record::{Record, SignedRecord, TopicRecord};
@@ -33,6 +34,8 @@ pub(super) struct Roster {
     /// What else differs from the defaults.
     pub(super) tune: Tune,
     seeds: u32,
+    /// So many of them are configured; the others wait to be added.
+    pub(super) seeds_first: u32,
     ids: Vec<NodeId>,
     /// The nodes in the order of their ids.
     by_id: Vec<u32>,
@@ -46,6 +49,8 @@ pub(super) struct Disk {
     pub(super) incarnation: u64,
     /// The peers it knew.
     pub(super) known_peers: Vec<PeerEntry>,
+    /// The seeds, as it has come to know them.
+    pub(super) known_seeds: Option<KnownSeeds>,
     /// The topics it knew.
     pub(super) known_topics: Vec<SignedRecord>,
     /// What a seed keeps.
@@ -101,6 +106,7 @@ impl Roster {
             dissemination: Dissemination::Trees,
             tune: Tune::default(),
             seeds,
+            seeds_first: seeds,
             ids: vec![],
             by_id: vec![],
             topics: topics.collect(),
@@ -135,6 +141,11 @@ impl Roster {
     /// All seeds: the first nodes.
     pub(super) fn seeds(&self) -> std::ops::Range<u32> {
         0..self.seeds
+    }
+
+    /// The seeds that are configured.
+    pub(super) fn first_seeds(&self) -> std::ops::Range<u32> {
+        0..self.seeds_first
     }
 
     /// All peers.
@@ -182,9 +193,12 @@ impl Roster {
             wall_origin_us: wall_us,
             rng_seed: bytes32(self.seed ^ incarnation.0, "machine", u64::from(node)),
         };
-        let seeds = self.seeds().map(address).collect();
+        let mut seeds: Vec<SocketAddr> = self.first_seeds().map(address).collect();
         let now = Instant::ZERO;
         if self.is_seed(node) {
+            if node >= self.seeds_first {
+                seeds.push(address(node));
+            }
             let mut config = SeedConfig::new(identity, seeds);
             self.tune.apply_to_seed(&mut config);
             let rows = disk.rows.values().cloned().collect();
@@ -194,6 +208,7 @@ impl Roster {
             let mut config = self.peer_config(identity, seeds);
             config.known_peers.clone_from(&disk.known_peers);
             config.known_topics.clone_from(&disk.known_topics);
+            config.known_seeds.clone_from(&disk.known_seeds);
             AnyNode::Peer(Box::new(Peer::new(config, self.signer(node), now)))
         }
     }
@@ -222,7 +237,8 @@ impl Roster {
         config
     }
 
-    fn signer(&self, node: u32) -> Signer {
+    /// How a node signs.
+    pub(super) fn signer(&self, node: u32) -> Signer {
         match self.scheme {
             Scheme::Ed25519 => Signer::ed25519(&bytes32(self.seed, "secret", u64::from(node))),
             Scheme::Checksum => {

@@ -9,16 +9,24 @@ use crate::check::happened;
 use crate::check::kept::{self, Holding};
 use crate::fault::What;
 
+/// Liars lie at least so often.
+const LIES_MIN: u64 = 100;
+
 impl Cluster<'_> {
     /// S4 and L4, at this moment.
     pub(super) fn watch_seeds(&mut self) {
         let now = self.world.now();
+        let members = self.members();
         let mut verdicts = std::mem::take(&mut self.world.host.verdicts);
         let world = &self.world;
         let seed = |node: u32| world.machine(node).and_then(AnyNode::seed);
         let roster = &world.host.roster;
         let holds = |node: u32, topic: u32| {
             let topic = roster.topic(u16::try_from(topic).ok()?);
+            // What only those hold that were removed is lost.
+            if !members.contains(&node) {
+                return None;
+            }
             // What a majority has accepted is acknowledged, and told to the others afterwards.
             // A seed that does not run holds what its disk does.
             let [known, accepted] = match seed(node) {
@@ -32,7 +40,7 @@ impl Cluster<'_> {
         let mut kept = world.host.kept.clone();
         kept.look(&mut verdicts, now, |node| seed(node).is_some(), holds);
         if let Some(converge) = &mut self.converge {
-            let seeds = roster.seeds();
+            let seeds = members.iter().copied();
             let hashes: Vec<_> =
                 seeds.filter_map(|node| Some((node, seed(node)?.table_hash()))).collect();
             converge.look(&mut verdicts, now, &hashes, now >= self.calm_from);
@@ -50,7 +58,7 @@ impl Cluster<'_> {
         let scenario = self.scenario;
         let apps = &self.world.host;
         let mut unknown = Vec::new();
-        for seed in apps.roster.seeds() {
+        for seed in self.members() {
             let old = apps.apps[seed as usize].started.is_some_and(|at| at + within <= now);
             let Some(machine) = self.world.machine(seed).and_then(AnyNode::seed) else { continue };
             for topic in (0..scenario.topics).filter(|_| old) {
@@ -107,6 +115,7 @@ impl Cluster<'_> {
                 planned(|what, _| matches!(what, What::Damage(_))),
                 counts.damaged_frames,
             ),
+            ("lies", self.scenario.liars.as_ref().map_or(0, |_| LIES_MIN), counts.lies),
         ];
         let now = self.world.now();
         happened::judge(&mut self.world.host.verdicts, now, kinds);

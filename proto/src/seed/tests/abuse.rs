@@ -1,9 +1,13 @@
 use super::rig::{End, Rig};
+use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, RequestId};
 use crate::machine::{Class, Input, LinkDown};
 use crate::seed::event::Notice;
 use crate::seed::links::LINKS_MAX;
-use crate::wire::frame::{Frame, Outcome, Proposed, Purpose, Put, Reason, Register, Report};
+use crate::seed::memory::Key;
+use crate::wire::frame::{
+    Frame, Outcome, Propose, Proposed, Purpose, Put, Reason, Register, Report, Watch,
+};
 use crate::wire::record::{DeathVote, Record, SignedRecord};
 
 fn violates(frame: impl Fn(&Rig) -> Frame) -> Rig {
@@ -119,9 +123,11 @@ fn a_peer_has_a_share_of_the_tables() {
     let records = (0..6).map(|n| rig.subscription(0, &format!("t/{n}"), 1, true)).collect();
     rig.put(0, 0, records);
     assert_eq!(rig.seed(0).registry.subscriptions(), 4);
-    let mine = rig.topic_record(0, "mine", (1, 1), false);
-    rig.put(0, 0, vec![mine]);
-    assert_eq!(rig.seed(0).status().topics, 0);
+    // The topics that it hosts have a share of their own.
+    let hosted = (0..5).map(|n| rig.topic_record(0, &format!("mine/{n}"), (1, 1), false));
+    let hosted = hosted.collect();
+    rig.put(0, 0, hosted);
+    assert_eq!(rig.seed(0).status().topics, 4);
     assert_eq!(rig.seed(0).status().stats.records_shed, 3);
     let frames = rig.inbox(0);
     let full = Proposed { request: RequestId(7), outcome: Outcome::Full(4) };
@@ -167,4 +173,64 @@ fn links_are_capped() {
     rig.trace.retain(|line| !line.contains("Persist"));
     assert_eq!(rig.trace.len(), 1);
     assert!(rig.trace[0].contains("no room"), "{}", rig.trace[0]);
+}
+
+#[test]
+fn a_name_cannot_be_used_up() {
+    violates(|rig| {
+        let record = rig.topic_record(0, "name", (u64::MAX, 1), true);
+        Frame::Propose(Box::new(Propose { request: RequestId(7), record }))
+    });
+    violates(|rig| {
+        let record = rig.topic_record(0, "name", (1, 1 << 40), false);
+        Frame::Propose(Box::new(Propose { request: RequestId(7), record }))
+    });
+}
+
+#[test]
+fn marks_and_promises_that_stand_for_nothing_leave_the_disk() {
+    let mut rig = Rig::with(3, 1, |config| config.records_max = 10);
+    rig.join(0, 0);
+    for n in 0..6 {
+        let name = format!("t/{n}");
+        let absent = rig.topic_record(0, &format!("absent/{n}"), (1, 1), true);
+        let [made, ended] = [(1, false), (2, true)]
+            .map(|(version, deleted)| rig.topic_record(0, &name, (1, version), deleted));
+        rig.put(0, 0, vec![absent, made, ended]);
+    }
+    rig.run(100);
+    for disk in &rig.disks {
+        let count = |is: fn(&Key) -> bool| disk.keys().filter(|key| is(key)).count();
+        assert_eq!(count(|key| matches!(key, Key::Topic(_))), 1, "one mark is remembered");
+        let of_marks = |key: &Key| matches!(key, Key::Register(t) if t.as_str().starts_with("t/"));
+        assert_eq!(count(of_marks), 1);
+    }
+    // What was promised for names that nobody made goes when there are too many.
+    for n in 6..40 {
+        let absent = rig.topic_record(0, &format!("absent/{n}"), (1, 1), true);
+        rig.put(0, 0, vec![absent]);
+    }
+    rig.run(100);
+    for disk in &rig.disks {
+        let registers = disk.keys().filter(|key| matches!(key, Key::Register(_)));
+        assert!(registers.count() <= 2 * 10, "{:?}", disk.keys());
+    }
+    let last = rig.topic_record(0, "last", (1, 1), false);
+    rig.put(0, 0, vec![last]);
+    let kept = Proposed { request: RequestId(7), outcome: Outcome::Kept };
+    assert_eq!(rig.inbox(0).last(), Some(&Frame::Proposed(kept)));
+}
+
+#[test]
+fn filters_that_select_the_same_topics_cost_no_more_than_one() {
+    let mut rig = Rig::with(1, 1, |config| config.records_per_peer_max = 3);
+    rig.join(0, 0);
+    let records = ["a/b", "a/c", "d"].map(|name| rig.topic_record(0, name, (1, 1), false));
+    rig.put(0, 0, records.to_vec());
+    rig.inbox(0);
+    let filters = ["a/#", "#", "+/b", "d/#"].map(|text| TopicFilter::new(text).unwrap()).to_vec();
+    let request = RequestId(3);
+    rig.send(0, 0, Frame::Watch(Watch { request, topics: vec![], filters, dropped: vec![] }));
+    rig.run(5);
+    assert_eq!(rig.inbox(0), [Frame::TopicNews(records.to_vec()), Frame::Watched(request)]);
 }

@@ -193,6 +193,22 @@ fn a_mass_of_suspects_is_judged_only_after_a_while() {
 }
 
 #[test]
+fn false_reports_of_many_stop_no_verdict() {
+    let mut rig = cluster(3, 10);
+    rig.crash(9);
+    for _ in 0..30 {
+        for accused in 1..8 {
+            rig.report(0, 0, accused, false);
+            rig.report(0, 1, accused, false);
+        }
+        rig.report(8, 0, 9, false);
+        rig.run(100);
+    }
+    assert!((0..3).all(|seed| dead_at(&rig, seed).is_some()));
+    assert_eq!((rig.seed(0).status().dead, rig.seed(0).status().peers), (1, 9));
+}
+
+#[test]
 fn the_dead_return_with_a_higher_incarnation_only() {
     let mut rig = cluster(3, 2);
     rig.peers[0].mood = Mood::Frozen;

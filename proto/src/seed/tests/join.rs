@@ -40,13 +40,16 @@ fn a_peer_is_greeted_registered_and_told_of_the_others() {
 fn a_wrong_hello_is_answered_with_the_reason() {
     let mut rig = Rig::new(1, 1);
     let good = rig.hello(0, Purpose::Session);
-    let cases: [(Reason, Hello); 6] = [
+    let cases: [(Reason, Hello); 8] = [
         (Reason::WrongVersion, Hello { version: 9, ..good.clone() }),
         (Reason::WrongCluster, Hello { cluster: "other".into(), ..good.clone() }),
         (Reason::WrongRole, Hello { role: Role::Seed, ..good.clone() }),
         (Reason::WrongRole, Hello { purpose: Purpose::Neighbor, ..good.clone() }),
         (Reason::WrongRole, Hello { purpose: Purpose::Table, ..good.clone() }),
-        (Reason::WrongRole, Hello { purpose: Purpose::Table, role: Role::Seed, ..good }),
+        (Reason::NotInSet, Hello { purpose: Purpose::Table, role: Role::Seed, ..good.clone() }),
+        // Nobody without the seed's own key is an operator.
+        (Reason::WrongRole, Hello { purpose: Purpose::Admin, ..good.clone() }),
+        (Reason::WrongRole, Hello { purpose: Purpose::Admin, role: Role::Seed, ..good }),
     ];
     for (reason, hello) in cases {
         rig.greet(0, 0, hello);
@@ -91,6 +94,9 @@ fn a_seed_that_dials_itself_is_told_so() {
     let link = crate::id::LinkId(9_999);
     let (node, remote) = (seed_node(0), seed_address(0));
     rig.input(0, Input::LinkUp { link, node, remote, dialed: None });
+    let mut hello = rig.hello(0, Purpose::Table);
+    hello.role = Role::Seed;
+    rig.input(0, Input::Received { link, frame: Frame::Hello(Box::new(hello)) });
     assert!(rig.trace.last().unwrap().contains("Yourself"), "{:?}", rig.trace.last());
 }
 

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod actions;
+mod changing;
 mod deaths;
 mod join;
 mod leases;

@@ -49,6 +49,10 @@ fn seed_id(seed: usize) -> NodeId {
     NodeId([u8::try_from(seed).unwrap(); 32])
 }
 
+fn is_quorum(has: &dyn Fn(&NodeId) -> bool) -> bool {
+    (0..3).filter(|seed| has(&seed_id(*seed))).count() >= QUORUM
+}
+
 fn writer_id(writer: usize) -> NodeId {
     NodeId([100 + u8::try_from(writer).unwrap(); 32])
 }
@@ -82,7 +86,7 @@ impl World {
         state.attempts += 1;
         state.value = None;
         let ballot = Ballot { round, seed: writer_id(writer) };
-        state.proposer = Some(Proposer::new(ballot, QUORUM));
+        state.proposer = Some(Proposer::new(ballot));
         self.messages.extend((0..3).map(|seed| (seed, Message::Prepare { writer, ballot })));
     }
 
@@ -105,7 +109,7 @@ impl World {
             Message::Accepted { writer, ballot } => {
                 let state = &mut self.writers[writer];
                 let Some(proposer) = &mut state.proposer else { return };
-                if proposer.ballot == ballot && proposer.accepted(seed_id(seed)) {
+                if proposer.ballot == ballot && proposer.accepted(seed_id(seed), is_quorum) {
                     state.told = state.value;
                     state.proposer = None;
                 }
@@ -125,7 +129,7 @@ impl World {
         if proposer.ballot != ballot {
             return;
         }
-        let Some(current) = proposer.promised(seed_id(seed), accepted) else { return };
+        let Some(current) = proposer.promised(seed_id(seed), accepted, is_quorum) else { return };
         let value = current.value.unwrap_or_else(|| u8::try_from(writer).expect("two writers"));
         if current.is_chosen && current.value.is_some() {
             state.told = current.value;
@@ -154,7 +158,7 @@ impl World {
             self.seeds[learner].learn(&key, ballot, value);
         }
         self.seeds[learner].learned(seed_id(teacher), standing, floor);
-        if self.seeds[learner].has_learned(3, QUORUM, true) {
+        if self.seeds[learner].has_learned(seed_id(learner), (3, true), is_quorum) {
             let others = self.seeds[learner].begin_to_vote();
             self.founders.extend(others.into_iter().map(|other| (learner, other)));
             // What it was told it holds from now on as if it had accepted it.

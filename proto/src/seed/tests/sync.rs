@@ -50,11 +50,13 @@ fn a_seed_that_starts_late_gets_everything_in_chunks() {
         rig.join(n, n % 2);
         let name = format!("topic/{n}");
         let records = vec![
-            rig.topic_record(n, &name, (1, 1), n % 3 == 0),
+            rig.topic_record(n, &name, (1, 1), false),
             rig.subscription(n, &name, 1, true),
             rig.subscription(n, "all", 1, n % 2 == 0),
         ];
         rig.put(n, n % 2, records);
+        let deleted = (n % 3 == 0).then(|| rig.topic_record(n, &name, (1, 2), true));
+        rig.put(n, n % 2, deleted.into_iter().collect());
     }
     rig.start_seed(2);
     rig.run(6_000);

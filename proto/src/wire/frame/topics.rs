@@ -74,11 +74,14 @@ pub struct Ballot {
     pub seed: NodeId,
 }
 
-/// A step of the agreement of seeds on a topic's record (CASPaxos).
+/// A step of the agreement of seeds on a record (CASPaxos).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decree {
-    /// The topic.
+    /// The topic, or the name of another register: [`Topic::seeds`].
     pub topic: Topic,
+    /// The version of the set of seeds in which the sender counts majorities. Who knows another
+    /// one takes no part.
+    pub set: u64,
     /// The attempt.
     pub ballot: Ballot,
     /// What is asked or answered.
