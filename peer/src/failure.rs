@@ -1,6 +1,6 @@
 //! How a command fails: what people read, and what scripts see.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use tidings::control::{ClientError, Code};
@@ -71,7 +71,8 @@ impl Failure {
     /// Tells people, and gives what scripts see. A reader that closed the pipe has seen enough.
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("peer: {}", self.message);
+            // On a disk that is full nothing can be told, and the code still says that it failed.
+            let _ = writeln!(io::stderr(), "peer: {}", self.message);
         }
         ExitCode::from(self.exit)
     }

@@ -14,10 +14,10 @@ use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
 pub use expect::Expect;
-pub use faults::{Chaos, Churn, Crashes, Cut, Partition, Pause, Slow, Trouble};
+pub use faults::{Chaos, Churn, Crashes, Cut, Liars, Partition, Pause, Slow, Trouble};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
@@ -26,6 +26,7 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("minority", include_str!("../scenarios/minority.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("deaths", include_str!("../scenarios/deaths.toml")),
+    ("liars", include_str!("../scenarios/liars.toml")),
     ("pauses", include_str!("../scenarios/pauses.toml")),
     ("warm-1k", include_str!("../scenarios/warm-1k.toml")),
     ("warm-10k", include_str!("../scenarios/warm-10k.toml")),
@@ -109,6 +110,9 @@ pub struct Scenario {
     /// Minorities of the seeds that fail.
     #[serde(default)]
     pub trouble: Vec<Trouble>,
+    /// Nodes that want a living peer to be taken for dead.
+    #[serde(default)]
+    pub liars: Option<Liars>,
     /// Random faults.
     #[serde(default)]
     pub chaos: Option<Chaos>,
@@ -349,6 +353,10 @@ impl Scenario {
         for cut in &self.cut {
             let nodes = self.seeds + self.peers;
             ensure!(cut.from.max(cut.to) < nodes, "cut: nodes are numbered below {nodes}");
+        }
+        if let Some(liars) = &self.liars {
+            ensure!(liars.every_ms >= 1, "liars.every_ms: at least 1");
+            ensure!(self.peers >= 2, "liars: they need a peer to lie about");
         }
         for claim in &self.claim {
             ensure!(claim.names >= 1, "claim.names: at least 1");

@@ -1,6 +1,6 @@
 //! Worlds that are broken on purpose: each judge that looks at a whole cluster speaks.
 
-use tidings_sim::check::{bystanders, converge, happened, kept, owners, refused, verdict};
+use tidings_sim::check::{bystanders, converge, evicted, happened, kept, owners, refused, verdict};
 use tidings_sim::cluster::{Options, run_beside};
 use tidings_sim::report::Report;
 use tidings_sim::scenario::Scenario;
@@ -91,6 +91,31 @@ back_after_ms = 1_200
     assert!(broke(&report, owners::READ_RULE), "{report}");
     let report = play(claim);
     assert!(report.violations == 0 && report.judged.claims > 500, "{report}");
+}
+
+#[test]
+fn a_peer_that_a_majority_of_the_seeds_lies_about_is_evicted() {
+    let lies = |seeds: u32| {
+        format!(
+            "
+[liars]
+seeds = {seeds}
+from_ms = 5_000
+until_ms = 35_000
+every_ms = 500
+[expect]
+evicted_max = 0
+complete = false
+gaps = true
+one_overlay = false
+answered_within_ms = 40_000
+"
+        )
+    };
+    let report = play(&lies(2));
+    assert!(broke(&report, evicted::EVICTED), "{report}");
+    let report = play(&lies(1));
+    assert!(report.violations == 0 && report.faults.lies > 100, "{report}");
 }
 
 #[test]

@@ -50,6 +50,16 @@ fn no_call_is_refused_whichever_minority_of_the_seeds_fails() {
 }
 
 #[test]
+fn a_minority_of_the_seeds_and_all_neighbours_cannot_evict_a_peer_that_answers() {
+    let scenario = Scenario::load("liars").expect("legal");
+    let sum = sweep(&scenario, (0, 20), 2, true, |report| {
+        assert!(report.faults.lies > 5_000, "{report}");
+    });
+    let failed: Vec<String> = sum.failed.iter().map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{}\nreplay: sim replay SEED --scenario liars", failed.join("\n"));
+}
+
+#[test]
 fn only_the_dead_are_declared_dead_and_soon() {
     let dead = Scenario::load("deaths").expect("legal");
     let sum = sweep(&dead, (1, 3), 2, true, |report| {

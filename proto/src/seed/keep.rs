@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::machine::Output;
 use crate::seed::links::{End, goodbye};
+use crate::seed::listed::Subscription;
 use crate::seed::memory::{Change, Key, Membership, Memory, Row};
-use crate::seed::registry::Subscription;
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{Reason, Vote};

@@ -7,8 +7,9 @@ use crate::id::NodeId;
 use crate::seed::Seed;
 use crate::seed::agreement::topic_of;
 use crate::seed::event::Notice;
+use crate::seed::listed::{Peer, Subscription, entry};
 use crate::seed::memory::Key;
-use crate::seed::registry::{Peer, Standing, Subscription, entry};
+use crate::seed::registry::Standing;
 use crate::time::Instant;
 use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
 
@@ -104,7 +105,7 @@ impl Seed {
     ) -> Merged {
         let SubscriptionRecord { node, incarnation, topic, version, subscribed } = record;
         let Some(peer) = self.registry.peer(&node) else { return Merged::Unlisted };
-        match incarnation.cmp(&peer.record.incarnation) {
+        match incarnation.cmp(&peer.incarnation) {
             std::cmp::Ordering::Less => return Merged::Known,
             std::cmp::Ordering::Greater => return Merged::Unlisted,
             std::cmp::Ordering::Equal => {}
@@ -214,7 +215,7 @@ impl Seed {
             Record::SeedSet(_) => false,
             Record::DeathVote(vote) => {
                 let listed = self.registry.peer(&vote.node);
-                listed.is_some_and(|peer| peer.record.incarnation <= vote.incarnation)
+                listed.is_some_and(|peer| peer.incarnation <= vote.incarnation)
             }
         }
     }

@@ -7,7 +7,8 @@
 //! `ownership` (whose a topic is), `set` and `slots` (who the seeds are, and how each is
 //! reached), `register` and `proposals` (agreements of seeds), `overlay`
 //! (reported neighbours), `heads` (how far streams are), `held` (what waits for the disk),
-//! `sampler`, `digest`, `timers`. What is on disk is said by `memory`. What
+//! `listed` and `arena` (a peer in few bytes), `sampler`, `digest`, `timers`. What is on disk is
+//! said by `memory`. What
 //! happens to them: `links` (who may connect), `sessions` (what peers ask), `merge` (which
 //! records are taken), `keep` (what is written down), `learning` (a seed without a memory),
 //! `agreement` (topics are created and deleted), `changing` and `admin` (who the seeds are,
@@ -19,6 +20,7 @@
 
 mod admin;
 mod agreement;
+mod arena;
 mod changing;
 mod confirm;
 mod deserted;
@@ -31,6 +33,7 @@ mod index;
 mod keep;
 mod learning;
 mod links;
+mod listed;
 mod liveness;
 pub mod memory;
 mod merge;

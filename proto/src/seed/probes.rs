@@ -75,7 +75,7 @@ impl Seed {
         let Some(peer) = self.registry.peer(&node) else { return };
         let Some(case) = self.reports.cases.get_mut(&node) else { return };
         let Probe::Running { deadline, dialing, dials } = &mut case.probe else { return };
-        let addresses = &peer.record.addresses;
+        let addresses: Vec<_> = peer.addresses().collect();
         let address = addresses[*dials % addresses.len()];
         let share = u32::try_from(addresses.len()).unwrap_or(1);
         let timeout = deadline.since(now).min(self.config.probe_timeout / share);

@@ -3,35 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use rand_chacha::ChaCha8Rng;
+
 use crate::crypto::Signature;
 use crate::id::{Incarnation, NodeId, Topic};
+use crate::seed::arena::Arena;
 use crate::seed::digest::TableHash;
+use crate::seed::listed::{
+    AddressKey, Peer, Subscription, address_key, entry, first_address, number_of,
+};
 use crate::seed::memory::Key;
-use crate::seed::sampler::Sampler;
+use crate::seed::sampler::pick;
 use crate::time::Instant;
 use crate::wire::frame::{PeerEntry, PeerState};
-use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord};
-
-/// A listed peer.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) record: PeerRecord,
-    pub(super) signature: Signature,
-    /// Alive or suspect.
-    pub(super) state: PeerState,
-    /// When it is dropped unless it renews.
-    pub(super) lease: Instant,
-    /// What it wants, and what it has said it no longer wants.
-    pub(super) subscriptions: BTreeMap<Topic, Subscription>,
-}
-
-/// What is kept of a subscription record; the rest is its peer's.
-#[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) version: u64,
-    pub(super) subscribed: bool,
-    pub(super) signature: Signature,
-}
+use crate::wire::record::{PeerRecord, Record, SignedRecord};
 
 /// A peer whose life is over, remembered so that nothing of that life is taken again.
 #[derive(Debug)]
@@ -42,6 +27,16 @@ pub(super) struct Ended {
     /// The votes, if it was declared dead; `None` when it left.
     pub(super) votes: Option<Vec<SignedRecord>>,
     until: Instant,
+}
+
+/// A listed or dead peer, as people see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) entry: PeerEntry,
+    pub(super) name: &'a str,
+    pub(super) state: PeerState,
+    /// `None` for a dead one.
+    pub(super) peer: Option<&'a Peer>,
 }
 
 /// How a record stands to what is known.
@@ -62,12 +57,16 @@ pub(super) enum Standing {
 /// The tables of peers.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    peers: BTreeMap<NodeId, Peer>,
+    /// Listed peers. Everything else refers to them by their numbers.
+    slots: Arena<Peer>,
+    peers: BTreeMap<NodeId, u32>,
+    /// Their numbers in a row, for samples.
+    row: Vec<u32>,
+    /// Listed peers in the order in which people see them, and the dead in the same.
+    by_address: BTreeSet<AddressKey>,
+    dead_by_address: BTreeSet<(SocketAddr, NodeId)>,
+    leases: BTreeSet<(Instant, u32)>,
     ended: BTreeMap<NodeId, Ended>,
-    live: Sampler,
-    /// Listed peers and the dead, in the order in which people see them.
-    by_address: BTreeSet<(SocketAddr, NodeId)>,
-    leases: BTreeSet<(Instant, NodeId)>,
     forget: BTreeSet<(Instant, NodeId)>,
     dead: usize,
     suspects: usize,
@@ -85,51 +84,18 @@ impl Ended {
     }
 }
 
-impl Peer {
-    pub(super) fn entry(&self) -> PeerEntry {
-        entry(&self.record)
-    }
-
-    /// The record as its owner signed it.
-    pub(super) fn signed(&self) -> SignedRecord {
-        SignedRecord { record: Record::Peer(self.record.clone()), signature: self.signature }
-    }
-
-    /// A subscription as its owner signed it.
-    pub(super) fn signed_subscription(&self, topic: &Topic, of: &Subscription) -> SignedRecord {
-        let record = SubscriptionRecord {
-            node: self.record.node,
-            incarnation: self.record.incarnation,
-            topic: topic.clone(),
-            version: of.version,
-            subscribed: of.subscribed,
-        };
-        SignedRecord { record: Record::Subscription(record), signature: of.signature }
-    }
-
-    /// Topics that it wants, ordered.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> + '_ {
-        self.subscriptions.iter().filter(|(_, s)| s.subscribed).map(|(topic, _)| topic)
-    }
-}
-
-/// A peer as others pass it on.
-pub(super) fn entry(record: &PeerRecord) -> PeerEntry {
-    PeerEntry { node: record.node, incarnation: record.incarnation, address: first_address(record) }
-}
-
-fn first_address(record: &PeerRecord) -> SocketAddr {
-    *record.addresses.first().expect("a legal record has an address")
-}
-
 impl Registry {
     pub(super) fn peer(&self, node: &NodeId) -> Option<&Peer> {
-        self.peers.get(node)
+        self.slots.get(*self.peers.get(node)?)
+    }
+
+    fn peer_mut(&mut self, node: &NodeId) -> Option<&mut Peer> {
+        self.slots.get_mut(*self.peers.get(node)?)
     }
 
     /// The peer, if it is listed with this life.
     pub(super) fn life(&self, node: &NodeId, incarnation: Incarnation) -> Option<&Peer> {
-        self.peers.get(node).filter(|peer| peer.record.incarnation == incarnation)
+        self.peer(node).filter(|peer| peer.incarnation == incarnation)
     }
 
     /// An ended life that is remembered.
@@ -146,7 +112,7 @@ impl Registry {
             std::iter::once(Key::Peer(node)).chain(wanted)
         };
         let ended = self.ended.keys().map(|node| Key::Ended(*node));
-        self.peers.iter().flat_map(of).chain(ended)
+        self.peers_from(std::ops::Bound::Unbounded).flat_map(of).chain(ended)
     }
 
     /// How many peers are listed.
@@ -166,9 +132,22 @@ impl Registry {
         self.subscriptions
     }
 
-    /// Listed peers, for samples.
-    pub(super) fn live(&self) -> &Sampler {
-        &self.live
+    /// The ids of all listed peers, ordered.
+    pub(super) fn ordered(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// At most `count` different listed peers, each set equally likely, without `except`.
+    pub(super) fn sample(
+        &self,
+        rng: &mut ChaCha8Rng,
+        count: usize,
+        except: NodeId,
+    ) -> Vec<PeerEntry> {
+        let drawn = pick(rng, self.row.len(), count.saturating_add(1));
+        let numbers = drawn.into_iter().map(|place| self.row[place as usize]);
+        let peers = numbers.filter_map(|number| self.slots.get(number));
+        peers.filter(|peer| peer.node != except).take(count).map(Peer::entry).collect()
     }
 
     /// Listed peers after `node`, ordered by id.
@@ -176,7 +155,8 @@ impl Registry {
         &self,
         from: std::ops::Bound<NodeId>,
     ) -> impl Iterator<Item = (&NodeId, &Peer)> + '_ {
-        self.peers.range((from, std::ops::Bound::Unbounded))
+        let some = self.peers.range((from, std::ops::Bound::Unbounded));
+        some.filter_map(|(node, number)| Some((node, self.slots.get(*number)?)))
     }
 
     /// Ended lives after `node`, ordered by id.
@@ -189,18 +169,31 @@ impl Registry {
 
     /// How many peers are listed or dead.
     pub(super) fn listed_count(&self) -> usize {
-        self.by_address.len()
+        self.by_address.len() + self.dead_by_address.len()
     }
 
-    /// Records of listed and dead peers with their states, ordered by address, without the first
-    /// `skipped`.
-    pub(super) fn listed(
-        &self,
-        skipped: usize,
-    ) -> impl Iterator<Item = (&PeerRecord, PeerState)> + '_ {
-        self.by_address.iter().skip(skipped).filter_map(|(_, node)| match self.peers.get(node) {
-            Some(peer) => Some((&peer.record, peer.state)),
-            None => self.ended.get(node).map(|ended| (&ended.record, PeerState::Dead)),
+    /// Listed and dead peers, ordered by address, without the first `skipped`.
+    pub(super) fn listed(&self, skipped: usize) -> impl Iterator<Item = Seen<'_>> + '_ {
+        let mut listed = self.by_address.iter().peekable();
+        let mut dead = self.dead_by_address.iter().peekable();
+        let next = move || match (listed.peek(), dead.peek()) {
+            (Some(key), Some((address, _))) if **key < address_key(*address, u32::MAX) => {
+                listed.next().map(|key| Ok(number_of(key)))
+            }
+            (Some(_), None) => listed.next().map(|key| Ok(number_of(key))),
+            _ => dead.next().map(|(_, node)| Err(*node)),
+        };
+        std::iter::from_fn(next).skip(skipped).filter_map(|one| match one {
+            Ok(number) => {
+                let peer = self.slots.get(number)?;
+                let (entry, name, state) = (peer.entry(), &*peer.name, peer.state);
+                Some(Seen { entry, name, state, peer: Some(peer) })
+            }
+            Err(node) => {
+                let record = &self.ended.get(&node)?.record;
+                let (entry, state) = (entry(record), PeerState::Dead);
+                Some(Seen { entry, name: &record.name, state, peer: None })
+            }
         })
     }
 
@@ -211,8 +204,7 @@ impl Registry {
 
     /// How a record stands to what is known.
     pub(super) fn standing(&self, record: &PeerRecord, signature: &Signature) -> Standing {
-        if let Some(peer) = self.peers.get(&record.node) {
-            let known = &peer.record;
+        if let Some(known) = self.peer(&record.node) {
             return match record.incarnation.cmp(&known.incarnation) {
                 std::cmp::Ordering::Less => Standing::Over(known.incarnation),
                 std::cmp::Ordering::Greater => Standing::NewLife,
@@ -220,7 +212,7 @@ impl Registry {
                 // same one: that which says it left, or else that with the greater signature.
                 std::cmp::Ordering::Equal
                     if (record.version, record.left, signature.0)
-                        > (known.version, known.left, peer.signature.0) =>
+                        > (known.version, known.has_left(), known.signature.0) =>
                 {
                     Standing::Newer
                 }
@@ -251,41 +243,48 @@ impl Registry {
         self.forget(&node);
         self.touched.insert(Key::Peer(node));
         self.peers_hash.add(range(&record.node), &record);
-        self.by_address.insert((first_address(&record), node));
-        self.leases.insert((lease, node));
-        self.live.insert(node);
-        let subscriptions = BTreeMap::new();
-        let state = PeerState::Alive;
-        self.peers.insert(node, Peer { record, signature, state, lease, subscriptions });
+        let address = first_address(&record);
+        let mut peer = Peer::new(record, signature, lease);
+        peer.place = u32::try_from(self.row.len()).expect("tables are capped far below 2^32");
+        let number = self.slots.insert(peer);
+        self.row.push(number);
+        self.by_address.insert(address_key(address, number));
+        self.leases.insert((lease, number));
+        self.peers.insert(node, number);
     }
 
     /// Replaces the record of a listed peer by a newer one of the same life.
     pub(super) fn update(&mut self, record: PeerRecord, signature: Signature) {
-        let Some(peer) = self.peers.get_mut(&record.node) else { return };
+        let Some(&number) = self.peers.get(&record.node) else { return };
+        let Some(peer) = self.slots.get_mut(number) else { return };
         self.touched.insert(Key::Peer(record.node));
-        self.peers_hash.remove(range(&peer.record.node), &peer.record);
+        self.peers_hash.remove(range(&record.node), &peer.record());
         self.peers_hash.add(range(&record.node), &record);
-        self.by_address.remove(&(first_address(&peer.record), record.node));
-        self.by_address.insert((first_address(&record), record.node));
-        peer.record = record;
-        peer.signature = signature;
+        self.by_address.remove(&address_key(peer.address, number));
+        self.by_address.insert(address_key(first_address(&record), number));
+        peer.set(record, signature);
     }
 
     /// Unlists a peer and returns what was known of it.
     pub(super) fn remove(&mut self, node: &NodeId) -> Option<Peer> {
-        let peer = self.peers.remove(node)?;
+        let number = self.peers.remove(node)?;
+        let peer = self.slots.remove(number)?;
         self.touched.insert(Key::Peer(*node));
-        self.peers_hash.remove(range(&peer.record.node), &peer.record);
-        for (topic, subscription) in &peer.subscriptions {
+        self.peers_hash.remove(range(node), &peer.record());
+        for (topic, subscription) in peer.subscriptions.iter() {
             self.subscriptions -= 1;
             if subscription.subscribed {
-                self.subscriptions_hash
-                    .remove(range(node), &hashed(&peer.record, topic, subscription));
+                let hashed = hashed(*node, peer.incarnation, topic, subscription);
+                self.subscriptions_hash.remove(range(node), &hashed);
             }
         }
-        self.by_address.remove(&(first_address(&peer.record), *node));
-        self.leases.remove(&(peer.lease, *node));
-        self.live.remove(node);
+        self.by_address.remove(&address_key(peer.address, number));
+        self.leases.remove(&(peer.lease, number));
+        self.row.swap_remove(peer.place as usize);
+        let moved = self.row.get(peer.place as usize).copied();
+        if let Some(moved) = moved.and_then(|moved| self.slots.get_mut(moved)) {
+            moved.place = peer.place;
+        }
         self.suspects -= usize::from(peer.state == PeerState::Suspect);
         Some(peer)
     }
@@ -309,7 +308,7 @@ impl Registry {
         }
         if votes.is_some() {
             self.dead += 1;
-            self.by_address.insert((first_address(&record), node));
+            self.dead_by_address.insert((first_address(&record), node));
         }
         self.forget.insert((until, node));
         self.touched.insert(Key::Ended(node));
@@ -328,7 +327,7 @@ impl Registry {
         self.forget.remove(&(ended.until, *node));
         if ended.votes.is_some() {
             self.dead -= 1;
-            self.by_address.remove(&(first_address(&ended.record), *node));
+            self.dead_by_address.remove(&(first_address(&ended.record), *node));
         }
     }
 
@@ -340,40 +339,44 @@ impl Registry {
     }
 
     pub(super) fn set_state(&mut self, node: &NodeId, state: PeerState) {
-        let Some(peer) = self.peers.get_mut(node) else { return };
-        self.suspects -= usize::from(peer.state == PeerState::Suspect);
+        let Some(peer) = self.peer_mut(node) else { return };
+        let before = std::mem::replace(&mut peer.state, state);
+        self.suspects -= usize::from(before == PeerState::Suspect);
         self.suspects += usize::from(state == PeerState::Suspect);
-        peer.state = state;
     }
 
     /// Moves the end of a lease to `until`, if that is later. Returns whether it was.
     pub(super) fn extend_lease(&mut self, node: &NodeId, until: Instant) -> bool {
-        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.lease < until) else {
+        let Some(&number) = self.peers.get(node) else { return false };
+        let Some(peer) = self.slots.get_mut(number).filter(|peer| peer.lease < until) else {
             return false;
         };
-        self.leases.remove(&(peer.lease, *node));
-        self.leases.insert((until, *node));
+        self.leases.remove(&(peer.lease, number));
+        self.leases.insert((until, number));
         peer.lease = until;
         true
     }
 
     /// A peer whose lease has run out.
     pub(super) fn expired(&self, now: Instant) -> Option<NodeId> {
-        self.leases.first().filter(|(at, _)| *at <= now).map(|(_, node)| *node)
+        let (_, number) = self.leases.first().filter(|(at, _)| *at <= now)?;
+        self.slots.get(*number).map(|peer| peer.node)
     }
 
     /// When the next lease runs out or the next ended life is forgotten.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let first = |set: &BTreeSet<(Instant, NodeId)>| set.first().map(|(at, _)| *at);
-        first(&self.leases).into_iter().chain(first(&self.forget)).min()
+        let leases = self.leases.first().map(|(at, _)| *at);
+        leases.into_iter().chain(self.forget.first().map(|(at, _)| *at)).min()
     }
 
     /// Keeps a subscription of a listed peer.
     pub(super) fn set_subscription(&mut self, node: &NodeId, topic: Topic, new: Subscription) {
         self.remove_subscription(node, &topic);
-        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some(&number) = self.peers.get(node) else { return };
+        let Some(peer) = self.slots.get_mut(number) else { return };
         if new.subscribed {
-            self.subscriptions_hash.add(range(node), &hashed(&peer.record, &topic, &new));
+            let hashed = hashed(*node, peer.incarnation, &topic, &new);
+            self.subscriptions_hash.add(range(node), &hashed);
         }
         self.subscriptions += 1;
         self.touched.insert(Key::Subscription(*node, topic.clone()));
@@ -381,12 +384,14 @@ impl Registry {
     }
 
     pub(super) fn remove_subscription(&mut self, node: &NodeId, topic: &Topic) {
-        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some(&number) = self.peers.get(node) else { return };
+        let Some(peer) = self.slots.get_mut(number) else { return };
         let Some(old) = peer.subscriptions.remove(topic) else { return };
         self.subscriptions -= 1;
         self.touched.insert(Key::Subscription(*node, topic.clone()));
         if old.subscribed {
-            self.subscriptions_hash.remove(range(node), &hashed(&peer.record, topic, &old));
+            let hashed = hashed(*node, peer.incarnation, topic, &old);
+            self.subscriptions_hash.remove(range(node), &hashed);
         }
     }
 }
@@ -399,9 +404,10 @@ pub(super) fn range(node: &NodeId) -> u8 {
 
 /// What the hash of the table says of a subscription.
 fn hashed<'a>(
-    of: &PeerRecord,
+    node: NodeId,
+    incarnation: Incarnation,
     topic: &'a Topic,
     subscription: &Subscription,
 ) -> (NodeId, Incarnation, &'a Topic, u64) {
-    (of.node, of.incarnation, topic, subscription.version)
+    (node, incarnation, topic, subscription.version)
 }

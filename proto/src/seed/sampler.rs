@@ -52,12 +52,17 @@ impl Sampler {
         count: usize,
         except: Option<NodeId>,
     ) -> Vec<NodeId> {
-        let wanted = count.saturating_add(1).min(self.nodes.len());
-        let mut drawn = draw(rng, self.nodes.len(), wanted);
-        shuffle(rng, &mut drawn);
+        let drawn = pick(rng, self.nodes.len(), count.saturating_add(1));
         let nodes = drawn.into_iter().map(|place| self.nodes[place as usize]);
         nodes.filter(|node| Some(*node) != except).take(count).collect()
     }
+}
+
+/// At most `count` different numbers below `total`, each set and each order equally likely.
+pub(super) fn pick(rng: &mut ChaCha8Rng, total: usize, count: usize) -> Vec<u32> {
+    let mut drawn = draw(rng, total, count.min(total));
+    shuffle(rng, &mut drawn);
+    drawn
 }
 
 /// `wanted` different numbers below `total` (Floyd's algorithm: one draw each, no rejection).

@@ -3,8 +3,9 @@
 use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
+use crate::seed::listed::entry;
 use crate::seed::merge::Merged;
-use crate::seed::registry::{Standing, entry};
+use crate::seed::registry::Standing;
 use crate::seed::{Seed, millis};
 use crate::time::Instant;
 use crate::wire::frame::{
@@ -85,7 +86,7 @@ impl Seed {
                 .links
                 .session_mut(link)
                 .is_some_and(|session| std::mem::take(&mut session.waiting));
-            let record = self.registry.peer(&node).map(|peer| peer.record.clone());
+            let record = self.registry.peer(&node).map(|peer| peer.record());
             match record {
                 Some(record) if waits => self.registered(now, link, record),
                 // Meanwhile its life ended; told so, it registers anew.
@@ -129,7 +130,7 @@ impl Seed {
         self.registry.extend_lease(&node, now + self.config.lease);
         self.lease_renewed(now, node);
         self.overlay.report(node, renew.neighbors);
-        let live = self.registry.live().ordered();
+        let live = self.registry.ordered();
         let targets = self.overlay.targets(now, node, live, &mut self.rng);
         let targets = self.entries(&targets);
         let lease_ms = millis(self.config.lease);
@@ -207,12 +208,11 @@ impl Seed {
     /// Random peers that want a topic, and how many do; every listed peer wants `$overlay`.
     fn draw(&mut self, topic: &Topic, asker: NodeId) -> (Vec<PeerEntry>, u32) {
         let count = self.sample_size();
-        let sampler = if *topic == Topic::overlay() {
-            Some(self.registry.live())
-        } else {
-            self.index.get(topic).map(|entry| &entry.subscribers)
-        };
-        let Some(sampler) = sampler else { return (Vec::new(), 0) };
+        if *topic == Topic::overlay() {
+            return (self.registry.sample(&mut self.rng, count, asker), self.total());
+        }
+        let Some(entry) = self.index.get(topic) else { return (Vec::new(), 0) };
+        let sampler = &entry.subscribers;
         let total = u32::try_from(sampler.len()).unwrap_or(u32::MAX);
         let nodes = sampler.sample(&mut self.rng, count, Some(asker));
         (self.entries(&nodes), total)

@@ -258,11 +258,11 @@ impl Seed {
     }
 }
 
-impl crate::seed::registry::Peer {
+impl crate::seed::listed::Peer {
     /// The rest of its lease.
     pub(super) fn lease(&self, now: Instant) -> Lease {
         let remaining_ms = self.lease.millis_since(now);
-        Lease { node: self.record.node, incarnation: self.record.incarnation, remaining_ms }
+        Lease { node: self.node, incarnation: self.incarnation, remaining_ms }
     }
 }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::id::{LinkId, NodeId};
 use crate::seed::Seed;
 use crate::seed::event::Notice;
-use crate::seed::registry::Peer;
+use crate::seed::listed::Peer;
 use crate::seed::reports::Case;
 use crate::seed::status::Death;
 use crate::time::Instant;
@@ -93,7 +93,7 @@ impl Seed {
             return;
         }
         let Some(listed) = self.registry.peer(&vote.node) else { return };
-        let life = listed.record.incarnation;
+        let life = listed.incarnation;
         if vote.incarnation < life {
             return;
         }
@@ -126,7 +126,7 @@ impl Seed {
     /// Another seed has declared a peer dead. Votes count only from seeds that are known here.
     pub(super) fn take_verdict(&mut self, now: Instant, id: LinkId, dead: Dead) {
         let Dead { node, incarnation, votes } = dead;
-        if self.registry.peer(&node).is_none_or(|peer| peer.record.incarnation > incarnation) {
+        if self.registry.peer(&node).is_none_or(|peer| peer.incarnation > incarnation) {
             return;
         }
         let mut voters = BTreeSet::new();
@@ -166,7 +166,7 @@ impl Seed {
         }
         self.reports.deaths.push_back(Death {
             peer: entry,
-            name: peer.record.name.clone(),
+            name: peer.name.to_string(),
             at: now,
             reporters: case.reporters.into_iter().collect(),
             probe: case.result,
@@ -174,7 +174,7 @@ impl Seed {
         });
         let until = now + self.config.dead_kept;
         let max = self.ended_max();
-        self.registry.end((peer.record, peer.signature), Some(votes.clone()), until, max);
+        self.registry.end((peer.record(), peer.signature), Some(votes.clone()), until, max);
         self.stats.deaths += 1;
         self.notice(Notice::Dead { peer: entry, peers: self.registry.count() });
         self.tell_seeds(&Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));

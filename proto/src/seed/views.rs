@@ -4,15 +4,13 @@ use crate::filter::TopicFilter;
 use crate::id::{LinkId, NodeId, Topic};
 use crate::seed::Seed;
 use crate::seed::links::Phase;
-use crate::seed::registry::entry;
+use crate::seed::registry::Seen;
 use crate::seed::status::{
     Death, OtherSeed, Page, PeerView, SeedStatus, SessionView, TopicView, Topology, TopologyNode,
 };
 use crate::time::Instant;
-use crate::wire::frame::{
-    Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, PeerState, TopicItem, TopicPage,
-};
-use crate::wire::record::{PeerRecord, TopicRecord};
+use crate::wire::frame::{Frame, Kind, List, PAGE_MAX, PeerItem, PeerPage, TopicItem, TopicPage};
+use crate::wire::record::TopicRecord;
 
 /// Peers in a picture of the overlay; nobody can look at more.
 const TOPOLOGY_NODES_MAX: usize = 10_000;
@@ -73,34 +71,26 @@ impl Seed {
     /// ordered by address. With a filter it takes time in proportion to all peers.
     pub fn peers(&self, now: Instant, filter: &str, offset: usize, limit: usize) -> Page<PeerView> {
         let page = self.peers_page(filter, offset, limit);
-        let view = |(record, state): (&PeerRecord, _)| {
-            let peer = self.registry.peer(&record.node);
-            PeerView {
-                node: record.node,
-                incarnation: record.incarnation,
-                address: entry(record).address,
-                name: record.name.clone(),
-                state,
-                topics: peer.map_or_else(Vec::new, |peer| peer.topics().cloned().collect()),
-                neighbors: self.overlay.neighbors(&record.node).to_vec(),
-                session: self.links.session(&record.node).is_some(),
-                lease_ms: peer.map_or(0, |peer| peer.lease.millis_since(now)),
-            }
+        let view = |Seen { entry, name, state, peer }: Seen<'_>| PeerView {
+            node: entry.node,
+            incarnation: entry.incarnation,
+            address: entry.address,
+            name: name.to_owned(),
+            state,
+            topics: peer.map_or_else(Vec::new, |peer| peer.topics().cloned().collect()),
+            neighbors: self.overlay.neighbors(&entry.node).to_vec(),
+            session: self.links.session(&entry.node).is_some(),
+            lease_ms: peer.map_or(0, |peer| peer.lease.millis_since(now)),
         };
         Page { total: page.total, items: page.items.into_iter().map(view).collect() }
     }
 
-    fn peers_page(
-        &self,
-        filter: &str,
-        offset: usize,
-        limit: usize,
-    ) -> Page<(&PeerRecord, PeerState)> {
+    fn peers_page(&self, filter: &str, offset: usize, limit: usize) -> Page<Seen<'_>> {
         if filter.is_empty() {
             let items = self.registry.listed(offset).take(limit).collect();
             return Page { total: self.registry.listed_count(), items };
         }
-        page(self.registry.listed(0).filter(|(record, _)| selects(filter, record)), offset, limit)
+        page(self.registry.listed(0).filter(|seen| selects(filter, seen)), offset, limit)
     }
 
     /// Topics that match the MQTT filter (empty: all), ordered by name. Takes time in proportion
@@ -141,11 +131,11 @@ impl Seed {
     /// The overlay as far as peers with a session here have reported it: at most 10,000 peers,
     /// ordered by id.
     pub fn topology(&self) -> Topology {
-        let nodes: Vec<NodeId> = self.registry.live().ordered().take(TOPOLOGY_NODES_MAX).collect();
+        let nodes: Vec<NodeId> = self.registry.ordered().take(TOPOLOGY_NODES_MAX).collect();
         let edges = self.overlay.edges(&nodes).into_iter().collect();
         let node = |node: &NodeId| {
             let peer = self.registry.peer(node)?;
-            let name = peer.record.name.clone();
+            let name = peer.name.to_string();
             Some(TopologyNode { peer: peer.entry(), name, state: peer.state })
         };
         let total = self.registry.count();
@@ -165,12 +155,12 @@ impl Seed {
         let frame = match list.kind {
             Kind::Peers => {
                 let page = self.peers_page(filter, offset, limit);
-                let items = page.items.into_iter().map(|(record, state)| PeerItem {
-                    node: record.node,
-                    incarnation: record.incarnation,
-                    address: entry(record).address,
-                    name: record.name.clone(),
-                    state,
+                let items = page.items.into_iter().map(|seen| PeerItem {
+                    node: seen.entry.node,
+                    incarnation: seen.entry.incarnation,
+                    address: seen.entry.address,
+                    name: seen.name.to_owned(),
+                    state: seen.state,
                 });
                 let (items, total) = (items.collect(), count(page.total));
                 Frame::PeerPage(PeerPage { request, total, items })
@@ -207,11 +197,11 @@ fn page<T>(items: impl Iterator<Item = T>, offset: usize, limit: usize) -> Page<
     page
 }
 
-fn selects(filter: &str, record: &PeerRecord) -> bool {
+fn selects(filter: &str, seen: &Seen<'_>) -> bool {
     filter.is_empty()
-        || record.name.contains(filter)
-        || entry(record).address.to_string().contains(filter)
-        || record.node.to_string().contains(filter)
+        || seen.name.contains(filter)
+        || seen.entry.address.to_string().contains(filter)
+        || seen.entry.node.to_string().contains(filter)
 }
 
 /// An empty filter selects everything, one that is none selects nothing.

@@ -12,6 +12,7 @@ use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
 
 use super::Tap;
+use super::lies::Lies;
 use super::node::{self, AnyNode};
 use super::roster::{Disk, Request, Roster};
 use super::tally::Tally;
@@ -72,6 +73,10 @@ pub(super) enum Token {
     Change,
     /// Bounds are looked at.
     Inspect,
+    /// Liars speak.
+    Lie,
+    /// Liars answer what they were asked.
+    Insist,
 }
 
 /// The application of one peer.
@@ -140,6 +145,8 @@ pub(super) struct Apps {
     pub(super) slow: Vec<u32>,
     /// Who is shown all frames.
     pub(super) tap: Option<Tap>,
+    /// What seeds that lie are asked.
+    pub(super) lies: Lies,
     genuine: Genuine,
     order: Order,
     turn: u32,
@@ -175,6 +182,7 @@ impl Apps {
             owners: Owners::default(),
             slow: Vec::new(),
             tap: None,
+            lies: Lies::default(),
             genuine: Genuine::new(roster.scheme()),
             order: Order::new(nodes),
             turn: 0,
@@ -466,6 +474,7 @@ impl Host<AnyNode> for Apps {
         if let Some(Tap(show)) = &mut self.tap {
             show(frame);
         }
+        self.lies.asked(node, from, frame);
         if self.roster.is_seed(node) && !self.roster.is_seed(from) {
             self.certificates.heard(now, node, from);
         }

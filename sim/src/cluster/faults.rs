@@ -51,6 +51,8 @@ pub struct FaultCounts {
     pub late_frames: u64,
     /// Frames damaged.
     pub damaged_frames: u64,
+    /// Lies told.
+    pub lies: u64,
 }
 
 impl FaultCounts {
@@ -72,10 +74,11 @@ impl FaultCounts {
         self.stalls += other.stalls;
         self.late_frames += other.late_frames;
         self.damaged_frames += other.damaged_frames;
+        self.lies += other.lies;
     }
 
     /// Each kind by name.
-    pub fn list(&self) -> [(&'static str, u64); 16] {
+    pub fn list(&self) -> [(&'static str, u64); 17] {
         [
             ("peer_crashes", self.peer_crashes),
             ("seed_crashes", self.seed_crashes),
@@ -93,6 +96,7 @@ impl FaultCounts {
             ("stalls", self.stalls),
             ("late_frames", self.late_frames),
             ("damaged_frames", self.damaged_frames),
+            ("lies", self.lies),
         ]
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod claims;
 mod faults;
 mod finish;
+mod lies;
 mod node;
 mod roster;
 mod tally;
@@ -230,6 +231,12 @@ impl<'a> Cluster<'a> {
         for (number, claim) in (0..).zip(&scenario.claim) {
             world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
         }
+        if let Some(liars) = &scenario.liars {
+            let seeds = liars.seeds.unwrap_or((scenario.seeds - 1) / 2);
+            world.host.lies.seeds = 0..seeds.min(scenario.seeds);
+            world.at(Instant::from_millis(liars.from_ms), Token::Lie);
+            world.at(Instant::from_millis(liars.from_ms), Token::Insist);
+        }
         world.at(Instant::ZERO + INSPECT_EVERY, Token::Inspect);
         if scenario.expect.whole_within_ms.is_some() {
             for at_ms in scenario.disturbances_ms() {
@@ -273,6 +280,8 @@ impl<'a> Cluster<'a> {
                 Token::Delisted(number) => self.delisted(number),
                 Token::Change => self.change_seeds(),
                 Token::Inspect => self.inspect(),
+                Token::Lie => self.lie(),
+                Token::Insist => self.insist(),
             }
         }
     }

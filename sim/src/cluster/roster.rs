@@ -237,7 +237,8 @@ impl Roster {
         config
     }
 
-    fn signer(&self, node: u32) -> Signer {
+    /// How a node signs.
+    pub(super) fn signer(&self, node: u32) -> Signer {
         match self.scheme {
             Scheme::Ed25519 => Signer::ed25519(&bytes32(self.seed, "secret", u64::from(node))),
             Scheme::Checksum => {

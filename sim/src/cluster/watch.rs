@@ -9,6 +9,9 @@ use crate::check::happened;
 use crate::check::kept::{self, Holding};
 use crate::fault::What;
 
+/// Liars lie at least so often.
+const LIES_MIN: u64 = 100;
+
 impl Cluster<'_> {
     /// S4 and L4, at this moment.
     pub(super) fn watch_seeds(&mut self) {
@@ -112,6 +115,7 @@ impl Cluster<'_> {
                 planned(|what, _| matches!(what, What::Damage(_))),
                 counts.damaged_frames,
             ),
+            ("lies", self.scenario.liars.as_ref().map_or(0, |_| LIES_MIN), counts.lies),
         ];
         let now = self.world.now();
         happened::judge(&mut self.world.host.verdicts, now, kinds);

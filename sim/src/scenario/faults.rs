@@ -107,6 +107,21 @@ pub struct Trouble {
     pub seeds_max: Option<u32>,
 }
 
+/// Nodes that lie about a peer, which is the last one: all other peers report again and again that
+/// it does not answer, and some seeds vote for its death without having looked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Liars {
+    /// The first lies.
+    pub from_ms: u64,
+    /// No lies at this time or later.
+    pub until_ms: u64,
+    /// Between two lies of each liar.
+    pub every_ms: u64,
+    /// So many seeds lie, the first ones; absent for the largest minority.
+    pub seeds: Option<u32>,
+}
+
 /// A part of all nodes is apart from the rest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Class, Input, Instant, NodeId};
 
 use super::{Actor, Cargo, Happening, Held, Host, Node, World};
@@ -256,6 +257,22 @@ impl<M: Actor, H: Host<M>> World<M, H> {
             Some(link.ends[usize::from(end.other().side)].node)
         })
         .collect()
+    }
+
+    /// A node that does not what its machine says sends a frame to another one, on each link that
+    /// they have. Returns whether there is one.
+    pub fn say(&mut self, from: u32, to: u32, frame: &Frame) -> bool {
+        if !self.is_running(from) {
+            return false;
+        }
+        let ends: Vec<EndKey> = self.nodes[from as usize].links.iter().copied().collect();
+        let leads = |end: &EndKey| {
+            let link = self.links.get(end.link);
+            link.is_some_and(|link| link.ends[usize::from(end.other().side)].node == to)
+        };
+        let ends: Vec<EndKey> = ends.into_iter().filter(leads).collect();
+        ends.iter().for_each(|end| self.send(*end, Class::Control, frame.clone()));
+        !ends.is_empty()
     }
 
     pub(super) fn persist(&mut self, node: u32, token: u64, record: M::Durable) {
