@@ -104,7 +104,8 @@ impl Followed {
 
 impl Session {
     /// Receives all topics that an MQTT filter selects, to be pulled. Those that exist by now
-    /// are received when this returns; each that is created later, from its creation on.
+    /// are received when this returns; each that is created later, from its creation on. Where
+    /// logs are to be kept (`durable`), those of the topics that are durable are.
     ///
     /// # Errors
     /// The text is no filter, or a limit is reached.
@@ -125,21 +126,43 @@ impl Session {
         received: Received,
         stream: bool,
     ) -> Result<(), Error> {
-        let filter = TopicFilter::new(filter)?;
+        let (filter, session) = (TopicFilter::new(filter)?, self.bystander());
+        let subscribing =
+            async move { session.subscribe_filter_here(filter, options, received, stream).await };
+        self.peer.inner.to_the_end(subscribing).await
+    }
+
+    async fn subscribe_filter_here(
+        &self,
+        filter: TopicFilter,
+        options: SubscribeOptions,
+        received: Received,
+        stream: bool,
+    ) -> Result<(), Error> {
         if self.state.followed.has(&filter) {
             return Ok(());
         }
         let since = Instant::now();
         let (topics, appeared) = self.peer.inner.watch(&filter).await?;
-        if self.name.is_none() {
-            self.peer.sessions().store.begin_filter(filter.clone(), options).await?;
+        if self.name.is_none()
+            && let Err(error) =
+                self.peer.sessions().store.begin_filter(filter.clone(), options).await
+        {
+            drop(appeared);
+            self.peer.inner.unwatch(&filter).await?;
+            return Err(error);
         }
         let stop = self.state.followed.begin(&filter);
         let mut follower = Follower::new(self, options, since);
         (follower.received, follower.stream) = (received, stream);
         for topic in topics {
             let received = follower.received_of(&topic);
-            self.follow(&topic, options, received, stream).await?;
+            if let Err(error) = self.follow(&topic, options, received, stream).await {
+                drop(appeared);
+                let unwanted = self.state.followed.end(&filter).unwrap_or_default();
+                self.end_filter(filter, unwanted).await?;
+                return Err(error);
+            }
         }
         self.peer.runtime().spawn(follower.run(filter, appeared, stop));
         self.state.changed();
@@ -170,6 +193,12 @@ impl Session {
         let Some(unwanted) = self.state.followed.end(&filter) else {
             return Err(Error::NotSubscribed(None));
         };
+        let session = self.bystander();
+        let ending = async move { session.end_filter(filter, unwanted).await };
+        self.peer.inner.to_the_end(ending).await
+    }
+
+    async fn end_filter(&self, filter: TopicFilter, unwanted: Vec<Topic>) -> Result<(), Error> {
         for topic in unwanted {
             match self.unsubscribe(topic.as_str()).await {
                 // It was deleted meanwhile.
@@ -211,7 +240,13 @@ impl Session {
         if has {
             return Ok(());
         }
-        match self.subscribe_as(topic.as_str(), options, received, stream).await {
+        let mut done = self.subscribe_as(topic.as_str(), options, received, stream).await;
+        if let Err(Error::NotDurable(_)) = done {
+            // It is received all the same; the logs of others are kept.
+            let options = SubscribeOptions { durable: false, ..options };
+            done = self.subscribe_as(topic.as_str(), options, received, stream).await;
+        }
+        match done {
             Ok(()) => {
                 self.state.followed.set_own(topic, false);
                 if self.name.is_none() {
@@ -219,8 +254,8 @@ impl Session {
                 }
                 Ok(())
             }
-            // It was deleted again before it could be received, or is not durable as others are.
-            Err(Error::Refused(CommandError::TopicNotFound(_)) | Error::NotDurable(_)) => Ok(()),
+            // It was deleted again before it could be received.
+            Err(Error::Refused(CommandError::TopicNotFound(_))) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidings_proto::Topic;
+use tidings_proto::{Origin, Topic};
 
 pub(crate) use filters::{LOOK_BACK, Received, since};
 pub use info::{SUBSCRIPTIONS_SHOWN_MAX, SessionInfo, SubscriptionInfo};
@@ -34,7 +34,7 @@ use crate::store::Store;
 use crate::subscribe::{Position, SubscribeOptions, positions};
 use crate::subscription::Subscription;
 use kept::Kept;
-use state::{State, Which};
+use state::{Handing, State, Taken, Which};
 
 /// The longest name of a session, in bytes.
 pub const SESSION_NAME_BYTES_MAX: usize = 128;
@@ -74,8 +74,8 @@ struct Named {
 /// A session in use. Dropping it keeps the session for `session_expiry`; see
 /// [`Self::disconnect`].
 ///
-/// Its methods can be dropped half-way, but for [`Self::pull`]: what it has taken by then counts
-/// as handed out, and comes again only in a named session that is lost before it is confirmed.
+/// Its methods can be dropped half-way: what was asked may or may not be done then, and what a
+/// [`Self::pull`] or a [`Self::next`] would have handed out is handed out by the next one.
 pub struct Session {
     peer: Peer,
     state: Arc<State>,
@@ -245,6 +245,12 @@ impl Session {
         self.name.as_deref()
     }
 
+    /// A handle that is nobody's use of the session: dropping it loses nothing.
+    fn bystander(&self) -> Self {
+        let (peer, state) = (self.peer.clone(), Arc::clone(&self.state));
+        Self { peer, state, name: self.name.clone(), ended: AtomicBool::new(true) }
+    }
+
     /// What it receives.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
         self.state.lock().iter().map(SubscriptionInfo::from).collect()
@@ -273,7 +279,20 @@ impl Session {
         received: &[Position],
         stream: bool,
     ) -> Result<(), Error> {
-        let topic = Topic::new(topic)?;
+        let (topic, received) = (Topic::new(topic)?, positions(received));
+        let session = self.bystander();
+        let subscribing =
+            async move { session.subscribe_here(topic, options, received, stream).await };
+        self.peer.inner.to_the_end(subscribing).await
+    }
+
+    async fn subscribe_here(
+        &self,
+        topic: Topic,
+        options: SubscribeOptions,
+        received: Vec<(Origin, u64)>,
+        stream: bool,
+    ) -> Result<(), Error> {
         if self.state.followed.set_own(&topic, true) && self.name.is_none() {
             self.peer.sessions().store.set_matching(topic.clone(), false);
         }
@@ -292,7 +311,7 @@ impl Session {
         }
         let keep = self.name.is_none();
         let subscription =
-            self.peer.subscribe_keeping(topic.clone(), options, positions(received), keep).await?;
+            self.peer.subscribe_keeping(topic.clone(), options, received, keep).await?;
         if keep {
             let now_us = self.peer.wall_us();
             permanent::begin(&self.peer.sessions().store, &subscription, options, now_us).await?;
@@ -324,10 +343,14 @@ impl Session {
         let removed = self.state.lock().remove(&topic);
         let Some(kept) = removed else { return Err(Error::NotSubscribed(Some(topic))) };
         self.state.changed();
-        if self.name.is_none() {
-            permanent::end(&self.peer.sessions().store, &kept.subscription).await?;
-        }
-        kept.subscription.unsubscribe().await
+        let store = self.name.is_none().then(|| self.peer.sessions().store.clone());
+        let ending = async move {
+            if let Some(store) = store {
+                permanent::end(&store, &kept.subscription).await?;
+            }
+            kept.subscription.unsubscribe().await
+        };
+        self.peer.inner.to_the_end(ending).await
     }
 
     /// Takes at most `max` messages of `topic`, which may be a filter, or of all topics that are
@@ -345,16 +368,11 @@ impl Session {
         wait: Duration,
     ) -> Result<Pulled, Error> {
         let which = Which::new(topic)?;
-        let taken = self.state.take(&which, max, wait).await?;
-        if self.name.is_none() {
-            permanent::took(&self.peer.sessions().store, &taken).await;
-        }
-        Ok(taken.pulled)
+        Ok(self.take(&which, max, wait).await?.pulled)
     }
 
     /// The next delivery of one topic; `None` when the topic was deleted and everything was
-    /// read, or when it is not received. In a named session nothing is lost when the future is
-    /// dropped.
+    /// read, or when it is not received. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The text is not a topic name.
@@ -363,11 +381,20 @@ impl Session {
         match self.name {
             Some(_) => Ok(self.state.next_of(&topic).await),
             None => {
-                let taken = self.state.take(&Which::One(topic), 1, Duration::MAX).await?;
-                permanent::took(&self.peer.sessions().store, &taken).await;
+                let taken = self.take(&Which::One(topic), 1, Duration::MAX).await?;
                 Ok(taken.pulled.deliveries.into_iter().next())
             }
         }
+    }
+
+    async fn take(&self, which: &Which, max: usize, wait: Duration) -> Result<Taken, Error> {
+        let taken = self.state.take(which, max, wait).await?;
+        if self.name.is_some() {
+            return Ok(taken);
+        }
+        let handing = Handing::new(&self.state, taken);
+        permanent::took(&self.peer.sessions().store, handing.taken()).await;
+        Ok(handing.done())
     }
 
     pub(crate) async fn next_of(&self, topic: &Topic) -> Option<Numbered> {

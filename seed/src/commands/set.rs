@@ -11,11 +11,11 @@ use tidings_runtime::NodeKey;
 use tidings_runtime::admin::{self, AdminError};
 use tidings_runtime::data::KEY;
 use tidings_runtime::ports_file::Ports;
+use tidings_runtime::table::{Table, mark, print_json};
 
 use crate::commands::data::Data;
 use crate::commands::run::PORTS;
 use crate::failure::Failure;
-use crate::table::{Table, mark, print_json};
 
 const HELP: &str = "\
 Whoever can read the key in a seed's data directory may do this, on the host of that seed; the
