@@ -14,6 +14,7 @@ mod dial;
 mod driver;
 pub mod http;
 pub mod identity;
+mod inbox;
 pub mod key;
 mod link;
 pub mod listen;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::Origin;
+use crate::peer::flow::Flow;
 use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
@@ -50,6 +51,8 @@ pub(crate) struct Stream {
     known_high: u64,
     /// How long its batches take to get here.
     pub(crate) lag: Lag,
+    /// Whether more of it is on its way.
+    pub(crate) flow: Flow,
     used: u64,
 }
 
@@ -230,6 +233,11 @@ impl Streams {
     }
 
     /// A stream, if known.
+    pub(crate) fn get(&self, origin: &Origin) -> Option<&Stream> {
+        self.streams.get(origin)
+    }
+
+    /// A stream, if known, to be changed.
     pub(crate) fn get_mut(&mut self, origin: &Origin) -> Option<&mut Stream> {
         self.streams.get_mut(origin)
     }
@@ -332,6 +340,7 @@ impl Streams {
             delivering: false,
             known_high: 0,
             lag: Lag::default(),
+            flow: Flow::default(),
             used,
         });
         stream.used = used;
