@@ -3,12 +3,13 @@
 //! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
 //! counted, [`usage`] is what they cost. [`api`] measures the control port, [`seed`] a seed's
-//! tables, [`report`] reads results. `bench/README.md` says how to run it and what the figures
-//! mean.
+//! tables, [`report`] reads results, [`plot`] draws them. `bench/README.md` says how to run it and
+//! what the figures mean.
 
 mod api;
 mod payload;
 mod plan;
+mod plot;
 mod report;
 mod run;
 mod seed;
@@ -27,7 +28,7 @@ Examples:
   bench run s1 --n 64 --processes
   bench table out.jsonl
   bench compare before.jsonl after.jsonl
-  bench api --peers 1,4,16 --csv api.csv
+  bench api --peers 1,4,16 --csv api.csv --plot api.svg
   bench seed --records 1000000
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog.";

@@ -211,7 +211,7 @@ fn seconds(value: f64) -> anyhow::Result<Duration> {
 }
 
 /// `peer`, where this program is.
-fn beside() -> anyhow::Result<PathBuf> {
+pub(crate) fn beside() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("peer");
     let advice = "build it in the same profile: cargo build --release -p tidings";
     ensure!(program.is_file(), "{} is not there; {advice}", program.display());

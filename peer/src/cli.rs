@@ -1,8 +1,9 @@
 //! What can be typed after `peer`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tidings::control::{Client, ClientError};
 use tidings::{Config, Overrides};
+use tidings_runtime::manual::{Completions, Manual};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ Examples:
   peer shell
   peer status
   peer top
+  peer bench
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused (not found, denied, taken), 4 unreachable or no
 quorum of seeds, 27 timed out waiting for a message.";
@@ -47,9 +49,13 @@ enum Command {
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
     Top(commands::top::Args),
+    Bench(commands::bench::Args),
     Config(commands::config::Args),
-    Completions(commands::completions::Args),
-    Man(commands::man::Args),
+    /// Print completions for a shell, e.g. `peer completions bash >
+    /// /etc/bash_completion.d/peer`
+    Completions(Completions),
+    /// Print the manual page, or write one for each command, e.g. `peer man --dir man/man1`
+    Man(Manual),
 }
 
 /// Which peer a command talks to.
@@ -97,9 +103,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Top(args) => ask(commands::top::run(args)),
+        Command::Bench(args) => ask(commands::bench::run(args)),
         Command::Config(args) => commands::config::run(args),
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Man(args) => commands::man::run(args),
+        Command::Completions(args) => Ok(args.make(Cli::command())?),
+        Command::Man(args) => Ok(args.make(Cli::command())?),
     }
 }
 

@@ -20,6 +20,16 @@ pub enum Delivery {
     TopicDeleted(Topic),
 }
 
+impl Delivery {
+    pub(crate) fn topic(&self) -> &Topic {
+        match self {
+            Self::Message(message) => &message.topic,
+            Self::Gap(gap) => &gap.topic,
+            Self::TopicDeleted(topic) => topic,
+        }
+    }
+}
+
 /// A message, as its origin signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::delivery::Delivery;
 use crate::error::Error;
-use crate::peer::{Inner, Peer};
+use crate::peer::{Inner, Peer, wait};
+use crate::pending::Extra;
 use crate::session::{AGAIN, since};
 use crate::subscribe::SubscribeOptions;
 use crate::subscription::Subscription;
@@ -83,9 +84,14 @@ impl Inner {
         &self,
         filter: &TopicFilter,
     ) -> Result<(Vec<Topic>, mpsc::Receiver<Topic>), Error> {
+        let gate = self.membership.lock().await;
         let appeared = self.shared.filters.watch(filter);
-        let command = |request| Command::WatchFilter { request, filter: filter.clone() };
-        match self.ask(command).await? {
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        let (request, name) = (ticket.request, filter.clone());
+        self.send(Command::WatchFilter { request, filter: name }).await?;
+        // Whoever watches it no more by now was before, and does not take it away.
+        drop(gate);
+        match wait(ticket).await? {
             Answer::Matching(topics) => Ok((topics, appeared)),
             other => crate::peer::unexpected(&other),
         }
@@ -93,11 +99,15 @@ impl Inner {
 
     /// Watches a filter no more, unless somebody else does.
     pub(crate) async fn unwatch(&self, filter: &TopicFilter) -> Result<(), Error> {
+        let gate = self.membership.lock().await;
         if !self.shared.filters.tidy(filter) {
             return Ok(());
         }
-        let command = |request| Command::UnwatchFilter { request, filter: filter.clone() };
-        self.ask(command).await.map(drop)
+        let ticket = self.shared.pending.ticket(Extra::None)?;
+        let (request, name) = (ticket.request, filter.clone());
+        self.send(Command::UnwatchFilter { request, filter: name }).await?;
+        drop(gate);
+        wait(ticket).await.map(drop)
     }
 }
 
@@ -119,7 +129,8 @@ type Joining = Pin<Box<dyn Future<Output = (Topic, Result<Subscription, Error>)>
 
 impl Peer {
     /// Receives all topics that an MQTT filter selects: those that exist, and each that is
-    /// created later from its creation on.
+    /// created later from its creation on. Where logs are to be kept (`durable`), those of the
+    /// topics that are durable are.
     ///
     /// # Errors
     /// The text is no filter, or a limit is reached.
@@ -128,8 +139,19 @@ impl Peer {
         filter: &str,
         options: impl Into<SubscribeOptions>,
     ) -> Result<FilterSubscription, Error> {
-        let (filter, options, since) = (TopicFilter::new(filter)?, options.into(), Instant::now());
+        let (filter, options) = (TopicFilter::new(filter)?, options.into());
+        let subscribing = self.clone().receive_filter(filter, options);
+        self.inner.to_the_end(subscribing).await
+    }
+
+    async fn receive_filter(
+        self,
+        filter: TopicFilter,
+        options: SubscribeOptions,
+    ) -> Result<FilterSubscription, Error> {
+        let since = Instant::now();
         let (topics, appeared) = self.inner.watch(&filter).await?;
+        // From here on dropping it cleans up.
         let mut all = FilterSubscription {
             filter,
             options,
@@ -141,7 +163,7 @@ impl Peer {
             turn: 0,
         };
         for topic in topics {
-            match self.subscribe_with(topic.as_str(), options).await {
+            match self.subscribe_matching(topic.as_str(), &[], options).await {
                 Ok(subscription) => drop(all.topics.insert(topic, subscription)),
                 // It was deleted meanwhile.
                 Err(Error::Refused(CommandError::TopicNotFound(_))) => {}
@@ -220,7 +242,7 @@ impl FilterSubscription {
                 let _ = peer.runtime().spawn(async move { tokio::time::sleep(pause).await }).await;
             }
             let options = SubscribeOptions { from: since(begun), ..options };
-            let joined = peer.subscribe_with(topic.as_str(), options).await;
+            let joined = peer.subscribe_matching(topic.as_str(), &[], options).await;
             (topic, joined)
         }));
     }

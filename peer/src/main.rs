@@ -5,7 +5,6 @@ mod commands;
 mod failure;
 mod size;
 mod span;
-mod table;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use tidings_proto::peer::event::{Answer, Command, TopicInfo};
 use tidings_proto::peer::status::{PeerStatus, StreamStatus};
 use tidings_proto::wire::frame::{PeerItem, TopicItem};
 use tidings_proto::wire::record::TopicPolicy;
-use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic};
+use tidings_proto::{NodeId, Peer as Machine, RequestId, Topic, TopicFilter};
 use tidings_runtime::{Clock, Handle, LinkView, Network, Node};
 use tokio::sync::{Mutex, watch};
 
@@ -200,14 +200,17 @@ impl Peer {
         if topic.requester().is_some_and(|node| node != self.inner.about.node) {
             return Err(TopicError::Reserved.into());
         }
-        let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
-        let info = expect_topic(self.inner.ask(command).await?)?;
-        if info.record.policy.durable && info.record.host == self.inner.about.node {
-            let keeping = Arc::clone(&self.inner).keep_log(info.clone());
-            // In a task of its own, so that it is done even when this future is dropped.
-            self.inner.runtime.spawn(keeping).await.unwrap_or(Err(Error::Stopped))?;
-        }
-        Ok(info)
+        let inner = Arc::clone(&self.inner);
+        self.inner
+            .to_the_end(async move {
+                let command = |request| Command::CreateTopic { request, topic, exist_ok, policy };
+                let info = expect_topic(inner.ask(command).await?)?;
+                if info.record.policy.durable && info.record.host == inner.about.node {
+                    inner.keep_log(info.clone()).await?;
+                }
+                Ok(info)
+            })
+            .await
     }
 
     /// Ends a topic that this peer hosts, for all its subscribers.
@@ -232,13 +235,16 @@ impl Peer {
     /// [`crate::PAGE_MAX`] items.
     ///
     /// # Errors
-    /// No seed answers.
+    /// The text is no filter, or no seed answers.
     pub async fn list_topics(
         &self,
         filter: &str,
         offset: u32,
         limit: u32,
     ) -> Result<Page<TopicItem>, Error> {
+        if !filter.is_empty() {
+            TopicFilter::new(filter)?;
+        }
         let filter = filter.to_owned();
         let command = |request| Command::ListTopics { request, filter, offset, limit };
         match self.inner.ask(command).await? {
@@ -350,22 +356,43 @@ impl Peer {
     /// Leaves the cluster: what is on its way goes out, seeds and neighbours are told, all
     /// subscriptions end. Takes at most about a second. A peer that has left already is fine.
     pub async fn leave(&self) {
-        let Some(node) = self.inner.running.lock().await.take() else { return };
-        let drained = self.inner.publisher.drained();
-        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-            tracing::warn!("left_with_publications_waiting");
-        }
-        let told = self.inner.ask(|request| Command::Leave { request });
-        // A machine that does not answer is left all the same.
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, told).await;
-        node.stop().await;
-        let store = self.inner.store.clone();
-        // Writes what waits; a thread that broke has nothing to write.
-        let _ = self.inner.runtime.spawn_blocking(move || store.close()).await;
+        let inner = Arc::clone(&self.inner);
+        // Where the runtime ends, everything does.
+        let leaving = async move {
+            inner.leave().await;
+            Ok(())
+        };
+        let _ = self.inner.to_the_end(leaving).await;
     }
 }
 
 impl Inner {
+    /// Whoever comes second waits until it is done.
+    async fn leave(&self) {
+        let mut running = self.running.lock().await;
+        let Some(node) = running.take() else { return };
+        let drained = self.publisher.drained();
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("left_with_publications_waiting");
+        }
+        let told = self.ask(|request| Command::Leave { request });
+        // A machine that does not answer is left all the same.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, told).await;
+        node.stop().await;
+        let store = self.store.clone();
+        // Writes what waits; a thread that broke has nothing to write.
+        let _ = self.runtime.spawn_blocking(move || store.close()).await;
+    }
+
+    /// Does all of what cannot be left half done, also when the future of who waits for it is
+    /// dropped.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.runtime.spawn(work).await.unwrap_or(Err(Error::Stopped))
+    }
+
     /// Takes the peer out of `topic` unless a subscription wants it.
     pub(crate) async fn leave_topic(&self, topic: Topic) -> Result<(), Error> {
         let gate = self.membership.lock().await;

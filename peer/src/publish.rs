@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ use crate::window::Window;
 /// A publication waits this long for room on congested links. A neighbour that does not read is
 /// disconnected long before that.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Publications of a task before others have their turn: about four batches of 1 KiB messages, or
+/// one of small ones. With all that fits, four times as many, the median latency of an overlay
+/// under full load was four times as long.
+const TURN: usize = 256;
 
 /// A publication that is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +66,13 @@ pub(crate) struct Publisher {
     pending: Arc<Pending>,
     handle: Handle<Machine>,
     window: Window,
+    /// Publications handed over so far.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Publisher {
     pub(crate) fn new(pending: Arc<Pending>, handle: Handle<Machine>) -> Self {
-        Self { pending, handle, window: Window::new() }
+        Self { pending, handle, window: Window::new(), taken: Arc::default() }
     }
 
     pub(crate) async fn publish(&self, topic: &str, message: Outgoing) -> Result<Published, Error> {
@@ -87,7 +95,16 @@ impl Publisher {
 
     pub(crate) async fn enqueue(&self, topic: &str, message: Outgoing) -> Result<Receipt, Error> {
         let topic = check(topic, &message)?;
-        let room = self.window.enter(message.len()).await.map_err(|_| Error::Stopped)?;
+        // Where there is room nothing is awaited: a task that publishes much at once is not sent
+        // to the end of the line for each message, and what it publishes is signed together. But
+        // it does not fill all queues on the way before others had their turn.
+        if self.taken.fetch_add(1, Ordering::Relaxed) % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        let room = match self.window.try_enter(message.len()) {
+            Ok(room) => room,
+            Err(_) => self.window.enter(message.len()).await.map_err(|_| Error::Stopped)?,
+        };
         let mut ticket = self.pending.ticket(Extra::Room(room))?;
         let command = publish_command(&ticket, topic, message);
         self.handle.command(command).await.map_err(|_| Error::Stopped)?;

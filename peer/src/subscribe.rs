@@ -126,6 +126,23 @@ impl Peer {
         self.subscribe_keeping(topic, options.into(), received, false).await
     }
 
+    /// [`Self::subscribe_after`] for a topic that a filter selects: where logs are to be kept, one
+    /// that is not durable is received all the same.
+    pub(crate) async fn subscribe_matching(
+        &self,
+        topic: &str,
+        received: &[Position],
+        options: SubscribeOptions,
+    ) -> Result<Subscription, Error> {
+        match self.subscribe_after(topic, received, options).await {
+            Err(Error::NotDurable(_)) => {
+                let options = SubscribeOptions { durable: false, ..options };
+                self.subscribe_after(topic, received, options).await
+            }
+            done => done,
+        }
+    }
+
     /// With `keep`, what is not read is kept on disk.
     pub(crate) async fn subscribe_keeping(
         &self,
@@ -137,7 +154,7 @@ impl Peer {
         // In a task of its own: when the caller goes away, the machine's answer must be awaited
         // all the same before the topic is left again.
         let subscribing = Arc::clone(&self.inner).subscribe(topic, options, received, keep);
-        self.inner.runtime.spawn(subscribing).await.unwrap_or(Err(Error::Stopped))
+        self.inner.to_the_end(subscribing).await
     }
 }
 

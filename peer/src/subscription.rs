@@ -103,9 +103,7 @@ impl Subscription {
     pub async fn unsubscribe(mut self) -> Result<(), Error> {
         let topic = self.end();
         let peer = Arc::clone(&self.peer);
-        // In a task of its own, so that it is done even when this future is dropped.
-        let task = self.peer.runtime.spawn(async move { peer.leave_topic(topic).await });
-        task.await.unwrap_or(Err(Error::Stopped))
+        self.peer.to_the_end(async move { peer.leave_topic(topic).await }).await
     }
 
     /// Takes the reader out. Returns the topic.

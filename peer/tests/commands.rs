@@ -127,6 +127,28 @@ async fn a_message_in_every_form() {
     assert_eq!(seqs, [1, 2, 3, 4, 5]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_measures_itself_and_leaves_no_topic() {
+    let shell = Shell::new().await;
+    let json = shell.done(&["bench", "--count", "2000", "--size", "50", "--json"]).await;
+    let measured: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&measured["single"], &measured["count"]), (&1_000.into(), &2_000.into()));
+    assert_eq!(measured["missing"], 0);
+    for rate in ["published_per_s", "received_per_s"] {
+        assert!(measured[rate].as_f64().is_some_and(|rate| rate > 0.0), "{measured}");
+    }
+    for spread in ["answered", "received"] {
+        let of = |name: &str| measured[spread][name].as_u64().expect("a number");
+        assert!(0 < of("p50_us") && of("p50_us") <= of("p99_us"), "{measured}");
+        assert!(of("p99_us") <= of("max_us"), "{measured}");
+    }
+    let table = shell.done(&["bench", "--count", "10"]).await;
+    assert!(table.contains("ONE AFTER THE OTHER") && table.contains("received"), "{table}");
+    assert_eq!(shell.run(&["bench", "--receiver", "127.0.0.1:1"]).await.0, 4);
+    let status = shell.done(&["status", "--json"]).await;
+    assert!(!status.contains("bench/"), "also when it failed: {status}");
+}
+
 #[tokio::test]
 async fn waiting_in_vain_has_a_code_of_its_own() {
     let shell = Shell::new().await;
@@ -155,9 +177,14 @@ async fn refusals_have_their_codes() {
     shell.done(&["topic", "create", "t"]).await;
     assert_eq!(shell.run(&["topic", "create", "t"]).await.0, 3);
     shell.done(&["topic", "create", "t", "--exist-ok"]).await;
-    for arguments in
-        [&["pub", "a/+", "x"][..], &["fly"], &["sub"], &["pub", "t", "x", "--count", "0"]]
-    {
+    for arguments in [
+        &["pub", "a/+", "x"][..],
+        &["fly"],
+        &["sub"],
+        &["sub", "t", "--buffer", "5"],
+        &["sub", "t", "--policy", "drop-newest"],
+        &["pub", "t", "x", "--count", "0"],
+    ] {
         assert_eq!(shell.run(arguments).await.0, 2, "peer {arguments:?}");
     }
     let nobody = ended(&mut peer("127.0.0.1:1", &["status"])).await;

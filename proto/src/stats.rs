@@ -37,6 +37,8 @@ counters! {
         batches_repaired,
         /// Bytes of batches sent.
         batch_bytes_sent,
+        /// Signatures of batches checked; one stands for all that were signed together.
+        signatures_checked,
         /// Batches dropped because their signature is not the origin's.
         batches_forged,
         /// Batches dropped because they are older than all retention.

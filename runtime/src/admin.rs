@@ -35,6 +35,33 @@ pub async fn ask(
     asked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
+/// Looks whether a seed of `cluster` answers at `address`.
+///
+/// # Errors
+/// Nobody answers there, or no seed of that cluster.
+pub async fn look(address: SocketAddr, key: &NodeKey, cluster: &str) -> Result<(), AdminError> {
+    let looked = tokio::time::timeout(TIMEOUT, look_at(address, key, cluster)).await;
+    looked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}
+
+async fn look_at(address: SocketAddr, key: &NodeKey, cluster: &str) -> Result<(), AdminError> {
+    let tls = Tls::new(key).map_err(|error| AdminError::Key(error.to_string()))?;
+    let tcp = TcpStream::connect(address).await?;
+    let mut stream = tls.stream(tcp, address, None).await?;
+    send(&mut stream, &Frame::Hello(Box::new(hello(address, cluster, Purpose::Probe)))).await?;
+    match receive(&mut stream, &mut BytesMut::new()).await? {
+        Frame::Hello(hello) if hello.role != Role::Seed => {
+            Err(AdminError::Refused("a peer, not a seed, answers there".to_owned()))
+        }
+        Frame::Hello(hello) if hello.cluster != cluster => {
+            Err(AdminError::Refused(format!("it belongs to cluster '{}'", hello.cluster)))
+        }
+        Frame::Hello(_) => Ok(()),
+        Frame::Goodbye(goodbye) => Err(AdminError::Refused(goodbye.text)),
+        _ => Err(AdminError::Refused("no greeting".to_owned())),
+    }
+}
+
 async fn exchange(
     address: SocketAddr,
     key: &NodeKey,
@@ -44,34 +71,46 @@ async fn exchange(
     let address = dialable(address);
     let tls = Tls::new(key).map_err(|error| AdminError::Key(error.to_string()))?;
     let tcp = TcpStream::connect(address).await?;
-    let mut stream = tls.stream(tcp, address, key.node_id()).await?;
-    let hello = Hello {
+    let mut stream = tls.stream(tcp, address, Some(key.node_id())).await?;
+    let request = RequestId(1);
+    send(&mut stream, &Frame::Hello(Box::new(hello(address, cluster, Purpose::Admin)))).await?;
+    send(&mut stream, &Frame::Admin(request, command)).await?;
+    let mut received = BytesMut::new();
+    loop {
+        match receive(&mut stream, &mut received).await? {
+            Frame::AdminDone(_, answer) => return Ok(*answer),
+            Frame::Ping(nonce) => send(&mut stream, &Frame::Pong(nonce)).await?,
+            Frame::Goodbye(goodbye) => return Err(AdminError::Refused(goodbye.text)),
+            _ => {}
+        }
+    }
+}
+
+fn hello(address: SocketAddr, cluster: &str, purpose: Purpose) -> Hello {
+    Hello {
         version: PROTOCOL_VERSION,
         cluster: cluster.to_owned(),
         role: Role::Seed,
-        purpose: Purpose::Admin,
+        purpose,
         incarnation: Incarnation::default(),
         address,
         name: String::new(),
         wanted: Vec::new(),
         urgent: false,
-    };
-    let request = RequestId(1);
-    send(&mut stream, &Frame::Hello(Box::new(hello))).await?;
-    send(&mut stream, &Frame::Admin(request, command)).await?;
-    let mut received = BytesMut::new();
+    }
+}
+
+/// The next frame.
+async fn receive(
+    stream: &mut TlsStream<TcpStream>,
+    received: &mut BytesMut,
+) -> Result<Frame, AdminError> {
     loop {
-        match codec::decode(&mut received, FRAME_BYTES_MAX) {
-            Ok(Decoded::Frame(Frame::AdminDone(_, answer))) => return Ok(*answer),
-            Ok(Decoded::Frame(Frame::Ping(nonce))) => {
-                send(&mut stream, &Frame::Pong(nonce)).await?;
-            }
-            Ok(Decoded::Frame(Frame::Goodbye(goodbye))) => {
-                return Err(AdminError::Refused(goodbye.text));
-            }
-            Ok(Decoded::Frame(_) | Decoded::Unknown(_)) => {}
+        match codec::decode(received, FRAME_BYTES_MAX) {
+            Ok(Decoded::Frame(frame)) => return Ok(frame),
+            Ok(Decoded::Unknown(_)) => {}
             Ok(Decoded::Incomplete(_)) => {
-                if stream.read_buf(&mut received).await? == 0 {
+                if stream.read_buf(received).await? == 0 {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
             }

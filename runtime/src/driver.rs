@@ -212,7 +212,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
         let _ = self.inbox.commands.poll_recv_many(cx, &mut batch, COMMANDS_PER_TURN);
         self.traffic_waits = self.congestion.is_high();
         if !self.traffic_waits {
-            let (mut bytes, most) = (0, batch.len() + COMMANDS_PER_TURN);
+            let (mut bytes, most) = (0, batch.len() + TRAFFIC_PER_TURN);
             while bytes < TRAFFIC_BYTES_PER_TURN && batch.len() < most {
                 let Poll::Ready(Some(command)) = self.inbox.traffic.poll_recv(cx) else { break };
                 bytes += H::traffic_bytes(&command);

@@ -5,16 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf as _, BytesMut};
 use tidings_proto::wire::DecodeError;
 use tidings_proto::wire::batch::Batch;
-use tidings_proto::wire::codec::{self, Decoded, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
 use tidings_proto::wire::frame::{Frame, Goodbye};
 use tidings_proto::{Class, LinkDown, LinkId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::congestion::Load;
+use crate::inbox::Inbox;
 use crate::node::LinkView;
 use crate::queue::{Overflow, Queued, SendQueue};
 use crate::tls::Established;
@@ -29,9 +28,7 @@ pub(crate) struct Link {
     outbound: bool,
     signal: Arc<LinkSignal>,
     waker: Waker,
-    inbox: BytesMut,
-    /// Until the first frame was read, none may be larger than a first frame is.
-    greeted: bool,
+    inbox: Inbox,
     queue: SendQueue,
     /// A frame that is not of the control class was queued at some time.
     carries_traffic: bool,
@@ -40,7 +37,6 @@ pub(crate) struct Link {
     state: State,
     bytes_in: u64,
     bytes_out: u64,
-    unknown_frames: u64,
     /// Held as long as the connection exists: the limit on their number.
     _permit: OwnedSemaphorePermit,
 }
@@ -84,15 +80,13 @@ impl Link {
             outbound,
             waker: Waker::from(signal.clone()),
             signal,
-            inbox: BytesMut::new(),
-            greeted: false,
+            inbox: Inbox::default(),
             queue: SendQueue::new(queue_bytes),
             carries_traffic: false,
             counted_load: Load::None,
             state: State::Open,
             bytes_in: 0,
             bytes_out: 0,
-            unknown_frames: 0,
             _permit: permit,
         }
     }
@@ -128,14 +122,14 @@ impl Link {
             }
         }
         self.state = State::Closing;
-        self.inbox = BytesMut::new();
+        self.inbox.clear();
         self.signal.list();
     }
 
     /// The connection is over: counts what was not sent.
     pub(crate) fn abandon(mut self, traffic: &mut Traffic) {
         self.queue.clear(traffic);
-        traffic.unknown_frames += self.unknown_frames;
+        traffic.unknown_frames += self.inbox.unknown_frames;
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -161,10 +155,8 @@ impl Link {
     ) -> Polled {
         self.signal.begin();
         let polled = self.read_ready(scratch, &mut receive);
-        match polled {
-            Polled::More => self.signal.list(),
-            Polled::Pending if self.inbox.is_empty() => self.inbox = BytesMut::new(),
-            _ => {}
+        if polled == Polled::More {
+            self.signal.list();
         }
         polled
     }
@@ -188,7 +180,7 @@ impl Link {
             queued: self.queue.depths(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
-            unknown_frames: self.unknown_frames,
+            unknown_frames: self.inbox.unknown_frames,
             shed: self.queue.shed(),
         }
     }
@@ -253,28 +245,13 @@ impl Link {
             }
             let length = plaintext.len();
             self.bytes_in += length as u64;
-            if self.state == State::Open {
-                self.inbox.extend_from_slice(plaintext);
-            }
+            let taken = match self.state {
+                State::Open => self.inbox.take(plaintext, receive),
+                _ => Ok(()),
+            };
             reader.consume(length);
-            self.take_frames(receive).map_err(|error| LinkDown::Malformed(in_words(&error)))?;
+            taken.map_err(|error| LinkDown::Malformed(in_words(&error)))?;
         }
-    }
-
-    fn take_frames(&mut self, receive: &mut impl FnMut(Frame, usize)) -> Result<(), DecodeError> {
-        while !self.inbox.is_empty() {
-            let limit = if self.greeted { FRAME_BYTES_MAX } else { FIRST_FRAME_BYTES_MAX };
-            let before = self.inbox.len();
-            match decode_next(&mut self.inbox, limit)? {
-                Decoded::Frame(frame) => {
-                    self.greeted = true;
-                    receive(frame, before - self.inbox.len());
-                }
-                Decoded::Unknown(_) => self.unknown_frames += 1,
-                Decoded::Incomplete(_) => break,
-            }
-        }
-        Ok(())
     }
 
     /// Whether all is sent.
@@ -321,21 +298,6 @@ impl Link {
     }
 }
 
-/// Takes the next frame from `inbox`. A small batch is copied to memory of its own size: it may
-/// be retained for long, and would keep all that was read with it.
-fn decode_next(inbox: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeError> {
-    if let Some(prefix) = inbox.first_chunk::<{ codec::LENGTH_BYTES }>() {
-        let length = codec::LENGTH_BYTES + u32::from_be_bytes(*prefix) as usize;
-        if length <= COPIED_BYTES_MAX && length <= inbox.len() {
-            let mut frame = BytesMut::from(&inbox[..length]);
-            let decoded = codec::decode(&mut frame, limit)?;
-            inbox.advance(length);
-            return Ok(decoded);
-        }
-    }
-    codec::decode(inbox, limit)
-}
-
 fn in_words(error: &DecodeError) -> &'static str {
     match error {
         DecodeError::TooLarge { what: "frame", .. } => "frame: too large",
@@ -374,5 +336,3 @@ const READ_BYTES_PER_TURN: usize = 256 << 10;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Parts of frames handed to TLS at once.
 const SLICES_MAX: usize = 128;
-/// Larger frames stay in the memory they were read into: little else can be in it.
-const COPIED_BYTES_MAX: usize = 32 << 10;

@@ -188,7 +188,14 @@ impl<M: Machine> Handle<M> {
     /// # Errors
     /// The node has stopped; the command is lost.
     pub async fn command(&self, command: M::Command) -> Result<(), Stopped> {
-        self.lane(&command).send(command).await.map_err(|_| Stopped)
+        let lane = self.lane(&command);
+        match lane.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                lane.send(command).await.map_err(|_| Stopped)
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Stopped),
+        }
     }
 
     /// Hands a command to the machine if there is room.

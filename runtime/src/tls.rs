@@ -105,8 +105,8 @@ impl Tls {
         established(tcp, Connection::Client(tls), remote)
     }
 
-    /// As [`Self::connect`], for who wants a stream of bytes and says who has to be at the other
-    /// end.
+    /// As [`Self::connect`], for who wants a stream of bytes and may say who has to be at the
+    /// other end.
     ///
     /// # Errors
     /// As there, or somebody else is at the other end.
@@ -114,13 +114,13 @@ impl Tls {
         &self,
         tcp: TcpStream,
         remote: SocketAddr,
-        expected: NodeId,
+        expected: Option<NodeId>,
     ) -> Result<TlsStream<TcpStream>, HandshakeError> {
         let name = ServerName::IpAddress(remote.ip().into());
         let stream = self.connector.connect(name, tcp).await.map_err(HandshakeError::Failed)?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|shown| shown.first());
         match shown.and_then(|key| node_id(key)) {
-            Some(node) if node == expected => Ok(stream),
+            Some(node) if expected.is_none_or(|expected| node == expected) => Ok(stream),
             Some(_) => Err(HandshakeError::Stranger),
             None => Err(HandshakeError::NoKey),
         }

@@ -1,6 +1,7 @@
 //! What can be typed after `seed`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tidings_runtime::manual::{Completions, Manual};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -39,8 +40,11 @@ enum Command {
     Check(commands::check::Args),
     Set(commands::set::Args),
     Config(commands::config::Args),
-    Completions(commands::completions::Args),
-    Man(commands::man::Args),
+    /// Print completions for a shell, e.g. `seed completions bash >
+    /// /etc/bash_completion.d/seed`
+    Completions(Completions),
+    /// Print the manual page, or write one for each command, e.g. `seed man --dir man/man1`
+    Man(Manual),
 }
 
 /// Does what was typed.
@@ -56,8 +60,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => commands::check::run(args),
         Command::Set(args) => ask(commands::set::run(args)),
         Command::Config(args) => commands::config::run(args),
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Man(args) => commands::man::run(args),
+        Command::Completions(args) => Ok(args.make(Cli::command())?),
+        Command::Man(args) => Ok(args.make(Cli::command())?),
     }
 }
 

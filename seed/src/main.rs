@@ -8,7 +8,6 @@ mod host;
 mod http;
 mod notices;
 mod store;
-mod table;
 
 use std::process::ExitCode;
 

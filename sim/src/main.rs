@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use indicatif::{ProgressBar, ProgressStyle};
 use tidings_sim::cli::{Cli, Command, Common, Sizes};
 use tidings_sim::cluster::{self, Options};
 use tidings_sim::report::Report;
@@ -93,11 +94,18 @@ fn sweep(
 ) -> anyhow::Result<ExitCode> {
     let scenario = Scenario::load(name)?.with(sizes.into())?;
     let begun = wall();
+    // On a terminal only, and on standard error.
+    let bar = ProgressBar::new(seeds.1 - seeds.0);
+    let template = "running [{bar:30}] {pos} of {len}, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("a constant that is legal");
+    bar.set_style(style.progress_chars("=> "));
     let sum = sweep::sweep(&scenario, seeds, jobs, keep_going, |report| {
+        bar.inc(1);
         if report.violations > 0 {
-            eprintln!("seed {} FAILED", report.seed);
+            bar.suspend(|| eprintln!("seed {} FAILED", report.seed));
         }
     });
+    bar.finish_and_clear();
     for report in &sum.failed {
         print!("{report}");
         println!("  replay: sim replay {} --scenario {name}{}", report.seed, sizes.flags());

@@ -74,3 +74,28 @@ fn only_the_dead_are_declared_dead_and_soon() {
         sum.failed.iter().chain(&calm.failed).map(ToString::to_string).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+#[test]
+fn the_set_of_seeds_changes_and_nothing_is_lost() {
+    let scenario = Scenario::load("changes").expect("legal");
+    let judged = std::sync::Mutex::new([0; 2]);
+    let sum = sweep(&scenario, (0, 20), 2, true, |report| {
+        let counts = [report.judged.topics_kept, report.judged.claims];
+        let mut judged = judged.lock().expect("nobody panics");
+        judged.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    });
+    let failed: Vec<String> = sum.failed.iter().map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{}\nreplay: sim replay SEED --scenario changes", failed.join("\n"));
+    assert_eq!(sum.missing_faults(&scenario), Vec::<&str>::new());
+    let judged = judged.into_inner().expect("nobody panics");
+    assert!(judged.iter().all(|count| *count > 100), "little was judged: {judged:?}");
+}
+
+#[test]
+fn a_change_that_never_gets_over_is_noticed() {
+    let mut scenario = Scenario::load("changes").expect("legal");
+    // Nobody asks for the last change before the run ends.
+    scenario.change.last_mut().expect("changes").at_ms = scenario.end_ms + 1;
+    let sum = sweep(&scenario, (0, 2), 2, true, |_| {});
+    assert_eq!(sum.failed.len(), 2, "the judge of the set is asleep");
+}

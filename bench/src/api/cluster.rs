@@ -1,19 +1,19 @@
-//! Peers with control ports, and clients of these.
+//! Peers in processes of their own, and clients of their control ports in this one.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use tidings::control::{Client, Options, Server};
-use tidings::{Config, Peer};
-use tidings_runtime::listen::bind;
+use serde_json::Value;
+use tidings::control::{Client, Keep, Request, Subscribe, TopicView};
 use tokio::task::JoinSet;
 
 use crate::api::Outcome;
 use crate::api::steps::{Step, Work};
 use crate::plan::ClusterOptions;
-use crate::system::library::peer_config;
-use crate::system::seeds::{Seeds, loopback};
+use crate::system::process::{Guard, config_file, control_address, joined, spawn};
+use crate::system::seeds::Seeds;
 use crate::system::{base_config, start_log};
 use crate::usage::memory_kib;
 
@@ -21,7 +21,7 @@ use crate::usage::memory_kib;
 #[derive(Debug)]
 pub(crate) struct ApiCluster {
     seeds: Seeds,
-    peers: Vec<(Peer, Server)>,
+    peers: Vec<(Guard, String)>,
     /// Clients of peer 0, then of peer 1, and so on.
     clients: Vec<Client>,
     clients_per_peer: usize,
@@ -31,8 +31,9 @@ pub(crate) struct ApiCluster {
 }
 
 impl ApiCluster {
-    /// Starts so many peers with so many clients each, for so many topics.
+    /// Starts so many peers of `program` with so many clients each, for so many topics.
     pub(crate) async fn start(
+        program: &Path,
         options: &ClusterOptions,
         peers: usize,
         clients: usize,
@@ -40,37 +41,41 @@ impl ApiCluster {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
         let mut config = base_config(options)?;
-        // Every peer hosts its share; the default is made for applications, not for this.
-        config.limits.topics = config.limits.topics.max(2 * topics);
-        config.limits.records_per_peer = config.limits.records_per_peer.max(2 * topics);
-        config.limits.subscriptions = config.limits.subscriptions.max(topics);
-        let log = start_log(options, false)?;
+        // Every peer hosts its share, and subscribes to some.
+        let records = &mut config.limits.records_per_peer;
+        *records = (*records).max(2 * topics.div_ceil(peers) + 1_000);
+        let log = start_log(options, true)?;
         let seeds = Seeds::start(&mut config, options.seeds)?;
-        let mut starting = JoinSet::new();
-        for number in 0..peers {
-            let config = peer_config(&config, folder.path(), number);
-            starting.spawn(start(config));
-        }
-        let ready = Duration::from_secs_f64(options.ready);
-        let started = tokio::time::timeout(ready, starting.join_all()).await;
-        let started = started.context("the peers do not join in time")?;
-        let peers: Vec<_> = started.into_iter().collect::<anyhow::Result<_>>()?;
+        let file = config_file(options, &config, folder.path())?;
+        let spawned = (0..peers).map(|number| spawn(program, &file, folder.path(), number));
+        let spawned: Vec<_> = spawned.collect::<anyhow::Result<_>>()?;
         let mut this = Self {
             seeds,
-            peers,
+            peers: Vec::with_capacity(peers),
             clients: Vec::new(),
             clients_per_peer: clients,
             topics,
             folder,
             _log: log,
         };
-        for (_, server) in &this.peers {
-            let address = server.address().to_string();
-            for _ in 0..clients {
-                this.clients.push(Client::connect(&address).await?);
-            }
-        }
+        let ready = Duration::from_secs_f64(options.ready);
+        let connecting = this.connect(spawned);
+        tokio::time::timeout(ready, connecting)
+            .await
+            .context("the peers do not join in time")??;
         Ok(this)
+    }
+
+    async fn connect(&mut self, spawned: Vec<(Guard, std::path::PathBuf)>) -> anyhow::Result<()> {
+        for (peer, ports) in spawned {
+            let address = control_address(&ports).await?;
+            joined(&mut Client::connect(&address).await?).await?;
+            for _ in 0..self.clients_per_peer {
+                self.clients.push(Client::connect(&address).await?);
+            }
+            self.peers.push((peer, address));
+        }
+        Ok(())
     }
 
     /// Does a step `count` times, shared between all clients.
@@ -110,33 +115,51 @@ impl ApiCluster {
         Ok(outcome)
     }
 
-    /// Opens sessions with one subscription each at the first peer, until they were open for a
-    /// moment. Returns by how much each has raised the memory of this process, in KiB.
-    pub(crate) async fn idle_sessions(&self, sessions: usize) -> anyhow::Result<f64> {
+    /// Opens sessions at the first peer, each with a connection and a subscription. Returns for
+    /// each of the numbers, which rise, by how much each session has raised the memory of the
+    /// peer, in KiB, when so many are open.
+    pub(crate) async fn idle_sessions(&self, counts: &[usize]) -> anyhow::Result<Vec<f64>> {
         const TOPIC: &str = "bench/sessions";
-        let (peer, _) = &self.peers[0];
-        peer.ensure_topic(TOPIC).await?;
+        let (peer, address) = &self.peers[0];
+        let mut host = Client::connect(address).await?;
+        let topic = TOPIC.to_owned();
+        let create = Request::CreateTopic { topic, exist_ok: true, policy: Keep::default() };
+        host.call::<TopicView>(&create).await?;
+        let subscribed = async |name: String| -> anyhow::Result<Client> {
+            let mut client = Client::connect(address).await?;
+            let connect = Request::Connect { name, received: Default::default() };
+            client.call::<Value>(&connect).await?;
+            client.call::<Value>(&Request::Subscribe(Subscribe::new(TOPIC))).await?;
+            Ok(client)
+        };
         // What the first one brings along is not counted for all.
-        let (first, _) = peer.connect("bench-first")?;
-        first.subscribe(TOPIC, tidings::From::New).await?;
-        let before = memory_kib(&[]).0;
-        let mut open = Vec::with_capacity(sessions);
-        for number in 0..sessions {
-            let (session, _) = peer.connect(&format!("bench-{number}"))?;
-            session.subscribe(TOPIC, tidings::From::New).await?;
-            open.push(session);
+        let mut open = vec![subscribed("bench-first".to_owned()).await?];
+        // This process is counted too, and holds nothing that matters.
+        let memory = || memory_kib(&[peer.pid()]).0.saturating_sub(memory_kib(&[]).0);
+        let (before, mut each) = (memory(), Vec::new());
+        for &count in counts {
+            for number in open.len()..=count {
+                open.push(subscribed(format!("bench-{number}")).await?);
+            }
+            each.push(memory().saturating_sub(before) as f64 / count as f64);
         }
-        let after = memory_kib(&[]).0;
-        open.into_iter().chain([first]).for_each(tidings::Session::disconnect);
-        peer.delete_topic(TOPIC).await?;
-        Ok(after.saturating_sub(before) as f64 / sessions as f64)
+        for client in &mut open {
+            client.call::<Value>(&Request::Disconnect).await?;
+        }
+        drop(open);
+        host.call::<Value>(&Request::DeleteTopic { topic: TOPIC.to_owned() }).await?;
+        Ok(each)
+    }
+
+    /// The processes of the peers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.peers.iter().map(|(peer, _)| peer.pid()).collect()
     }
 
     /// Ends everything.
     pub(crate) async fn stop(self) {
-        for (_, server) in self.peers {
-            server.stop().await;
-        }
+        drop(self.clients);
+        drop(self.peers);
         self.seeds.stop().await;
         drop(self.folder);
     }
@@ -145,12 +168,4 @@ impl ApiCluster {
 /// For latencies from 1 us to 300 s, in nanoseconds, with three digits.
 pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1_000, 300_000_000_000, 3)?)
-}
-
-async fn start(config: Config) -> anyhow::Result<(Peer, Server)> {
-    let options = Options { subscriptions_max: config.limits.subscriptions, ..Options::default() };
-    let peer = Peer::join(config).await?;
-    peer.joined().await?;
-    let server = Server::start(peer.clone(), bind(loopback())?, options)?;
-    Ok((peer, server))
 }

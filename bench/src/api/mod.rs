@@ -1,24 +1,27 @@
 //! The commands of the control port: how long one takes, and how many a cluster does a second.
 //!
-//! Peers and seeds are in this process, each peer serves its control port, and each of its
-//! clients has a connection and one request at a time on its way.
+//! Each peer is a process of its own and serves its control port; the clients are in this
+//! process, each with a connection and one request at a time on its way. So are the seeds.
 
 mod cluster;
+mod rows;
 mod steps;
 
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
+use tidings_runtime::progress::{Progress, Steps};
+use tidings_runtime::table::print_json;
 
 use crate::api::cluster::ApiCluster;
+use crate::api::rows::Row;
 use crate::api::steps::Step;
-use crate::plan::ClusterOptions;
+use crate::plan::{ClusterOptions, beside};
+use crate::plot;
 use crate::usage::{self, Usage};
 
 /// Options of `bench api`.
@@ -30,23 +33,32 @@ pub(crate) struct ApiArgs {
     /// Connections to each peer
     #[arg(long, default_value_t = 1)]
     clients: usize,
-    /// Topics to create, over all peers; all are deleted at the end
+    /// Topics to create, over all peers, at most 10,000 at each; all are deleted at the end
     #[arg(long, default_value_t = 1_000)]
     topics: usize,
     /// Requests of each other command, over all clients
     #[arg(long, default_value_t = 1_000)]
     ops: usize,
-    /// Idle sessions of which the memory is measured, at the first peer; 0 for none
-    #[arg(long, default_value_t = 1_000)]
-    sessions: usize,
+    /// Numbers of idle sessions of which the memory is measured, at the first peer; 0 for none
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,4000")]
+    sessions: Vec<usize>,
     /// Size of a published message
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     payload: usize,
+    /// The program `peer` [default: beside this program]
+    #[arg(long, value_name = "FILE")]
+    peer: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterOptions,
-    /// Write the result there instead of to stdout
+    /// Write the result there too, as comma-separated values
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Draw it to this SVG file too: latencies and rates over the number of peers
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Print the result as JSON, one object a line, instead of as a table
+    #[arg(long)]
+    json: bool,
 }
 
 /// How a command did.
@@ -60,81 +72,121 @@ pub(crate) struct Outcome {
     took: Duration,
 }
 
-const HEAD: &str = "op,peers,clients,topics,ops,errors,ops_per_s,p50_us,p90_us,p99_us,p999_us,\
-                    max_us,mean_us,foreign_cpu_pct";
+/// More idle sessions than this, with the clients, are over what a peer allows by default.
+const SESSIONS_MAX: usize = 4_000;
+/// What a peer hosts by default (`limits.topics`).
+const TOPICS_MAX: usize = 10_000;
 
-/// `bench api`: prints CSV.
-pub(crate) fn main(args: ApiArgs) -> anyhow::Result<ExitCode> {
-    ensure!(args.peers.iter().all(|peers| (1..=4_096).contains(peers)), "--peers is 1 to 4096");
-    ensure!(args.clients > 0 && args.topics > 0 && args.ops > 0, "a count is at least 1");
-    ensure!((1..=700_000).contains(&args.payload), "--payload is 1 to 700000: a line has 1 MiB");
-    let clients = args.peers.iter().max().map_or(0, |peers| peers * args.clients);
-    ensure!(clients <= args.topics, "--topics is at least {clients}, one for each client");
+/// `bench api`: prints a table.
+pub(crate) fn main(mut args: ApiArgs) -> anyhow::Result<ExitCode> {
+    check(&mut args)?;
+    let program = args.peer.clone().map_or_else(beside, Ok)?;
     usage::raise_file_limit();
-    let mut out: Box<dyn Write> = match &args.csv {
-        Some(path) => Box::new(File::create(path)?),
-        None => Box::new(std::io::stdout()),
-    };
-    writeln!(out, "{HEAD}")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.cluster.workers)
         .enable_all()
         .build()?;
-    let mut failed = false;
-    for peers in args.peers.clone() {
-        let args = args.clone();
-        let rows = runtime.block_on(async { tokio::spawn(measure(args, peers)).await })??;
-        for (row, clean) in rows {
-            writeln!(out, "{row}")?;
-            failed |= !clean;
-        }
-        out.flush()?;
+    let steps = args.peers.len() * Step::ALL.len();
+    let progress = Progress::new("measuring", Steps::Count(steps as u64), !args.json);
+    progress.beat();
+    let mut rows = Vec::new();
+    for &peers in &args.peers {
+        let measured = runtime.block_on(measure(&args, &program, peers, &progress, &mut rows));
+        measured.with_context(|| format!("against {peers} peers"))?;
     }
+    drop(progress);
     runtime.shutdown_background();
+    write(&args, &rows)?;
+    let failed = rows.iter().any(|row| row.errors > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All commands against so many peers: a row each, and whether it had no errors.
-async fn measure(args: ApiArgs, peers: usize) -> anyhow::Result<Vec<(String, bool)>> {
-    let mut cluster = ApiCluster::start(&args.cluster, peers, args.clients, args.topics).await?;
-    let mut rows = Vec::new();
-    if args.sessions > 0 {
-        let kib = cluster.idle_sessions(args.sessions).await?;
-        eprintln!("{peers} peers: {} idle sessions, {kib:.1} KiB each", args.sessions);
-    }
-    for step in Step::ALL {
-        let count = step.count(args.topics, args.ops);
-        let before = Usage::read(&[]);
-        let outcome = cluster.run(step, count, args.payload).await?;
-        let foreign = Usage::read(&[]).foreign_pct_since(&before);
-        if let Some(error) = &outcome.error {
-            eprintln!("{}, {peers} peers: {} errors: {error}", step.name(), outcome.errors);
-        }
-        rows.push((row(&args, step, peers, &outcome, foreign), outcome.errors == 0));
-    }
-    cluster.stop().await;
-    Ok(rows)
+fn check(args: &mut ApiArgs) -> anyhow::Result<()> {
+    ensure!(args.peers.iter().all(|peers| (1..=4_096).contains(peers)), "--peers is 1 to 4096");
+    ensure!(args.clients > 0 && args.topics > 0 && args.ops > 0, "a count is at least 1");
+    ensure!((1..=700_000).contains(&args.payload), "--payload is 1 to 700000: a line has 1 MiB");
+    ensure!(args.cluster.config.is_none(), "--config is for peers in this process only");
+    let clients = args.peers.iter().max().map_or(0, |peers| peers * args.clients);
+    ensure!(clients <= args.topics, "--topics is at least {clients}, one for each client");
+    let fewest = args.peers.iter().min().copied().unwrap_or(1);
+    let most = fewest * TOPICS_MAX;
+    ensure!(args.topics <= most, "--topics is at most {most}: {TOPICS_MAX} at each peer");
+    args.sessions.retain(|count| *count > 0);
+    args.sessions.sort_unstable();
+    let sessions = args.sessions.last().copied().unwrap_or(0);
+    ensure!(sessions <= SESSIONS_MAX, "--sessions is at most {SESSIONS_MAX}");
+    Ok(())
 }
 
-fn row(args: &ApiArgs, step: Step, peers: usize, outcome: &Outcome, foreign: f64) -> String {
+fn write(args: &ApiArgs, rows: &[Row]) -> anyhow::Result<()> {
+    let to = |path: &Path, text: String| {
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    if let Some(path) = &args.csv {
+        let lines: Vec<_> = rows.iter().map(|row| row.csv() + "\n").collect();
+        to(path, format!("{}\n{}", rows::HEAD, lines.concat()))?;
+    }
+    if let Some(path) = &args.plot {
+        to(path, plot::svg(&rows::charts(rows)))?;
+    }
+    match args.json {
+        true => rows.iter().try_for_each(print_json)?,
+        false => rows::print(rows)?,
+    }
+    Ok(())
+}
+
+/// All commands against so many peers.
+async fn measure(
+    args: &ApiArgs,
+    program: &Path,
+    peers: usize,
+    progress: &Progress,
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    let ApiArgs { clients, topics, ops, payload, .. } = *args;
+    let mut cluster = ApiCluster::start(program, &args.cluster, peers, clients, topics).await?;
+    let mut done = rows.iter().filter(|row| row.kib_each.is_none()).count() as u64;
+    let each = cluster.idle_sessions(&args.sessions).await?;
+    for (&count, kib) in args.sessions.iter().zip(each) {
+        let (ops, kib_each) = (count as u64, Some(kib));
+        rows.push(Row { op: "idle_session", peers, clients, ops, kib_each, ..Row::default() });
+    }
+    for step in Step::ALL {
+        let before = Usage::read(&cluster.pids());
+        let outcome = cluster.run(step, step.count(topics, ops), payload).await?;
+        let foreign = Usage::read(&cluster.pids()).foreign_pct_since(&before);
+        if let Some(error) = &outcome.error {
+            let step = step.name();
+            progress.note(&format!("{step}, {peers} peers: {} errors: {error}", outcome.errors));
+        }
+        rows.push(row(args, step, peers, &outcome, foreign));
+        done += 1;
+        progress.set(done);
+    }
+    cluster.stop().await;
+    Ok(())
+}
+
+fn row(args: &ApiArgs, step: Step, peers: usize, outcome: &Outcome, foreign: f64) -> Row {
     let latencies = &outcome.latencies;
-    let us = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
-    let done = latencies.len();
-    let fields = [
-        step.name().to_owned(),
-        peers.to_string(),
-        args.clients.to_string(),
-        args.topics.to_string(),
-        done.to_string(),
-        outcome.errors.to_string(),
-        format!("{:.1}", done as f64 / outcome.took.as_secs_f64().max(1e-9)),
-        us(latencies.value_at_quantile(0.5)),
-        us(latencies.value_at_quantile(0.9)),
-        us(latencies.value_at_quantile(0.99)),
-        us(latencies.value_at_quantile(0.999)),
-        us(latencies.max()),
-        format!("{:.1}", latencies.mean() / 1e3),
-        format!("{foreign:.1}"),
-    ];
-    fields.join(",")
+    let us = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1e3;
+    let ops = latencies.len();
+    Row {
+        op: step.name(),
+        peers,
+        clients: args.clients,
+        topics: args.topics,
+        ops,
+        errors: outcome.errors,
+        ops_per_s: ops as f64 / outcome.took.as_secs_f64().max(1e-9),
+        p50_us: us(0.5),
+        p90_us: us(0.9),
+        p99_us: us(0.99),
+        p999_us: us(0.999),
+        max_us: latencies.max() as f64 / 1e3,
+        mean_us: latencies.mean() / 1e3,
+        foreign_cpu_pct: foreign,
+        kib_each: None,
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 use bytes::Bytes;
 use tidings::{Config, Delivery, Peer, Receipt, Subscription};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -178,7 +179,11 @@ impl Publisher {
     /// Until there is room; the receipt is looked at elsewhere.
     pub(crate) async fn enqueue(&self, body: Bytes) -> anyhow::Result<()> {
         let receipt = self.peer.enqueue(TOPIC, body).await?;
-        self.receipts.send(receipt).await.context("the receipts are not read")
+        match self.receipts.try_send(receipt) {
+            Err(TrySendError::Full(receipt)) => self.receipts.send(receipt).await.map_err(drop),
+            sent => sent.map_err(drop),
+        }
+        .map_err(|()| anyhow::anyhow!("the receipts are not read"))
     }
 }
 

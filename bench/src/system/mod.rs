@@ -4,7 +4,7 @@
 //! receive they count in a [`Sink`] of their own; a [`Publisher`] is the other end.
 
 pub(crate) mod library;
-mod process;
+pub(crate) mod process;
 pub(crate) mod seeds;
 
 use std::collections::BTreeMap;

@@ -46,7 +46,13 @@ struct Process {
 
 /// A process that is ended when it is dropped.
 #[derive(Debug)]
-struct Guard(Child);
+pub(crate) struct Guard(Child);
+
+impl Guard {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -164,7 +170,8 @@ pub(crate) fn config_file(
     Ok(path)
 }
 
-fn spawn(
+/// Starts a peer. Returns it and where it will write its addresses.
+pub(crate) fn spawn(
     program: &Path,
     config: &Path,
     folder: &Path,
@@ -187,7 +194,8 @@ fn spawn(
     Ok((Guard(child), ports))
 }
 
-async fn control_address(ports: &Path) -> anyhow::Result<String> {
+/// Waits until a peer serves.
+pub(crate) async fn control_address(ports: &Path) -> anyhow::Result<String> {
     let start = Instant::now();
     loop {
         let text = tokio::fs::read(ports).await.unwrap_or_default();
@@ -200,7 +208,8 @@ async fn control_address(ports: &Path) -> anyhow::Result<String> {
     }
 }
 
-async fn joined(client: &mut Client) -> anyhow::Result<()> {
+/// Waits until a peer has joined its seeds.
+pub(crate) async fn joined(client: &mut Client) -> anyhow::Result<()> {
     let start = Instant::now();
     while !client.call::<StatusView>(&Request::Status).await?.joined {
         ensure!(start.elapsed() < START_TIMEOUT, "a peer does not join its seeds");

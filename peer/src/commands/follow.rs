@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tidings::control::{
     Client, ClientError, Code, ConnectedView, EventView, POSITIONS_MAX, PositionView, Received,
-    Request, Start, Subscribe,
+    Request, Start, Subscribe, Unread,
 };
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::failure::Failure;
-use crate::table;
 
 /// After a lost connection the peer is tried again after this, and then ever more seldom.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -29,15 +29,26 @@ const STREAMS_MAX: usize = 65_536;
 pub(crate) struct Follower {
     control: Control,
     topics: Vec<String>,
-    /// The session to use; `None` for streams of the connection alone.
-    session: Option<String>,
+    wanted: Wanted,
     client: Option<Client>,
     seen: Seen,
-    start: Start,
     begun: Instant,
     /// In a session: the place of the last event of each topic that was handed out, and whether
     /// the peer was told that it has arrived.
     handed_out: BTreeMap<String, (u64, bool)>,
+}
+
+/// How topics are followed.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Where each begins.
+    pub(crate) start: Start,
+    /// What becomes of what is not read in time.
+    pub(crate) policy: Unread,
+    /// Keep the logs of those that are durable on the peer's disk.
+    pub(crate) durable: bool,
+    /// The session to use; `None` for streams of the connection alone.
+    pub(crate) session: Option<String>,
 }
 
 /// How far each stream was shown.
@@ -73,16 +84,15 @@ impl Follower {
     pub(crate) async fn start(
         control: Control,
         topics: Vec<String>,
-        start: Start,
-        session: Option<String>,
+        wanted: Wanted,
     ) -> Result<Self, Failure> {
+        let start = wanted.start;
         let mut follower = Self {
             control,
             topics,
-            session,
+            wanted,
             client: None,
             seen: Seen::default(),
-            start,
             begun: Instant::now(),
             handed_out: BTreeMap::new(),
         };
@@ -144,7 +154,7 @@ impl Follower {
                 return;
             }
         };
-        if self.session.is_some() && pos > 0 {
+        if self.wanted.session.is_some() && pos > 0 {
             self.handed_out.insert(topic.clone(), (pos, false));
         }
     }
@@ -179,7 +189,7 @@ impl Follower {
     /// the past was not wanted.
     fn resumption(&self) -> Start {
         let age = self.begun.elapsed();
-        match self.start {
+        match self.wanted.start {
             Start::New | Start::Last(_) => Start::Ago(age),
             Start::Ago(before) => Start::Ago(before + age),
             start => start,
@@ -188,7 +198,7 @@ impl Follower {
 
     async fn subscribe(&mut self, start: Start) -> Result<Client, Trouble> {
         let mut client = self.control.open().await.map_err(Trouble::Final)??;
-        if let Some(name) = &self.session {
+        if let Some(name) = &self.wanted.session {
             let received = self.handed_out.iter().map(|(topic, (pos, _))| (topic.clone(), *pos));
             let connect = Request::Connect { name: name.clone(), received: received.collect() };
             let connected: ConnectedView = client.call(&connect).await?;
@@ -198,8 +208,14 @@ impl Follower {
             }
         }
         for topic in &self.topics {
-            let subscribe = Subscribe::new(topic).streamed().starting(start);
-            let request = Request::Subscribe(subscribe.after(self.seen.received(topic)));
+            let request = Request::Subscribe(Subscribe {
+                stream: true,
+                from: start,
+                policy: self.wanted.policy,
+                durable: self.wanted.durable,
+                received: self.seen.received(topic),
+                ..Subscribe::new(topic)
+            });
             client.call::<Value>(&request).await.map_err(|error| match error {
                 ClientError::Refused(problem) if problem.code == Code::TopicNotFound => {
                     Trouble::Gone(topic.clone(), ClientError::Refused(problem).into())

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use tidings::control::{GapView, MessageView};
-
-use crate::table::printable;
+use tidings_runtime::table::{printable, short};
 
 /// How messages are printed.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -45,6 +44,6 @@ pub(crate) fn note_gap(gap: &GapView) {
 /// What people are told of missing messages.
 pub(crate) fn gap_note(gap: &GapView) -> String {
     let GapView { topic, origin, from, to, count, reason, .. } = gap;
-    let (topic, origin) = (printable(topic), crate::table::short(origin));
+    let (topic, origin) = (printable(topic), short(origin));
     format!("peer: {count} messages are missing: {topic} {origin} {from}..{to} ({reason})")
 }

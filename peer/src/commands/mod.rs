@@ -1,11 +1,11 @@
 //! One command a file, each with its own arguments and its own output.
 
 mod begin;
-pub(crate) mod completions;
+pub(crate) mod bench;
 pub(crate) mod config;
+mod facts;
 mod follow;
 mod headers;
-pub(crate) mod man;
 mod message;
 pub(crate) mod peers;
 pub(crate) mod publish;

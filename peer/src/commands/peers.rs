@@ -1,10 +1,10 @@
 //! `peer peers`: who is in the cluster.
 
 use tidings::control::{LIST_DEFAULT, LIST_MAX, List, PeerView, PeersView, Request};
+use tidings_runtime::table::{self, Table, mark, short};
 
 use crate::cli::Control;
 use crate::failure::Failure;
-use crate::table::{self, Table, mark, short};
 
 /// List the peers that the seeds know
 #[derive(Debug, clap::Args)]

@@ -1,28 +1,27 @@
 //! `peer pub`: publish messages, many at once, in order.
 
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
 use tidings::control::{
-    ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
+    Client, ClientError, Code, Incoming, Publish, PublishedView, Receiver, Request, Sender,
 };
 use tidings::{Headers, RETAIN};
+use tidings_runtime::progress::{Progress, Steps};
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::commands::headers;
 use crate::commands::source::Source;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// Messages on their way to the peer at once.
-const ROUND_MESSAGES: usize = 1_024;
+pub(super) const ROUND_MESSAGES: usize = 1_024;
 /// Bytes on their way to the peer at once, about.
-const ROUND_BYTES: usize = 1 << 20;
-/// On a terminal, progress is shown this often.
-const PROGRESS: Duration = Duration::from_millis(200);
+pub(super) const ROUND_BYTES: usize = 1 << 20;
 /// A busy peer is asked again after this, unless it says when.
 const RETRY_MS: u32 = 10;
 
@@ -85,15 +84,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         (None, None) => Source::stdin()?,
     };
     let retain = args.retain.then(|| (RETAIN.to_owned(), "true".to_owned()));
-    let (sender, receiver) = args.control.connect().await?.split();
-    let mut publisher = Publisher {
-        sender,
-        receiver,
-        headers: headers::of(args.header.into_iter().chain(retain).collect())?,
-        summary: Summary { topic: args.topic, ..Summary::default() },
-    };
+    let headers = headers::of(args.header.into_iter().chain(retain).collect())?;
+    let mut publisher = Publisher::new(args.control.connect().await?, &args.topic, headers);
     let begun = Instant::now();
-    let mut progress = Progress::new(source.total);
+    let steps = source.steps;
+    let progress = Progress::new("publishing", steps, !args.json);
     // With pauses between messages each one goes on its own.
     let round_max = if args.sleep.is_some() { 1 } else { ROUND_MESSAGES };
     loop {
@@ -105,9 +100,14 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             tokio::time::sleep(sleep).await;
         }
         publisher.publish(round).await?;
-        progress.show(publisher.summary.published);
+        let Summary { published, bytes, .. } = &publisher.summary;
+        progress.set(match steps {
+            // Lines are counted with their ends.
+            Steps::Bytes(_) => bytes + published,
+            Steps::Count(_) | Steps::Unknown => *published,
+        });
     }
-    progress.clear();
+    drop(progress);
     let elapsed = begun.elapsed();
     let mut summary = publisher.summary;
     summary.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -118,7 +118,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-struct Publisher {
+/// Publishes many messages, in order.
+pub(super) struct Publisher {
     sender: Sender,
     receiver: Receiver,
     headers: Headers,
@@ -126,8 +127,15 @@ struct Publisher {
 }
 
 impl Publisher {
+    /// Publishes to that topic, each message with these headers.
+    pub(super) fn new(client: Client, topic: &str, headers: Headers) -> Self {
+        let (sender, receiver) = client.split();
+        let summary = Summary { topic: topic.to_owned(), ..Summary::default() };
+        Self { sender, receiver, headers, summary }
+    }
+
     /// Publishes a round; what the peer was too busy for comes again, in order, before the next.
-    async fn publish(&mut self, mut round: Vec<Bytes>) -> Result<(), Failure> {
+    pub(super) async fn publish(&mut self, mut round: Vec<Bytes>) -> Result<(), Failure> {
         loop {
             let (busy, retry_ms) = self.attempt(&round).await?;
             if busy.is_empty() {
@@ -209,36 +217,6 @@ fn tell(summary: &Summary, elapsed: Duration) {
             let rate = (*n as f64 / elapsed.as_secs_f64().max(1e-6)).round();
             let span = span::show(elapsed);
             eprintln!("published {n} messages, {bytes} bytes, to '{topic}' in {span} ({rate}/s)");
-        }
-    }
-}
-
-/// A line on a terminal that counts.
-struct Progress {
-    total: Option<u64>,
-    shown: Option<Instant>,
-    begun: Instant,
-    on: bool,
-}
-
-impl Progress {
-    fn new(total: Option<u64>) -> Self {
-        Self { total, shown: None, begun: Instant::now(), on: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, published: u64) {
-        let last = self.shown.unwrap_or(self.begun);
-        if !self.on || last.elapsed() < PROGRESS {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let of = self.total.map_or_else(String::new, |total| format!(" of {total}"));
-        eprint!("\r\x1b[K{published}{of} messages");
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
         }
     }
 }

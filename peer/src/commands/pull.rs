@@ -7,11 +7,12 @@ use serde_json::Value;
 use tidings::control::{
     Client, ClientError, Code, PULL_DEFAULT, PULL_MAX, Pull, PullView, Request, Subscribe,
 };
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::commands::message::{Style, note_gap};
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// A pull waits at the peer for at most this: one that is interrupted must not take a message
 /// long afterwards.

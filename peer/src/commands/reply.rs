@@ -5,19 +5,20 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::control::{Client, EventView, MessageView, Publish, PublishedView, Request, Start};
+use tidings::control::{Client, EventView, MessageView, Publish, PublishedView, Request};
 use tidings::{CORRELATION_ID, Headers, REPLY_TO};
+use tidings_runtime::table;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::cli::Control;
-use crate::commands::follow::Follower;
+use crate::commands::follow::{Follower, Wanted};
 use crate::commands::headers;
 use crate::commands::message::note_gap;
 use crate::commands::request::ERROR;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// No longer message can be published.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         headers: headers::of(args.header)?,
     };
     let mut replier = Replier { control: args.control.clone(), client: None, json: args.json };
-    let mut requests = Follower::start(args.control, vec![args.topic], Start::New, None).await?;
+    let mut requests = Follower::start(args.control, vec![args.topic], Wanted::default()).await?;
     let mut working = JoinSet::new();
     let mut begun = 0;
     loop {

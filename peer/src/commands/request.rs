@@ -7,12 +7,13 @@ use bytes::Bytes;
 use tidings::control::{
     Ask, Body, ClientError, Code, REPLIES_MAX, RepliesView, Request, TIMEOUT_MS_MAX,
 };
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::commands::headers;
 use crate::commands::message::Style;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// No longer message can be published.
 const BODY_BYTES_MAX: u64 = 1 << 20;

@@ -1,10 +1,10 @@
 //! `peer seeds`: the configured seeds, as the peer sees them.
 
 use tidings::control::{Request, SeedView, SeedsView};
+use tidings_runtime::table::{self, Table, short};
 
 use crate::cli::Control;
 use crate::failure::Failure;
-use crate::table::{self, Table, short};
 
 /// List the configured seeds and how many are joined
 #[derive(Debug, clap::Args)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tidings::control::{
     LIST_DEFAULT, LIST_MAX, Request, SessionView, SessionsView, SubscriptionView,
 };
+use tidings_runtime::table::{self, Table, mark};
 
 use crate::cli::Control;
 use crate::failure::Failure;
 use crate::span;
-use crate::table::{self, Table, mark};
 
 /// List the sessions of the peer: what each receives, how far it is, and when it expires
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use tidings_runtime::progress::Steps;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -19,8 +20,8 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Source {
     messages: mpsc::Receiver<io::Result<Bytes>>,
-    /// How many there will be, if that is known.
-    pub(crate) total: Option<u64>,
+    /// How many there will be, as far as that is known.
+    pub(crate) steps: Steps,
 }
 
 impl Source {
@@ -32,7 +33,7 @@ impl Source {
             // The receiver goes away when publishing failed.
             (0..count).all(|_| sender.blocking_send(Ok(body.clone())).is_ok())
         });
-        Self { messages, total: Some(count) }
+        Self { messages, steps: Steps::Count(count) }
     }
 
     /// The lines of a file; `-` is standard input.
@@ -42,7 +43,10 @@ impl Source {
         }
         let file = File::open(path)
             .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-        Ok(Self::lines(file))
+        // Of a pipe or a device nobody knows.
+        let size = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
+        let steps = size.map_or(Steps::Unknown, Steps::Bytes);
+        Ok(Self { steps, ..Self::lines(file) })
     }
 
     /// The lines of standard input, unless a person would have to type them unasked.
@@ -65,7 +69,7 @@ impl Source {
                 }
             }
         });
-        Self { messages, total: None }
+        Self { messages, steps: Steps::Unknown }
     }
 
     /// The next messages: waits for one, and takes those that are there already, up to

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tidings::control::{Request, StatusView, TrafficView};
+use tidings_runtime::table::{self, Table, mark, printable, short};
 
 use crate::cli::Control;
 use crate::failure::Failure;
 use crate::span;
-use crate::table::{self, Table, mark, printable, short};
 
 /// Show the peer: its seeds, neighbours, topics and counters
 #[derive(Debug, clap::Args)]

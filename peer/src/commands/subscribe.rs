@@ -6,13 +6,15 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tidings::control::{EventView, Start};
+use tidings::control::EventView;
+use tidings_runtime::table;
 
 use crate::cli::Control;
-use crate::commands::follow::Follower;
+use crate::commands::begin::{Begin, Unread};
+use crate::commands::follow::{Follower, Wanted};
 use crate::commands::message::{Style, note_gap};
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 /// Print the messages of topics as they come
 ///
@@ -27,6 +29,7 @@ Examples:
   peer sub Sports --since 10m            or --last 100
   peer sub Sports --count 1 --wait 5s    exit code 27 when nothing comes for 5 s
   peer sub Sports --session desk         what waits in the session 'desk' first
+  peer sub ticks --policy drop-oldest --buffer 100   of what is not read in time, the newest
   peer sub Sports --raw | tee received.txt")]
 pub(crate) struct Args {
     /// The topics, or filters such as 'sport/#' and 'sensors/+/temp'
@@ -38,16 +41,13 @@ pub(crate) struct Args {
     /// Give up when no message comes for so long, e.g. 5s: exit code 27
     #[arg(long, value_name = "DURATION", value_parser = span::parse)]
     wait: Option<Duration>,
-    /// Begin with everything that the peer and its neighbours retain
-    #[arg(long, conflicts_with_all = ["last", "since"])]
-    all: bool,
-    /// Begin with the last so many messages that are retained
-    #[arg(long, value_name = "N", conflicts_with = "since")]
-    last: Option<u64>,
-    /// Begin with what was published so long ago, e.g. 10m, or since a time such as
-    /// 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    since: Option<Start>,
+    #[command(flatten)]
+    begin: Begin,
+    #[command(flatten)]
+    unread: Unread,
+    /// Keep the log of a durable topic on the peer's disk too
+    #[arg(long)]
+    durable: bool,
     /// Use the session of that name: what comes while nobody is connected waits in it for
     /// `session_expiry`, also for the next `peer sub` with this name
     #[arg(long, alias = "name", value_name = "NAME", conflicts_with_all = ["all", "last", "since"])]
@@ -59,21 +59,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let last = args.last.map(Start::Last);
-    let all = args.all.then_some(Start::All);
-    let start = args.since.or(last).or(all).unwrap_or_default();
-    let mut events = Follower::start(args.control, args.topics, start, args.session).await?;
+    let wanted = Wanted {
+        start: args.begin.start(),
+        policy: args.unread.policy()?,
+        durable: args.durable,
+        session: args.session,
+    };
+    let mut events = Follower::start(args.control, args.topics, wanted).await?;
     let mut printer = Printer { out: BufWriter::new(io::stdout()), style: args.style, printed: 0 };
     let printed = printer.follow(&mut events, args.count, args.wait).await;
     // What was printed is seen, whatever ended it.
     printer.out.flush()?;
     events.printed().await;
     printed
-}
-
-fn since(text: &str) -> Result<Start, String> {
-    let allowed = "a duration such as 90s, 10m, 2h, or a time such as 2026-01-31T12:00:00Z";
-    Start::since(text).ok_or_else(|| format!("{allowed} is allowed"))
 }
 
 struct Printer {

@@ -6,11 +6,12 @@ use clap::Subcommand;
 use serde_json::Value;
 use tidings::TopicPolicy;
 use tidings::control::{Client, Done, Keep, List, Request, Subscribe, TopicView, TopicsView};
+use tidings_runtime::table::{self, Table, printable, short};
 
 use crate::cli::Control;
 use crate::commands::begin::{Begin, Unread};
+use crate::commands::facts::facts;
 use crate::failure::Failure;
-use crate::table::{self, Table, printable, short};
 use crate::{size, span};
 
 const CREATE_EXAMPLES: &str = "\
@@ -49,8 +50,9 @@ enum Action {
     },
     /// List the topics that the seeds know
     List {
-        /// An MQTT filter, e.g. 'sport/#'
-        filter: Option<String>,
+        /// An MQTT filter, e.g. 'sport/#'; what begins with '$' needs one that does: '$reply/#'
+        #[arg(default_value = "#")]
+        filter: String,
         #[command(flatten)]
         common: Common,
     },
@@ -137,7 +139,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
                 false => print_one(&found),
             }
         }
-        Action::List { filter, common } => list(filter.unwrap_or_default(), &common).await,
+        Action::List { filter, common } => list(filter, &common).await,
         Action::Delete { topic, common } => {
             let said = format!("deleted '{}'", printable(&topic));
             change(&common, &Request::DeleteTopic { topic }, &said).await
@@ -185,36 +187,7 @@ async fn list(filter: String, common: &Common) -> Result<(), Failure> {
 
 /// Prints all that is known of a topic for people.
 pub(super) fn print_one(topic: &TopicView) -> Result<(), Failure> {
-    let mut rows = Table::new(["TOPIC", ""]);
-    let mut fact = |name: &str, value: String| rows.row([name.to_owned(), value]);
-    fact("name", topic.topic.clone());
-    fact("host", topic.host.clone());
-    fact("created", topic.created_at.clone());
-    fact("generation", topic.generation.to_string());
-    fact("subscribers", topic.subscribers.to_string());
-    if let Some(more) = &topic.more {
-        let millis = |ms: u64| span::show(Duration::from_millis(ms));
-        let away = more.host_away_ms.map(|ms| format!(" for {}", millis(ms)));
-        fact("state", format!("{}{}", more.state, away.unwrap_or_default()));
-        if let Some(address) = more.host_addr {
-            fact("host address", address.to_string());
-        }
-        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        fact("confirmed by a majority of the seeds", yes(more.confirmed));
-        fact("durable", yes(more.durable));
-        let limits = [
-            more.retention.bytes.map(|bytes| format!("{bytes} bytes")),
-            more.retention.age_ms.map(millis),
-        ];
-        let limits: Vec<_> = limits.into_iter().flatten().collect();
-        let limits = if limits.is_empty() { "as configured".to_owned() } else { limits.join(", ") };
-        fact("retention", limits);
-        fact("received by this peer", yes(more.subscribed));
-        let kept = format!("{} messages, {} bytes", more.retained_messages, more.retained_bytes);
-        fact("retained here", kept);
-        fact("messages a second here", format!("{:.1}", more.rate_milli as f64 / 1e3));
-    }
-    Ok(rows.print()?)
+    Ok(facts(topic).print()?)
 }
 
 /// Prints topics for people.

@@ -97,7 +97,7 @@ impl Connection {
                 continue;
             }
             let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
-            match self.shared.peer.subscribe_after(topic.as_str(), received, options).await {
+            match self.shared.peer.subscribe_matching(topic.as_str(), received, options).await {
                 Ok(subscription) => subscriptions.push(subscription),
                 // It was deleted meanwhile.
                 Err(Error::Refused(CommandError::TopicNotFound(_))) => {}
@@ -150,7 +150,7 @@ async fn follow(
             }
             let options = SubscribeOptions { from: since(begun), ..options };
             let received = received.get(&topic).map_or(&[][..], Vec::as_slice);
-            match peer.subscribe_after(topic.as_str(), received, options).await {
+            match peer.subscribe_matching(topic.as_str(), received, options).await {
                 Ok(subscription) => streams.start_matching(subscription, output.clone()),
                 Err(error) if error.passes() && waiting.len() < WAITING_MAX => {
                     waiting.insert(topic);

@@ -20,8 +20,8 @@ const COMMANDS: [(&str, &str, &str); 18] = [
          otherwise kept for pull; from: \"new\", \"all\", \"last:10\", {\"since\":\"10m\"} \
          or a time, {\"origin\":id,\"seq\":n}; received: how far streams were received, what \
          follows comes, as {\"Sports\":[{\"origin\":id,\"incarnation\":n,\"seq\":n}]}; \
-         policy: \"block-retention\" or \"drop-oldest\" with buffer; durable: keep the log of \
-         a durable topic on disk",
+         policy: \"block-retention\" or \"drop-oldest\" with buffer; durable: keep the logs \
+         of durable topics on disk",
     ),
     ("unsubscribe", "topic | filter", "receive a topic, or the topics of a filter, no more"),
     (

@@ -235,7 +235,7 @@ async fn pump(session: Arc<Session>, topic: Topic, output: Output, stop: Cancell
         }
         let written = tokio::select! {
             biased;
-            () = &mut stopped => return session.put_back(&topic, first.pos),
+            () = &mut stopped => return session.take_back(&topic, first.pos),
             written = output.lines(piece) => written,
         };
         if written.is_err() {

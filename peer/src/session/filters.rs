@@ -106,7 +106,8 @@ impl Followed {
 
 impl Session {
     /// Receives all topics that an MQTT filter selects, to be pulled. Those that exist by now
-    /// are received when this returns; each that is created later, from its creation on.
+    /// are received when this returns; each that is created later, from its creation on. Where
+    /// logs are to be kept (`durable`), those of the topics that are durable are.
     ///
     /// # Errors
     /// The text is no filter, or a limit is reached.
@@ -127,48 +128,47 @@ impl Session {
         received: Received,
         stream: bool,
     ) -> Result<(), Error> {
-        let filter = TopicFilter::new(filter)?;
-        let mut follower = Follower::new(self, options, Instant::now());
-        (follower.received, follower.stream) = (received, stream);
-        let session = self.borrowed();
-        // In a task of its own: when the caller goes away, it is done or undone all the same.
-        let beginning = async move { session.begin_filter(filter, follower).await };
-        self.peer.runtime().spawn(beginning).await.unwrap_or(Err(Error::Stopped))
+        let (filter, session) = (TopicFilter::new(filter)?, self.bystander());
+        let subscribing =
+            async move { session.subscribe_filter_here(filter, options, received, stream).await };
+        self.peer.inner.to_the_end(subscribing).await
     }
 
-    /// Receives all topics that a filter selects, or, after an error, none of them.
-    async fn begin_filter(&self, filter: TopicFilter, follower: Follower) -> Result<(), Error> {
+    async fn subscribe_filter_here(
+        &self,
+        filter: TopicFilter,
+        options: SubscribeOptions,
+        received: Received,
+        stream: bool,
+    ) -> Result<(), Error> {
         let _changing = self.state.followed.changing.lock().await;
         if self.state.followed.has(&filter) {
             return Ok(());
         }
+        let since = Instant::now();
         let (topics, appeared) = self.peer.inner.watch(&filter).await?;
-        let stop = self.state.followed.begin(&filter);
-        if let Err(error) = self.follow_all(&filter, topics, &follower).await {
+        if self.name.is_none()
+            && let Err(error) =
+                self.peer.sessions().store.begin_filter(filter.clone(), options).await
+        {
             drop(appeared);
-            if let Err(left) = self.end_filter(&filter).await {
-                tracing::warn!(%filter, error = %left, "filter_not_undone");
-            }
+            self.peer.inner.unwatch(&filter).await?;
             return Err(error);
+        }
+        let stop = self.state.followed.begin(&filter);
+        let mut follower = Follower::new(self, options, since);
+        (follower.received, follower.stream) = (received, stream);
+        for topic in topics {
+            let received = follower.received_of(&topic);
+            if let Err(error) = self.follow(&topic, options, received, stream).await {
+                drop(appeared);
+                let unwanted = self.state.followed.end(&filter).unwrap_or_default();
+                self.end_filter(filter, unwanted).await?;
+                return Err(error);
+            }
         }
         self.peer.runtime().spawn(follower.run(filter, appeared, stop));
         self.state.changed();
-        Ok(())
-    }
-
-    async fn follow_all(
-        &self,
-        filter: &TopicFilter,
-        topics: Vec<Topic>,
-        follower: &Follower,
-    ) -> Result<(), Error> {
-        if self.name.is_none() {
-            self.peer.sessions().store.begin_filter(filter.clone(), follower.options).await?;
-        }
-        for topic in topics {
-            let received = follower.received_of(&topic);
-            self.follow(&topic, follower.options, received, follower.stream).await?;
-        }
         Ok(())
     }
 
@@ -194,13 +194,15 @@ impl Session {
     pub async fn unsubscribe_filter(&self, filter: &str) -> Result<(), Error> {
         let filter = TopicFilter::new(filter)?;
         let _changing = self.state.followed.changing.lock().await;
-        self.end_filter(&filter).await
-    }
-
-    async fn end_filter(&self, filter: &TopicFilter) -> Result<(), Error> {
-        let Some(unwanted) = self.state.followed.end(filter) else {
+        let Some(unwanted) = self.state.followed.end(&filter) else {
             return Err(Error::NotSubscribed(None));
         };
+        let session = self.bystander();
+        let ending = async move { session.end_filter(filter, unwanted).await };
+        self.peer.inner.to_the_end(ending).await
+    }
+
+    async fn end_filter(&self, filter: TopicFilter, unwanted: Vec<Topic>) -> Result<(), Error> {
         for topic in unwanted {
             match self.unsubscribe(topic.as_str()).await {
                 // It was deleted meanwhile.
@@ -211,7 +213,7 @@ impl Session {
         if self.name.is_none() {
             self.peer.sessions().store.end_filter(filter.clone()).await?;
         }
-        self.peer.inner.unwatch(filter).await
+        self.peer.inner.unwatch(&filter).await
     }
 
     /// Resolves when a topic begins to be streamed, from when this is called on.
@@ -231,12 +233,6 @@ impl Session {
         self.state.followed.filters()
     }
 
-    /// A handle that is nobody's use of the session: dropping it loses nothing.
-    fn borrowed(&self) -> Self {
-        let (peer, state) = (self.peer.clone(), Arc::clone(&self.state));
-        Self { peer, state, name: self.name.clone(), ended: AtomicBool::new(true) }
-    }
-
     async fn follow(
         &self,
         topic: &Topic,
@@ -248,7 +244,13 @@ impl Session {
         if has {
             return Ok(());
         }
-        match self.subscribe_as(topic.as_str(), options, received, stream).await {
+        let mut done = self.subscribe_as(topic.as_str(), options, received, stream).await;
+        if let Err(Error::NotDurable(_)) = done {
+            // It is received all the same; the logs of others are kept.
+            let options = SubscribeOptions { durable: false, ..options };
+            done = self.subscribe_as(topic.as_str(), options, received, stream).await;
+        }
+        match done {
             Ok(()) => {
                 self.state.followed.set_own(topic, false);
                 if self.name.is_none() {
@@ -256,8 +258,8 @@ impl Session {
                 }
                 Ok(())
             }
-            // It was deleted again before it could be received, or is not durable as others are.
-            Err(Error::Refused(CommandError::TopicNotFound(_)) | Error::NotDurable(_)) => Ok(()),
+            // It was deleted again before it could be received.
+            Err(Error::Refused(CommandError::TopicNotFound(_))) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -113,7 +113,9 @@ impl Kept {
     /// The next delivery; `Ready(None)` after the last one.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered>> {
         if let Some(again) = self.again.pop_front() {
-            self.unconfirmed.push(again.clone());
+            if self.remembers {
+                self.unconfirmed.push(again.clone());
+            }
             return Poll::Ready(Some(again));
         }
         if self.confirms && self.unconfirmed.is_full() {
@@ -135,6 +137,18 @@ impl Kept {
         }
         self.unconfirmed.push(numbered.clone());
         numbered
+    }
+
+    /// It was not handed out after all: it is the next. Only for sessions that confirm nothing.
+    pub(crate) fn put_back(&mut self, numbered: Numbered) {
+        self.again.push_front(numbered);
+    }
+
+    /// The number of the next message of the topic that was not handed out.
+    pub(crate) fn ordinal(&self) -> u64 {
+        let is_message = |one: &&Numbered| matches!(one.delivery, Delivery::Message(_));
+        let again = self.again.iter().filter(is_message).count() as u64;
+        self.subscription.reader().ordinal().saturating_sub(again)
     }
 
     /// What waits to be handed out.
@@ -181,7 +195,7 @@ impl Kept {
     }
 
     /// What was handed out from `pos` on was not sent: it is handed out next.
-    pub(crate) fn put_back(&mut self, pos: u64) {
+    pub(crate) fn take_back(&mut self, pos: u64) {
         while self.unconfirmed.deliveries.back().is_some_and(|numbered| numbered.pos >= pos) {
             if let Some(numbered) = self.unconfirmed.pop_back() {
                 self.again.push_front(numbered);

@@ -5,6 +5,7 @@
 //! [`Session::disconnect`], the session is kept for a while, and whoever connects with its name
 //! goes on where it stood.
 
+mod confirm;
 mod filters;
 mod info;
 mod kept;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidings_proto::Topic;
+use tidings_proto::{Origin, Topic};
 
 pub(crate) use filters::{AGAIN, Received, WAITING_MAX, since};
 pub use info::{SUBSCRIPTIONS_SHOWN_MAX, SessionInfo, SubscriptionInfo};
@@ -34,7 +35,7 @@ use crate::store::Store;
 use crate::subscribe::{Position, SubscribeOptions, positions};
 use crate::subscription::Subscription;
 use kept::Kept;
-use state::{State, Which};
+use state::{Handing, State, Taken, Which};
 
 /// The longest name of a session, in bytes.
 pub const SESSION_NAME_BYTES_MAX: usize = 128;
@@ -77,8 +78,8 @@ struct Named {
 /// A session in use. Dropping it keeps the session for `session_expiry`; see
 /// [`Self::disconnect`].
 ///
-/// Its methods can be dropped half-way, but for [`Self::pull`]: what it has taken by then counts
-/// as handed out, and comes again only in a named session that is lost before it is confirmed.
+/// Its methods can be dropped half-way: what was asked may or may not be done then, and what a
+/// [`Self::pull`] or a [`Self::next`] would have handed out is handed out by the next one.
 pub struct Session {
     peer: Peer,
     state: Arc<State>,
@@ -248,6 +249,12 @@ impl Session {
         self.name.as_deref()
     }
 
+    /// A handle that is nobody's use of the session: dropping it loses nothing.
+    fn bystander(&self) -> Self {
+        let (peer, state) = (self.peer.clone(), Arc::clone(&self.state));
+        Self { peer, state, name: self.name.clone(), ended: AtomicBool::new(true) }
+    }
+
     /// What it receives.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
         self.state.lock().iter().map(SubscriptionInfo::from).collect()
@@ -276,7 +283,20 @@ impl Session {
         received: &[Position],
         stream: bool,
     ) -> Result<(), Error> {
-        let topic = Topic::new(topic)?;
+        let (topic, received) = (Topic::new(topic)?, positions(received));
+        let session = self.bystander();
+        let subscribing =
+            async move { session.subscribe_here(topic, options, received, stream).await };
+        self.peer.inner.to_the_end(subscribing).await
+    }
+
+    async fn subscribe_here(
+        &self,
+        topic: Topic,
+        options: SubscribeOptions,
+        received: Vec<(Origin, u64)>,
+        stream: bool,
+    ) -> Result<(), Error> {
         if self.state.followed.set_own(&topic, true) && self.name.is_none() {
             self.peer.sessions().store.set_matching(topic.clone(), false);
         }
@@ -295,7 +315,7 @@ impl Session {
         }
         let keep = self.name.is_none();
         let subscription =
-            self.peer.subscribe_keeping(topic.clone(), options, positions(received), keep).await?;
+            self.peer.subscribe_keeping(topic.clone(), options, received, keep).await?;
         if keep {
             let now_us = self.peer.wall_us();
             permanent::begin(&self.peer.sessions().store, &subscription, options, now_us).await?;
@@ -327,10 +347,14 @@ impl Session {
         let removed = self.state.lock().remove(&topic);
         let Some(kept) = removed else { return Err(Error::NotSubscribed(Some(topic))) };
         self.state.changed();
-        if self.name.is_none() {
-            permanent::end(&self.peer.sessions().store, &kept.subscription).await?;
-        }
-        kept.subscription.unsubscribe().await
+        let store = self.name.is_none().then(|| self.peer.sessions().store.clone());
+        let ending = async move {
+            if let Some(store) = store {
+                permanent::end(&store, &kept.subscription).await?;
+            }
+            kept.subscription.unsubscribe().await
+        };
+        self.peer.inner.to_the_end(ending).await
     }
 
     /// Takes at most `max` messages of `topic`, which may be a filter, or of all topics that are
@@ -348,16 +372,11 @@ impl Session {
         wait: Duration,
     ) -> Result<Pulled, Error> {
         let which = Which::new(topic)?;
-        let taken = self.state.take(&which, max, wait).await?;
-        if self.name.is_none() {
-            permanent::took(&self.peer.sessions().store, &taken).await;
-        }
-        Ok(taken.pulled)
+        Ok(self.take(&which, max, wait).await?.pulled)
     }
 
     /// The next delivery of one topic; `None` when the topic was deleted and everything was
-    /// read, or when it is not received. In a named session nothing is lost when the future is
-    /// dropped.
+    /// read, or when it is not received. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The text is not a topic name.
@@ -366,11 +385,20 @@ impl Session {
         match self.name {
             Some(_) => Ok(self.state.next_of(&topic).await),
             None => {
-                let taken = self.state.take(&Which::One(topic), 1, Duration::MAX).await?;
-                permanent::took(&self.peer.sessions().store, &taken).await;
+                let taken = self.take(&Which::One(topic), 1, Duration::MAX).await?;
                 Ok(taken.pulled.deliveries.into_iter().next())
             }
         }
+    }
+
+    async fn take(&self, which: &Which, max: usize, wait: Duration) -> Result<Taken, Error> {
+        let taken = self.state.take(which, max, wait).await?;
+        if self.name.is_some() {
+            return Ok(taken);
+        }
+        let handing = Handing::new(&self.state, taken);
+        permanent::took(&self.peer.sessions().store, handing.taken()).await;
+        Ok(handing.done())
     }
 
     pub(crate) async fn next_of(&self, topic: &Topic) -> Option<Numbered> {
@@ -379,53 +407,6 @@ impl Session {
 
     pub(crate) fn try_next_of(&self, topic: &Topic) -> Option<Numbered> {
         self.state.try_next_of(topic)
-    }
-
-    /// Everything that was pulled has arrived. What is not confirmed when the session is lost is
-    /// handed out again, marked as [`Numbered::redelivered`].
-    pub fn confirm(&self) {
-        self.state.confirm(false);
-    }
-
-    /// Everything that was handed out has arrived, streams included.
-    pub(crate) fn confirm_all(&self) {
-        self.state.confirm(true);
-    }
-
-    /// Everything of `topic` up to `pos` has arrived. From then on nothing of the topic is taken
-    /// for that without another word, and the topic gets no more than 10,000 deliveries,
-    /// or 16 MiB of them, ahead.
-    ///
-    /// # Errors
-    /// The session does not receive the topic.
-    pub fn confirm_to(&self, topic: &str, pos: u64) -> Result<(), Error> {
-        let topic = Topic::new(topic)?;
-        match self.state.lock().get_mut(&topic) {
-            Some(kept) => kept.confirm_to(pos),
-            None => return Err(Error::NotSubscribed(Some(topic))),
-        }
-        self.forget_ended(&topic);
-        self.state.changed();
-        Ok(())
-    }
-
-    /// Everything of `topic` up to `pos` had arrived when the session was lost. What a session
-    /// does not receive has nothing to be confirmed.
-    pub(crate) fn confirm_received(&self, topic: &str, pos: u64) -> Result<(), Error> {
-        let topic = Topic::new(topic)?;
-        if let Some(kept) = self.state.lock().get_mut(&topic) {
-            kept.arrived_to(pos);
-        }
-        self.forget_ended(&topic);
-        Ok(())
-    }
-
-    /// What was handed out of `topic` from `pos` on was not sent.
-    pub(crate) fn put_back(&self, topic: &Topic, pos: u64) {
-        if let Some(kept) = self.state.lock().get_mut(topic) {
-            kept.put_back(pos);
-        }
-        self.state.changed();
     }
 
     /// Ends the session: its subscriptions and what was not read are dropped. The permanent
@@ -448,16 +429,6 @@ impl Session {
             && let Some(session) = self.peer.sessions().lock().get_mut(name)
         {
             session.ending = true;
-        }
-    }
-
-    /// Forgets a topic that was deleted once everything of it was handed out and has arrived.
-    pub(crate) fn forget_ended(&self, topic: &Topic) {
-        let mut topics = self.state.lock();
-        if topics.get(topic).is_some_and(Kept::is_over) {
-            let ended = topics.remove(topic);
-            drop(topics);
-            drop(ended);
         }
     }
 }

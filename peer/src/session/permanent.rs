@@ -38,7 +38,7 @@ pub(super) async fn took(store: &Store, taken: &Taken) {
     if !taken.read_to.is_empty() {
         written = store.read(taken.read_to.clone()).await;
     }
-    for topic in &taken.finished {
+    for (topic, _) in &taken.finished {
         written = written.and(store.end(topic.clone()).await);
     }
     if let Err(error) = written {

@@ -34,7 +34,8 @@ pub(super) struct Taken {
     /// The number of the next unread message of each topic from which something was taken.
     pub(super) read_to: Vec<(Topic, u64)>,
     /// Topics that were deleted and from which everything was taken.
-    pub(super) finished: Vec<Topic>,
+    pub(super) finished: Vec<(Topic, Kept)>,
+    ended: Vec<Topic>,
     messages: usize,
     bytes: usize,
 }
@@ -134,9 +135,13 @@ impl State {
                 }
             }
         }
-        let live = found - taken.finished.len();
-        // What may have to be handed out again is kept until it has arrived.
-        topics.retain(|topic, kept| !(taken.finished.contains(topic) && kept.is_over()));
+        let live = found - taken.ended.len();
+        for topic in std::mem::take(&mut taken.ended) {
+            // What may have to be handed out again is kept until it has arrived.
+            if topics.get(&topic).is_some_and(Kept::is_over) {
+                taken.finished.extend(topics.remove_entry(&topic));
+            }
+        }
         if taken.pulled.deliveries.is_empty() {
             return match live {
                 0 if !self.awaits(which) => {
@@ -193,6 +198,49 @@ impl State {
     }
 }
 
+/// What was taken goes back when the future that hands it out is dropped.
+#[derive(Debug)]
+pub(super) struct Handing<'a> {
+    state: &'a State,
+    taken: Taken,
+}
+
+impl<'a> Handing<'a> {
+    pub(super) fn new(state: &'a State, taken: Taken) -> Self {
+        Self { state, taken }
+    }
+
+    pub(super) fn taken(&self) -> &Taken {
+        &self.taken
+    }
+
+    /// It is handed out.
+    pub(super) fn done(mut self) -> Taken {
+        std::mem::take(&mut self.taken)
+    }
+}
+
+impl Drop for Handing<'_> {
+    fn drop(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken.pulled.deliveries.is_empty() {
+            return;
+        }
+        let mut topics = self.state.lock();
+        for (topic, kept) in taken.finished {
+            topics.entry(topic).or_insert(kept);
+        }
+        for numbered in taken.pulled.deliveries.into_iter().rev() {
+            // Of a topic that was unsubscribed from meanwhile nothing is wanted.
+            if let Some(kept) = topics.get_mut(numbered.delivery.topic()) {
+                kept.put_back(numbered);
+            }
+        }
+        drop(topics);
+        self.state.changed();
+    }
+}
+
 impl Taken {
     fn take(&mut self, cx: &mut Context<'_>, topic: &Topic, kept: &mut Kept, max: usize) {
         let before = self.pulled.deliveries.len();
@@ -209,9 +257,9 @@ impl Taken {
         }
         self.pulled.remaining += kept.pending();
         if ended {
-            self.finished.push(topic.clone());
+            self.ended.push(topic.clone());
         } else if self.pulled.deliveries.len() > before {
-            self.read_to.push((topic.clone(), kept.subscription.reader().ordinal()));
+            self.read_to.push((topic.clone(), kept.ordinal()));
         }
     }
 

@@ -172,7 +172,7 @@ async fn what_was_not_sent_is_handed_out_next_without_a_mark() {
     session.subscribe("t", crate::From::New).await.expect("subscribed");
     publish(&peer, 4).await;
     session.pull(None, 3, Duration::ZERO).await.expect("pulled");
-    session.put_back(&Topic::new("t").expect("legal"), 2);
+    session.take_back(&Topic::new("t").expect("legal"), 2);
     session.confirm();
     let pulled = session.pull(None, 9, Duration::ZERO).await.expect("pulled");
     assert_eq!(places(&pulled), [(2, 2, false), (3, 3, false), (4, 4, false)]);

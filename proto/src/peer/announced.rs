@@ -35,6 +35,13 @@ pub(crate) struct Wanted {
     pub(crate) asked: bool,
 }
 
+impl Wanted {
+    /// Whether this link announced it, and was not asked.
+    pub(crate) fn is_announced_by(&self, link: LinkId) -> bool {
+        self.announcers.iter().any(|(announcer, _)| *announcer == link)
+    }
+}
+
 /// A batch whose time has come.
 #[derive(Debug)]
 pub(crate) struct Due {
@@ -99,12 +106,15 @@ impl Announced {
         Some(wanted)
     }
 
-    /// The next batch whose time has come. Links without a round trip are gone.
+    /// The next batch whose time has come. Links without a round trip are gone. A batch that is
+    /// `coming` by itself, which is asked with its key, is looked at again after that time.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
         round_trip: impl Fn(LinkId) -> Option<Duration>,
+        coming: impl Fn(Key, &Wanted) -> Option<Duration>,
     ) -> Option<Due> {
+        self.defer(now, coming);
         let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
         self.due.remove(&(due, key));
         let wanted = self.wanted.get_mut(&key)?;
@@ -120,6 +130,19 @@ impl Announced {
         }
         self.wanted.remove(&key);
         Some(Due { key, topic, announcer: None, again })
+    }
+
+    /// Moves the time of those due that are coming by themselves.
+    fn defer(&mut self, now: Instant, coming: impl Fn(Key, &Wanted) -> Option<Duration>) {
+        while let Some(&(due, key)) = self.due.first().filter(|(due, _)| *due <= now) {
+            let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| !wanted.asked) else {
+                return;
+            };
+            let Some(after) = coming(key, wanted).filter(|after| !after.is_zero()) else { return };
+            self.due.remove(&(due, key));
+            wanted.due = now + after;
+            self.due.insert((wanted.due, key));
+        }
     }
 
     /// When the next batch is to be grafted.
@@ -144,10 +167,10 @@ mod tests {
         }
         let round_trip = |link: LinkId| (link != LinkId(1)).then_some(Duration::from_millis(20));
         let early = Instant::from_millis(39);
-        assert!(announced.pop_due(early, round_trip).is_none());
+        assert!(announced.pop_due(early, round_trip, |_, _| None).is_none());
         let mut asked = Vec::new();
         while let Some(due) = announced.next_deadline() {
-            let next = announced.pop_due(due, round_trip).expect("due");
+            let next = announced.pop_due(due, round_trip, |_, _| None).expect("due");
             asked.push((due, next.announcer.map(|(_, slot)| slot), next.again));
         }
         let at = Instant::from_millis;
@@ -156,6 +179,26 @@ mod tests {
             [(at(40), Some(0), false), (at(90), Some(2), true), (at(140), None, true)]
         );
         assert!(announced.came(KEY).is_none());
+    }
+
+    #[test]
+    fn what_is_coming_by_itself_is_looked_at_again() {
+        let mut announced = Announced::default();
+        let (link, after) = ((LinkId(1), 1), Duration::from_millis(40));
+        announced.note(Instant::ZERO, KEY, &Topic::overlay(), link, after);
+        announced.note(Instant::ZERO, (1, 2, 4), &Topic::overlay(), link, after);
+        let round_trip = |_| Some(Duration::ZERO);
+        let coming = |key: Key, wanted: &Wanted| {
+            assert!(wanted.is_announced_by(LinkId(1)) && !wanted.is_announced_by(LinkId(2)));
+            (key == KEY).then_some(after)
+        };
+        let now = Instant::from_millis(40);
+        let due = announced.pop_due(now, round_trip, coming).expect("the other one");
+        assert_eq!((due.key, announced.next_deadline()), ((1, 2, 4), Some(now + RETRY_EXTRA)));
+        announced.came((1, 2, 4));
+        assert_eq!(announced.next_deadline(), Some(now + after));
+        let due = announced.pop_due(now + after, round_trip, |_, _| None).expect("not coming");
+        assert_eq!((due.key, due.again), (KEY, false));
     }
 
     #[test]

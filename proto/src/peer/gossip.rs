@@ -7,6 +7,7 @@ use super::Peer;
 use super::announced::Wanted;
 use super::event::{Answer, Event, Notice};
 use super::links::Phase;
+use super::proven::Finding;
 use super::streams::{Ready, Reception, is_after};
 use super::topics::TopicLink;
 use super::trees::{self, NO_TREE, ORIGIN_TREE};
@@ -16,7 +17,6 @@ use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
-use crate::wire::headers::RETAIN;
 use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
@@ -31,13 +31,12 @@ impl Peer {
         }
         let from = link.node;
         let BatchFrame { cause, hop, tree, age_ms, batch } = frame;
-        let header = batch.header();
-        let (topic, origin) = (header.topic.clone(), header.origin);
+        let (header, topic) = (batch.header(), batch.header().topic.clone());
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
         let retention = self.retention_of(&topic);
         let void = self.topics.void_generation(&topic);
         let oldest = self.oldest_credible_us(retention.age_max);
-        let Some(local) = self.topics.get_mut(&topic).filter(|l| l.subscribed_at.is_some()) else {
+        let Some(local) = self.topics.get(&topic).filter(|l| l.subscribed_at.is_some()) else {
             self.stats.batches_unwanted += 1;
             return;
         };
@@ -52,14 +51,14 @@ impl Peer {
             }
             return;
         }
-        if !local.streams.contains(&origin) && header.published_at_us < oldest {
+        if !local.streams.contains(&header.origin) && header.published_at_us < oldest {
             self.stats.batches_stale += 1;
             return;
         }
-        if !batch.verify(self.config.identity.scheme) {
-            self.stats.batches_forged += 1;
+        if !self.is_genuine(&batch) {
             return self.violation(id, "forged batch");
         }
+        let Some(local) = self.topics.get_mut(&topic) else { return };
         let deliver = is_after(local.horizon, self.now, age_ms);
         let history = !is_after(local.subscribed_at.unwrap_or_default(), self.now, age_ms);
         let published = self.now.minus_millis(age_ms);
@@ -74,25 +73,35 @@ impl Peer {
                 }
                 let wanted = self.take_wanted(&batch);
                 if !history {
-                    self.note_live(&batch, from, cause, wanted.as_ref());
+                    self.note_live(&batch, (from, id), cause, wanted.as_ref());
                 }
                 if cause == Cause::Push || !history {
                     let from = Some((id, cause, tree));
                     self.forward(&batch, from, hop.saturating_add(1), published, wanted);
                 }
                 self.deliver(ready);
-                self.look_for_holes(&topic, origin, id);
+                self.look_for_holes(&topic, header.origin, id);
             }
             Reception::Duplicate => self.stats.batches_duplicate += 1,
             Reception::BeyondWindow => {
                 self.stats.batches_beyond_window += 1;
-                let last = batch.header().last_seq();
-                self.note_high(&topic, origin, last, id);
+                self.note_high(&topic, header.origin, header.last_seq(), id);
             }
             // The origin signed two batches for one number. Its fault, not that of the link, which
             // may have seen the other one only.
             Reception::Overlap => self.stats.batches_overlapping += 1,
         }
+    }
+
+    /// Whether the origin signed the batch.
+    pub(super) fn is_genuine(&mut self, batch: &Batch) -> bool {
+        let finding = self.proven.check(self.config.identity.scheme, batch);
+        match finding {
+            Finding::Checked => self.stats.signatures_checked += 1,
+            Finding::Known => {}
+            Finding::Forged => self.stats.batches_forged += 1,
+        }
+        finding != Finding::Forged
     }
 
     /// Batches of unknown streams published before this are replays: nobody retains them.
@@ -154,8 +163,7 @@ impl Peer {
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
                 let name = BatchName { origin, first_seq: header.first_seq };
-                let key = (link.link, header.topic.clone());
-                self.announcements.entry(key).or_default().push(name);
+                self.announcing.note(link.link, &header.topic, name);
             }
         }
         self.stats.batches_pushed += u64::from(pushed);
@@ -197,19 +205,35 @@ impl Peer {
     pub(super) fn spread_news(&mut self, record: &SignedRecord) {
         let body = postcard::to_allocvec(record).expect("records can be written");
         let topic = self.overlay.clone();
-        self.send_batch(&topic, &[Message::new(body)]);
+        let header = self.next_header(&topic, 1);
+        let batch = Batch::sign(header, &[Message::new(body)], &self.signer);
+        self.send_batch(&batch);
     }
 
-    /// Signs and sends what the application published since the last draining.
+    /// Signs and sends what the application published since the last draining, all of it with as
+    /// few signatures as possible.
     pub(super) fn flush_publications(&mut self) {
-        while let Some((topic, publications)) = self.publisher.next_batch() {
-            let requests: Vec<RequestId> = publications.iter().map(|p| p.request).collect();
-            let messages: Vec<_> = publications.into_iter().map(|p| p.message).collect();
-            let (first, reached) = self.send_batch(&topic, &messages);
-            if messages.iter().any(|message| message.headers.get(RETAIN).is_some()) {
-                self.hold_own(&topic);
+        let gathered: Vec<_> = core::iter::from_fn(|| self.publisher.next_batch()).collect();
+        if gathered.is_empty() {
+            return;
+        }
+        let mut requests = Vec::with_capacity(gathered.len());
+        let mut contents = Vec::with_capacity(gathered.len());
+        for (topic, publications) in gathered {
+            let (ids, messages): (Vec<RequestId>, Vec<Message>) =
+                publications.into_iter().map(|p| (p.request, p.message)).unzip();
+            requests.push(ids);
+            contents.push((self.next_header(&topic, messages.len()), messages));
+        }
+        let unsigned = contents.iter().map(|(header, messages)| (header.clone(), &messages[..]));
+        let signed = Batch::sign_all(unsigned.collect(), &self.signer);
+        for (batch, requests) in signed.iter().zip(requests) {
+            let reached = self.send_batch(batch);
+            if batch.retained().is_some() {
+                self.hold_own(&batch.header().topic);
             }
-            self.stats.published += messages.len() as u64;
+            self.stats.published += requests.len() as u64;
+            let first = batch.header().first_seq;
             for (request, seq) in requests.into_iter().zip(first..) {
                 let answer = Answer::Published { seq, batch: first, reached };
                 self.out.answer(request, Ok(answer));
@@ -217,34 +241,34 @@ impl Peer {
         }
     }
 
-    /// Publishes messages of this peer. Returns the first number and how many links they went to.
-    fn send_batch(&mut self, topic: &Topic, messages: &[Message]) -> (u64, u32) {
-        let first_seq = self.topics.take_seq(topic, messages.len() as u64);
-        let header = BatchHeader {
+    /// What precedes the next messages of this peer in a topic; their numbers are used.
+    fn next_header(&mut self, topic: &Topic, messages: usize) -> BatchHeader {
+        BatchHeader {
             topic: topic.clone(),
             origin: Origin { node: self.node, incarnation: self.incarnation },
             address: self.config.identity.address,
             generation: self.topics.directory.record(topic).map_or(0, |record| record.generation),
-            first_seq,
+            first_seq: self.topics.take_seq(topic, messages as u64),
             published_at_us: self.wall_us(self.now),
             count: 0,
-        };
-        let origin = header.origin;
-        let batch = Batch::sign(header, messages, &self.signer);
+        }
+    }
+
+    /// Publishes a batch of this peer. Returns how many links it went to.
+    fn send_batch(&mut self, batch: &Arc<Batch>) -> u32 {
+        let BatchHeader { topic, origin, first_seq, .. } = batch.header();
         if !topic.is_internal() {
-            self.out.notice(Notice::Published { batch: Arc::clone(&batch) });
+            self.out.notice(Notice::Published { batch: Arc::clone(batch) });
         }
         let (now, retention) = (self.now, self.retention_of(topic));
-        let Some(local) = self.topics.enter(now, topic, &self.config) else {
-            return (first_seq, 0);
-        };
+        let Some(local) = self.topics.enter(now, topic, &self.config) else { return 0 };
         let subscribed = local.subscribed_at.is_some();
         // The stream may begin later than 1: a topic that was left and entered again.
-        local.streams.enter(origin, Some(first_seq));
-        if let Reception::New(ready) = local.streams.receive(&batch, subscribed) {
-            local.keep(now, &batch, now, &retention);
+        local.streams.enter(*origin, Some(*first_seq));
+        if let Reception::New(ready) = local.streams.receive(batch, subscribed) {
+            local.keep(now, batch, now, &retention);
             self.deliver(ready);
         }
-        (first_seq, self.forward(&batch, None, 1, now, None))
+        self.forward(batch, None, 1, now, None)
     }
 }

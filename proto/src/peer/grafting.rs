@@ -114,7 +114,17 @@ impl Peer {
                 let fit = link.phase == Phase::Active && link.suspect_since.is_none();
                 fit.then_some(link.round_trip)
             };
-            let due = self.announced.pop_due(self.now, round_trip);
+            let (topics, now) = (&self.topics, self.now);
+            let coming = |(_, origin, first_seq): Key, wanted: &Wanted| {
+                let local = topics.get(&wanted.topic)?;
+                let parent = local.by_slot(local.trees.parent(origin)?)?;
+                let stream = local.streams.get(&local.streams.named(origin)?)?;
+                // A parent that announces does not push any more.
+                let is_behind = !wanted.is_announced_by(parent)
+                    && stream.flow.brings(now, parent, (first_seq, wanted.since));
+                is_behind.then(|| local.trees.graft_after(origin))
+            };
+            let due = self.announced.pop_due(now, round_trip, coming);
             let Some(Due { key, topic, announcer, again }) = due else { return };
             match announcer {
                 Some(from) => self.graft(key, &topic, from, again),
@@ -200,13 +210,15 @@ impl Peer {
         self.out.control(slower, Frame::Prune(Prune { topic, origin, tree: ORIGIN_TREE }));
     }
 
-    /// Sends the announcements that gathered since the last draining.
+    /// Sends the announcements whose time has come.
     pub(super) fn flush_announcements(&mut self) {
-        while let Some(((link, topic), batches)) = self.announcements.pop_first() {
-            self.stats.announces_sent += batches.len() as u64;
-            for batches in batches.chunks(NAMES_MAX) {
-                let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
-                self.out.send(link, Class::Announce, Frame::Announce(announce));
+        while let Some((link, names)) = self.announcing.take(self.now) {
+            for (topic, batches) in names {
+                self.stats.announces_sent += batches.len() as u64;
+                for batches in batches.chunks(NAMES_MAX) {
+                    let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
+                    self.out.send(link, Class::Announce, Frame::Announce(announce));
+                }
             }
         }
     }

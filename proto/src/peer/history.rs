@@ -204,8 +204,7 @@ impl Peer {
             self.stats.batches_deleted_topic += 1;
             return;
         }
-        if !batch.verify(self.config.identity.scheme) {
-            self.stats.batches_forged += 1;
+        if !self.is_genuine(batch) {
             return self.violation(id, "forged batch");
         }
         let due = self.now + ANSWER_WITHIN;

@@ -103,13 +103,10 @@ impl Peer {
             self.stats.batches_deleted_topic += 1;
         } else if !local.value.is_news(batch, published) {
             self.stats.batches_duplicate += 1;
-        } else if batch.verify(self.config.identity.scheme) {
-            if let Some(local) = self.topics.get_mut(topic) {
-                local.value.offer(batch, published);
-            }
-        } else {
-            self.stats.batches_forged += 1;
+        } else if !self.is_genuine(batch) {
             self.violation(id, "forged batch");
+        } else if let Some(local) = self.topics.get_mut(topic) {
+            local.value.offer(batch, published);
         }
     }
 }

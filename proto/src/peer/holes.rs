@@ -12,7 +12,7 @@ impl Peer {
     pub(super) fn note_live(
         &mut self,
         batch: &Batch,
-        by: NodeId,
+        (by, link): (NodeId, LinkId),
         cause: Cause,
         wanted: Option<&Wanted>,
     ) {
@@ -22,6 +22,9 @@ impl Peer {
         let stream = self.topics.get_mut(topic).and_then(|local| local.streams.get_mut(&origin));
         if let Some(stream) = stream {
             stream.lag.sample(header.published_at_us, received_us);
+            if cause == Cause::Push {
+                stream.flow.pushed(self.now, link, header.last_seq());
+            }
         }
         let late = cause == Cause::Push;
         let asked = wanted.is_some_and(|wanted| wanted.asked)

@@ -1,21 +1,22 @@
 //! The role that carries messages.
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
-//! `trees`, `announced`, `publish`, `repair`, `collect`, `views`, `rendezvous`, `requests`,
-//! `topics`, `value`, `directory`, `links`, `lag`, `overload`. What happens to a peer is told in
-//! flows that compose them: `handshake` (a link becomes a neighbour), `neighbors` (finding, losing
-//! and suspecting them), `gossip` (batches in and out), `grafting` (trees and announcements),
-//! `catch_up` (heads, digests, pulls), `history` (what was published before), `holding` (what
-//! topics retain), `slow` (full queues), `registration` (sessions with seeds and their answers),
-//! `seed_set` (who the seeds are), `hosting` and `filters` (topics that this peer creates, and news
-//! of topics) and `commands` (what else the application asks). This file holds the parts together
-//! and dispatches; it decides nothing.
+//! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
+//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`. What
+//! happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
+//! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
+//! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
+//! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
+//! seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters` (topics that
+//! this peer creates, and news of topics) and `commands` (what else the application asks). This
+//! file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
 pub mod status;
 
 mod announced;
+mod announcing;
 mod catch_up;
 mod collect;
 mod commands;
@@ -23,6 +24,7 @@ mod degree;
 mod directory;
 mod eclipse;
 mod filters;
+mod flow;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -38,6 +40,7 @@ mod neighbors;
 mod outbox;
 mod overload;
 mod overview;
+mod proven;
 mod publish;
 mod registration;
 mod rendezvous;
@@ -70,13 +73,15 @@ use crate::id::{Incarnation, LinkId, NodeId, Topic};
 use crate::machine::{Input, LinkDown, Machine, Output};
 use crate::stats::PeerStats;
 use crate::time::Instant;
-use crate::wire::frame::{BatchName, Cause, Frame, PeerEntry};
+use crate::wire::frame::{Cause, Frame, PeerEntry};
 use announced::Announced;
+use announcing::Announcing;
 use collect::Collections;
 use event::{Command, Durable, Event};
 use links::{Intent, Links};
 use neighbors::Suspect;
 use outbox::Outbox;
+use proven::Proven;
 use publish::Publisher;
 use rendezvous::Rendezvous;
 use repair::Repair;
@@ -106,8 +111,9 @@ pub struct Peer {
     publisher: Publisher,
     repair: Repair,
     collections: Collections,
+    proven: Proven,
     announced: Announced,
-    announcements: BTreeMap<(LinkId, Topic), Vec<BatchName>>,
+    announcing: Announcing,
     rendezvous: Rendezvous,
     told: seed_set::Told,
     requests: Requests,
@@ -149,8 +155,9 @@ impl Peer {
             publisher: Publisher::default(),
             repair: Repair::default(),
             collections: Collections::default(),
+            proven: Proven::default(),
             announced: Announced::default(),
-            announcements: BTreeMap::new(),
+            announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             told: seed_set::Told::default(),
             requests: Requests::default(),
@@ -370,6 +377,7 @@ impl Machine for Peer {
             self.repair.next_deadline(),
             self.collections.next_deadline(),
             self.announced.next_deadline(),
+            self.announcing.next_deadline(),
         ];
         fixed.into_iter().chain(moving.into_iter().flatten()).min()
     }

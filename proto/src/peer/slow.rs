@@ -50,7 +50,7 @@ impl Peer {
                 self.stats.overload_lazy += 1;
             }
             let name = BatchName { origin, first_seq: header.first_seq };
-            self.announcements.entry((id, header.topic.clone())).or_default().push(name);
+            self.announcing.note(id, &header.topic, name);
         }
     }
 

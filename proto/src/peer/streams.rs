@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::Origin;
+use crate::peer::flow::Flow;
 use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
@@ -63,6 +64,8 @@ pub(crate) struct Stream {
     conceded: (u64, Instant),
     /// How long its batches take to get here.
     pub(crate) lag: Lag,
+    /// Whether more of it is on its way.
+    pub(crate) flow: Flow,
     used: u64,
 }
 
@@ -272,6 +275,11 @@ impl Streams {
     }
 
     /// A stream, if known.
+    pub(crate) fn get(&self, origin: &Origin) -> Option<&Stream> {
+        self.streams.get(origin)
+    }
+
+    /// A stream, if known, to be changed.
     pub(crate) fn get_mut(&mut self, origin: &Origin) -> Option<&mut Stream> {
         self.streams.get_mut(origin)
     }
@@ -382,6 +390,7 @@ impl Streams {
             known_high: 0,
             conceded: (0, Instant::ZERO),
             lag: Lag::default(),
+            flow: Flow::default(),
             used,
         });
         stream.used = used;

@@ -14,6 +14,9 @@ use crate::wire::frame::Frame;
 /// Frames that wait for the disk. About 50 MB of usual ones; a disk that syncs once in 2 ms and
 /// 20,000 frames a second make 40.
 pub(super) const HELD_MAX: usize = 131_072;
+/// Of these, on one link: a peer that repeats all its topics gets 10,000 answers. Who asks for more
+/// than that while the disk stands still takes the room of nobody else.
+const HELD_PER_LINK_MAX: usize = HELD_MAX / 8;
 
 type Out = Output<Event, Durable>;
 
@@ -50,12 +53,13 @@ impl Held {
         if !waits {
             return Some(output);
         }
-        if let (Some(link), true) = (link, self.queue.len() >= HELD_MAX) {
-            self.overflowed.insert(link);
-            return None;
-        }
         if let Some(link) = link {
-            *self.links.entry(link).or_default() += 1;
+            let of_link = self.links.get(&link).copied().unwrap_or(0);
+            if of_link >= HELD_PER_LINK_MAX || self.queue.len() >= HELD_MAX {
+                self.overflowed.insert(link);
+                return None;
+            }
+            self.links.insert(link, of_link + 1);
         }
         self.queue.push_back((self.token, output));
         None
@@ -163,5 +167,17 @@ mod tests {
             held.pass(send(n as u64, Frame::Watched(crate::id::RequestId(1))));
         }
         assert_eq!((held.len(), held.take_overflowed().len()), (HELD_MAX, 5));
+    }
+
+    #[test]
+    fn who_asks_for_too_much_takes_the_room_of_nobody_else() {
+        let mut held = Held::default();
+        held.next_token();
+        for _ in 0..HELD_MAX {
+            held.pass(send(1, Frame::Watched(crate::id::RequestId(1))));
+        }
+        assert!(held.pass(send(2, Frame::Watched(crate::id::RequestId(1)))).is_none());
+        assert_eq!(held.len(), HELD_PER_LINK_MAX + 1);
+        assert_eq!(held.take_overflowed(), BTreeSet::from([LinkId(1)]));
     }
 }

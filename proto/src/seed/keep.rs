@@ -91,6 +91,7 @@ impl Seed {
     /// Takes in what the disk held.
     pub(super) fn restore(&mut self, now: Instant, memory: Memory) {
         let Memory { rows, mut damaged } = memory;
+        self.restored_until = now + self.config.lease;
         let mut votes = false;
         // A subscription needs its peer, and an ended life yields to a later one.
         let rank = |row: &Row| match row {
@@ -137,7 +138,7 @@ impl Seed {
                 }) && fits
                 {
                     self.registry.remove(&record.node);
-                    self.registry.insert(record.clone(), *signature, now + self.config.lease);
+                    self.registry.insert(record.clone(), *signature, self.restored_until);
                     return true;
                 }
                 !fits

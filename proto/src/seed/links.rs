@@ -233,7 +233,10 @@ impl Seed {
                 Claim::Stranger => {
                     let text = format!("{} ({remote}) is not in the set of seeds", hello.address);
                     self.tell_set(id);
-                    self.refuse(now, id, Reason::NotInSet, &text);
+                    match self.sync.is_new_stranger(node) {
+                        true => self.refuse(now, id, Reason::NotInSet, &text),
+                        false => self.close(now, id, Reason::NotInSet, &text),
+                    }
                 }
             },
             (None, Purpose::Neighbor, _) => {

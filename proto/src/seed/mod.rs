@@ -109,6 +109,9 @@ pub struct Seed {
     /// Rows that the disk does not hold as they are here; each table has others.
     touched: BTreeSet<Key>,
     /// Rows that are still to be written anew.
+    /// The end of the leases of peers that were on disk when this seed started, and have not
+    /// renewed since.
+    restored_until: Instant,
     rewriting: BTreeSet<Key>,
     timers: Timers<Timer>,
     heads: KnownHeads,
@@ -204,6 +207,7 @@ impl Seed {
             held: Held::default(),
             ready: VecDeque::new(),
             touched: BTreeSet::new(),
+            restored_until: Instant::ZERO,
             rewriting: BTreeSet::new(),
             timers,
             heads: KnownHeads::new(),

@@ -11,6 +11,9 @@ use crate::seed::set::SeedSet;
 use crate::seed::transfer::{Cursor, Wanted};
 use crate::wire::frame::{Ballot, SAMPLE_MAX, Teacher};
 
+/// Strangers that are remembered, so that each is told of once and not at each dial.
+const STRANGERS_MAX: usize = 64;
+
 /// Another seed of the set, or a place for one.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -70,6 +73,8 @@ pub(super) struct Sync {
     /// Where this seed is.
     own: SocketAddr,
     pub(super) slots: Vec<Slot>,
+    /// Nodes that say to be seeds and are none, of whom people know.
+    strangers: BTreeSet<NodeId>,
     /// Peers whose lease was renewed here and not yet told.
     pub(super) renewed: BTreeSet<NodeId>,
 }
@@ -79,7 +84,13 @@ impl Sync {
         let own = config.identity.address;
         let configured = config.seeds.iter().copied().chain([own]);
         let set = SeedSet::configured(configured);
-        let mut sync = Self { set, own, slots: Vec::new(), renewed: BTreeSet::new() };
+        let mut sync = Self {
+            set,
+            own,
+            slots: Vec::new(),
+            strangers: BTreeSet::new(),
+            renewed: BTreeSet::new(),
+        };
         sync.make_slots();
         sync
     }
@@ -170,6 +181,14 @@ impl Sync {
         }
         let claimed = self.slots.iter().position(|slot| slot.is_at(address));
         claimed.map_or(Claim::Stranger, Claim::Unproven)
+    }
+
+    /// Whether it is news that this node says to be a seed, and is none.
+    pub(super) fn is_new_stranger(&mut self, node: NodeId) -> bool {
+        if self.strangers.len() >= STRANGERS_MAX {
+            self.strangers.clear();
+        }
+        self.strangers.insert(node)
     }
 
     /// A held link is gone.

@@ -148,7 +148,9 @@ impl Seed {
             if next.is_some() || !wanted.contains(range(node)) {
                 break;
             }
-            if peer.lease > horizon {
+            // A peer that was on disk and has not renewed since may be gone for long: it is not
+            // brought back where that is known.
+            if peer.lease > horizon && peer.lease != self.restored_until {
                 records.push(peer.signed());
                 leases.push(peer.lease(now));
             }

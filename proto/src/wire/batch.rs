@@ -1,11 +1,11 @@
-//! The batch: the unit of gossip. Consecutive messages of one stream, signed once by their
-//! origin, forwarded as the same bytes by everybody else.
+//! The batch: the unit of gossip. Consecutive messages of one stream, signed by their origin,
+//! forwarded as the same bytes by everybody else.
 //!
 //! Fixed layout, integers big-endian:
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | layout version, 1 |
+//! | 1 | layout version, 2 |
 //! | 1 + t | topic: length, then UTF-8 |
 //! | 32 | origin's public key |
 //! | 1 + 4 or 16 + 2 | origin's advertised address: 4 or 6, address, port |
@@ -15,17 +15,18 @@
 //! | 8 | published at, microseconds since 1970 |
 //! | 2 | number of messages n, from 1 |
 //! | n × (2 + h + 4 + b) | messages: length and [headers](crate::wire::headers), length and body |
-//! | 64 | Ed25519 signature over all bytes before it |
+//! | 66 to 258 | [proof](crate::wire::proof) that the origin signed all bytes before it |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::crypto::{SIGNATURE_BYTES, Scheme, Signature, Signer};
+use crate::crypto::{Digest, Scheme, Signer, digest};
 use crate::id::{Incarnation, NodeId, Origin, Topic};
 use crate::wire::DecodeError;
 use crate::wire::headers::{self, Headers};
+use crate::wire::proof::{self, Claim, PROOF_BYTES_MAX};
 
 /// The largest body of one message, in bytes (design limit; NATS has the same default).
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -39,8 +40,10 @@ pub const BATCH_BYTES_TARGET: usize = 64 << 10;
 /// The largest encoded batch: one message of the largest size and the fields around it.
 pub const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX + HEADERS_BYTES_MAX + 1024;
 
-const LAYOUT: u8 = 1;
-const DOMAIN: &str = "tidings batch 1";
+/// The fields before the messages, with the longest topic and address.
+const HEADER_BYTES_MAX: usize = 1 + 256 + 32 + 19 + 8 * 4 + 2;
+const LAYOUT: u8 = 2;
+const DOMAIN: &str = "tidings batch 2";
 
 /// One application message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -94,6 +97,8 @@ impl BatchHeader {
 pub struct Batch {
     header: BatchHeader,
     messages_at: usize,
+    /// Where the proof begins, and what is signed ends.
+    proof_at: usize,
     malformed_headers: u16,
     bytes: Bytes,
 }
@@ -102,24 +107,22 @@ impl Batch {
     /// Makes and signs a batch. `header.count` is taken from `messages`.
     ///
     /// # Panics
+    /// As [`Self::sign_all`].
+    pub fn sign(header: BatchHeader, messages: &[Message], signer: &Signer) -> Arc<Self> {
+        Self::sign_all(vec![(header, messages)], signer).remove(0)
+    }
+
+    /// Makes batches and signs them together, for the price of one signature. `header.count` is
+    /// taken from the messages.
+    ///
+    /// # Panics
     /// When a message or their number is over the limits, which the caller has checked.
-    pub fn sign(mut header: BatchHeader, messages: &[Message], signer: &Signer) -> Arc<Self> {
-        assert!(!messages.is_empty() && messages.len() <= BATCH_MESSAGES_MAX, "batch size");
-        header.count = u16::try_from(messages.len()).expect("checked above");
-        let length: usize = messages.iter().map(Message::encoded_len).sum();
-        let mut out = BytesMut::with_capacity(length + 512);
-        put_header(&mut out, &header);
-        let messages_at = out.len();
-        for message in messages {
-            let headers = message.headers.encoded();
-            out.put_u16(u16::try_from(headers.len()).expect("headers within limit"));
-            out.put_slice(headers);
-            out.put_u32(u32::try_from(message.body.len()).expect("body within limit"));
-            out.put_slice(&message.body);
-        }
-        let signature = signer.sign(DOMAIN, &out);
-        out.put_slice(&signature.0);
-        Arc::new(Self { header, messages_at, malformed_headers: 0, bytes: out.freeze() })
+    pub fn sign_all(batches: Vec<(BatchHeader, &[Message])>, signer: &Signer) -> Vec<Arc<Self>> {
+        let unsigned: Vec<_> =
+            batches.into_iter().map(|(header, messages)| Unsigned::new(header, messages)).collect();
+        let leaves: Vec<Digest> = unsigned.iter().map(|one| digest(DOMAIN, &one.bytes)).collect();
+        let proofs = proof::prove(&leaves, signer);
+        unsigned.into_iter().zip(proofs).map(|(one, proof)| one.with_proof(&proof)).collect()
     }
 
     /// Reads a batch and checks its structure, not its signature.
@@ -143,18 +146,21 @@ impl Batch {
             check_limit("message", body, MESSAGE_BYTES_MAX)?;
             reader.take(body)?;
         }
-        if reader.rest.len() != SIGNATURE_BYTES {
-            return Err(DecodeError::Malformed("batch length"));
-        }
-        Ok(Arc::new(Self { header, messages_at, malformed_headers, bytes }))
+        proof::check(reader.rest)?;
+        let proof_at = bytes.len() - reader.rest.len();
+        Ok(Arc::new(Self { header, messages_at, proof_at, malformed_headers, bytes }))
     }
 
     /// Whether the origin signed these bytes.
     pub fn verify(&self, scheme: Scheme) -> bool {
-        let (signed, signature) = self.bytes.split_at(self.bytes.len() - SIGNATURE_BYTES);
-        let mut array = [0; SIGNATURE_BYTES];
-        array.copy_from_slice(signature);
-        scheme.verify(&self.header.origin.node, DOMAIN, signed, &Signature(array))
+        let Claim { root, signature } = self.claim();
+        scheme.key(&self.header.origin.node).verify(&root, &signature)
+    }
+
+    /// What the origin is said to have signed, for this batch and those signed with it.
+    pub fn claim(&self) -> Claim {
+        let (signed, proof) = self.bytes.split_at(self.proof_at);
+        proof::claim(digest(DOMAIN, signed), proof)
     }
 
     /// What the origin says of it.
@@ -201,6 +207,44 @@ impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let BatchHeader { topic, origin, first_seq, count, .. } = &self.header;
         write!(f, "Batch({topic} {:?} {first_seq}+{count} <{} b>)", origin.node, self.bytes.len())
+    }
+}
+
+/// A batch without its proof.
+struct Unsigned {
+    header: BatchHeader,
+    messages_at: usize,
+    bytes: BytesMut,
+}
+
+impl Unsigned {
+    fn new(mut header: BatchHeader, messages: &[Message]) -> Self {
+        assert!(!messages.is_empty() && messages.len() <= BATCH_MESSAGES_MAX, "batch size");
+        header.count = u16::try_from(messages.len()).expect("checked above");
+        let length: usize = messages.iter().map(Message::encoded_len).sum();
+        let mut bytes = BytesMut::with_capacity(length + HEADER_BYTES_MAX + PROOF_BYTES_MAX);
+        put_header(&mut bytes, &header);
+        let messages_at = bytes.len();
+        for message in messages {
+            let headers = message.headers.encoded();
+            bytes.put_u16(u16::try_from(headers.len()).expect("headers within limit"));
+            bytes.put_slice(headers);
+            bytes.put_u32(u32::try_from(message.body.len()).expect("body within limit"));
+            bytes.put_slice(&message.body);
+        }
+        Self { header, messages_at, bytes }
+    }
+
+    fn with_proof(mut self, proof: &[u8]) -> Arc<Batch> {
+        let proof_at = self.bytes.len();
+        self.bytes.put_slice(proof);
+        Arc::new(Batch {
+            header: self.header,
+            messages_at: self.messages_at,
+            proof_at,
+            malformed_headers: 0,
+            bytes: self.bytes.freeze(),
+        })
     }
 }
 

@@ -88,15 +88,13 @@ pub enum Decoded {
     Incomplete(usize),
 }
 
-/// Takes the next frame from `buffer`, which may hold the beginning of a frame, one, or many.
-/// A frame longer than `limit` is refused before it is read.
+/// How many bytes the frame has in all that begins with `head`, when enough of it is there to say.
+/// That is as long as it may be, as far as `head` shows: nothing has to be kept before.
 ///
 /// # Errors
-/// What is wrong with the bytes; the link is of no use after it.
-pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeError> {
-    let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else {
-        return Ok(Decoded::Incomplete(LENGTH_BYTES));
-    };
+/// The frame is longer than `limit` or than a frame of its kind may be, or has no kind.
+pub fn frame_length(head: &[u8], limit: usize) -> Result<Option<usize>, DecodeError> {
+    let Some(prefix) = head.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = u32::from_be_bytes(*prefix) as usize;
     let limit = limit.min(FRAME_BYTES_MAX);
     if length > limit {
@@ -105,17 +103,27 @@ pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeErro
     if length == 0 {
         return Err(DecodeError::Malformed("frame length"));
     }
-    let Some(&kind) = buffer.get(LENGTH_BYTES) else {
-        return Ok(Decoded::Incomplete(LENGTH_BYTES + length));
-    };
-    if kind != BATCH_KIND && length > CONTROL_BYTES_MAX {
+    let is_control = head.get(LENGTH_BYTES).is_some_and(|kind| *kind != BATCH_KIND);
+    if is_control && length > CONTROL_BYTES_MAX {
         return Err(DecodeError::TooLarge { what: "control frame", limit: CONTROL_BYTES_MAX });
     }
-    if buffer.len() < LENGTH_BYTES + length {
-        return Ok(Decoded::Incomplete(LENGTH_BYTES + length));
-    }
+    Ok(Some(LENGTH_BYTES + length))
+}
+
+/// Takes the next frame from `buffer`, which may hold the beginning of a frame, one, or many.
+/// A frame longer than `limit` is refused before it is read.
+///
+/// # Errors
+/// What is wrong with the bytes; the link is of no use after it.
+pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeError> {
+    let Some(total) = frame_length(buffer, limit)? else {
+        return Ok(Decoded::Incomplete(LENGTH_BYTES));
+    };
+    let (Some(&kind), true) = (buffer.get(LENGTH_BYTES), buffer.len() >= total) else {
+        return Ok(Decoded::Incomplete(total));
+    };
     buffer.advance(LENGTH_BYTES);
-    let body = buffer.split_to(length).freeze();
+    let body = buffer.split_to(total - LENGTH_BYTES).freeze();
     match kind {
         BATCH_KIND => decode_batch(body).map(|frame| Decoded::Frame(Frame::Batch(frame))),
         kind if kind >= CONTROL_KINDS => Ok(Decoded::Unknown(kind)),

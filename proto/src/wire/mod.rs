@@ -10,6 +10,7 @@ pub mod codec;
 pub mod frame;
 pub mod headers;
 pub mod kind;
+pub mod proof;
 pub mod record;
 
 #[cfg(test)]

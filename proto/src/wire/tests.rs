@@ -94,12 +94,30 @@ fn any_changed_byte_of_a_batch_is_noticed() {
 }
 
 #[test]
+fn any_changed_byte_of_batches_signed_together_is_noticed() {
+    let header = batch(&[Message::new("x")]).header().clone();
+    let second = BatchHeader { first_seq: 6, ..header.clone() };
+    let (one, two) = ([Message::new("a")], [Message::new("b")]);
+    let signed = Batch::sign_all(vec![(header, &one), (second, &two)], &signer());
+    assert_eq!(signed[0].claim(), signed[1].claim());
+    for sent in signed {
+        assert!(sent.verify(Scheme::Ed25519));
+        for at in 0..sent.bytes().len() {
+            let mut bytes = sent.bytes().to_vec();
+            bytes[at] ^= 1;
+            let accepted = Batch::decode(bytes.into()).is_ok_and(|b| b.verify(Scheme::Ed25519));
+            assert!(!accepted, "byte {at}");
+        }
+    }
+}
+
+#[test]
 fn golden_bytes_of_a_batch_prefix() {
     let sent = batch(&[Message::new("hi")]);
     let prefix: String = sent.bytes()[..16].iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!(prefix, "010e73706f72742f666f6f7462616c6c");
-    // layout, topic, key, address, four u64, count, one message, signature
-    assert_eq!(sent.bytes().len(), 1 + 15 + 32 + 7 + 32 + 2 + (6 + 2) + 64);
+    assert_eq!(prefix, "020e73706f72742f666f6f7462616c6c");
+    // layout, topic, key, address, four u64, count, one message, proof without a path
+    assert_eq!(sent.bytes().len(), 1 + 15 + 32 + 7 + 32 + 2 + (6 + 2) + 2 + 64);
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 /// Turns before other tasks of the thread may run.
 pub(super) const TURNS_MAX: usize = 16;
-/// Commands of each queue handled before the machine's outputs.
+/// Other commands handled before the machine's outputs.
 pub(super) const COMMANDS_PER_TURN: usize = 256;
+/// Publications handled before the machine's outputs: what came together is signed together, and
+/// this is all that the queue holds.
+pub(super) const TRAFFIC_PER_TURN: usize = 1_024;
 /// Bytes of publications taken before the links' queues are looked at: with 1 MiB queued a link
 /// is congested, with 8 MiB it sheds.
 pub(super) const TRAFFIC_BYTES_PER_TURN: usize = 512 << 10;

@@ -56,12 +56,13 @@ pub(crate) struct RestoreArgs {
 
 pub(crate) fn make(args: BackupArgs) -> Result<(), Failure> {
     let (_, directory) = args.data.find()?;
-    backup(&directory, &args.file)?.print("backed up to", args.json)
+    backup(&directory, &args.file, !args.json)?.print("backed up to", args.json)
 }
 
 pub(crate) fn bring_back(args: RestoreArgs) -> Result<(), Failure> {
     let (config, directory) = args.data.find()?;
     let data = DataDir::open(&directory)?;
     let owner = Owner { cluster: config.cluster.name, node: data.key().node_id() };
-    restore(&args.file, data.path(), &owner, args.replace)?.print("restored to", args.json)
+    restore(&args.file, data.path(), &owner, args.replace, !args.json)?
+        .print("restored to", args.json)
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use tidings_runtime::table::print_json;
+
 use crate::commands::data::Data;
 use crate::failure::Failure;
 use crate::store::{Checked, FILE, check};
-use crate::table::print_json;
 
 const HELP: &str = "\
 The seed may be running. Nothing is changed: a seed that starts with damaged rows drops them, and
@@ -32,7 +33,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Some(file) => file,
         None => args.data.find()?.1.join(FILE),
     };
-    let checked = check(&path)?;
+    let checked = check(&path, !args.json)?;
     let damaged: usize = checked.damaged.values().sum();
     checked.print("checked", args.json)?;
     if damaged > 0 {

@@ -1,36 +1,26 @@
 //! `seed deaths`: why peers were declared dead.
 
-use crate::commands::{Ask, Part};
+use tidings_runtime::table::short;
+
+use crate::commands::list::List;
 use crate::failure::Failure;
-use crate::http::views::{Death, Items};
-use crate::table::{Table, print_json, short};
+use crate::http::views::Death;
 
 /// List the last 256 verdicts of death, the newest first: who reported a peer, how the seed's own
 /// probe of it went, and which seeds voted
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    ask: Ask,
-    #[command(flatten)]
-    part: Part,
+    list: List,
     /// A part of name, address or id
     #[arg(long)]
     filter: Option<String>,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let path = format!("/v1/deaths{}", args.part.query(args.filter.as_deref()));
-    let page: Items<Death> = args.ask.get(&path).await?;
-    if args.json {
-        return Ok(print_json(&page)?);
-    }
     let head = ["AT", "NODE", "ADDRESS", "NAME", "REPORTED BY", "PROBE", "VOTED"];
-    let mut table = Table::new(head);
-    for death in &page.items {
-        table.row([
+    let row = |death: &Death| {
+        [
             death.at.clone(),
             short(&death.node),
             death.addr.to_string(),
@@ -38,11 +28,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             names(&death.reporters),
             death.probe.clone(),
             names(&death.voters),
-        ]);
-    }
-    table.print()?;
-    args.part.note(page.items.len(), page.total);
-    Ok(())
+        ]
+    };
+    args.list.show("/v1/deaths", args.filter.as_deref(), head, row).await
 }
 
 /// The first digits of each id.

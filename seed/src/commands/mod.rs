@@ -2,11 +2,10 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
-pub(crate) mod completions;
 pub(crate) mod config;
 mod data;
 pub(crate) mod deaths;
-pub(crate) mod man;
+mod list;
 pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod set;
@@ -58,30 +57,5 @@ impl Ask {
             }
         }
         Err(failure)
-    }
-}
-
-/// Which part of a list is wanted.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Part {
-    /// Items at most, 1 to 1,000
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    limit: u16,
-    /// Items to leave out
-    #[arg(long, default_value_t = 0)]
-    offset: u32,
-}
-
-impl Part {
-    pub(crate) fn query(&self, filter: Option<&str>) -> String {
-        let filter = client::encode(filter.unwrap_or_default());
-        format!("?limit={}&offset={}&filter={filter}", self.limit, self.offset)
-    }
-
-    /// Tells people on stderr when there is more than they see.
-    pub(crate) fn note(&self, shown: usize, total: usize) {
-        if shown < total {
-            eprintln!("{shown} of {total}, from {}; see --limit and --offset", self.offset);
-        }
     }
 }

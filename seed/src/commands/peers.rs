@@ -1,35 +1,25 @@
 //! `seed peers`: the peers that a seed lists.
 
-use crate::commands::{Ask, Part};
+use tidings_runtime::table::short;
+
+use crate::commands::list::List;
 use crate::failure::Failure;
-use crate::http::views::{Items, Peer};
-use crate::table::{Table, print_json, short};
+use crate::http::views::Peer;
 
 /// List the peers that a seed knows, the dead of the last minutes included
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    ask: Ask,
-    #[command(flatten)]
-    part: Part,
+    list: List,
     /// A part of name, address or id
     #[arg(long)]
     filter: Option<String>,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let path = format!("/v1/peers{}", args.part.query(args.filter.as_deref()));
-    let page: Items<Peer> = args.ask.get(&path).await?;
-    if args.json {
-        return Ok(print_json(&page)?);
-    }
     let head = ["NODE", "ADDRESS", "NAME", "STATE", "NEIGHBORS", "TOPICS", "LEASE"];
-    let mut table = Table::new(head);
-    for peer in &page.items {
-        table.row([
+    let row = |peer: &Peer| {
+        [
             short(&peer.node),
             peer.addr.to_string(),
             peer.name.clone(),
@@ -37,9 +27,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             peer.neighbors.len().to_string(),
             peer.topics.join(","),
             format!("{} s", peer.lease_ms / 1_000),
-        ]);
-    }
-    table.print()?;
-    args.part.note(page.items.len(), page.total);
-    Ok(())
+        ]
+    };
+    args.list.show("/v1/peers", args.filter.as_deref(), head, row).await
 }

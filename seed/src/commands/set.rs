@@ -11,11 +11,11 @@ use tidings_runtime::NodeKey;
 use tidings_runtime::admin::{self, AdminError};
 use tidings_runtime::data::KEY;
 use tidings_runtime::ports_file::Ports;
+use tidings_runtime::table::{Table, mark, print_json};
 
 use crate::commands::data::Data;
 use crate::commands::run::PORTS;
 use crate::failure::Failure;
-use crate::table::{Table, mark, print_json};
 
 const HELP: &str = "\
 Whoever can read the key in a seed's data directory may do this, on the host of that seed; the
@@ -74,6 +74,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         }
         Some(What::Remove { addr }) => AdminCommand::RemoveSeed(addr),
     };
+    if let AdminCommand::AddSeed(place) = command {
+        seed.look(place.address).await?;
+    }
     let mut view = seed.ask(command).await?;
     if command != AdminCommand::ShowSet {
         view = seed.follow(view, Duration::from_secs(args.wait.into())).await?;
@@ -98,6 +101,18 @@ impl Operator {
             Failure::unreachable(format!("{path}: {error}; the seed has not run there yet"))
         })?;
         Ok(Self { key, address: ports.listen, cluster })
+    }
+
+    /// A seed that is not there would keep the change from getting over.
+    async fn look(&self, address: SocketAddr) -> Result<(), Failure> {
+        match admin::look(address, &self.key, &self.cluster).await {
+            Ok(()) => Ok(()),
+            Err(AdminError::Refused(text)) => Err(Failure::refused(format!("{address}: {text}"))),
+            Err(error) => {
+                let text = format!("no seed answers at {address}, start it first: {error}");
+                Err(Failure::unreachable(text))
+            }
+        }
     }
 
     async fn ask(&self, command: AdminCommand) -> Result<SetView, Failure> {

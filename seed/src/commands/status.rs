@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+use tidings_runtime::table::{Table, print_json, short};
 
 use crate::client;
 use crate::commands::Ask;
 use crate::failure::Failure;
 use crate::http::views::Status;
-use crate::table::{Table, print_json, short};
 
 /// Show how seeds are: all of the configuration, or the one at --http
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tidings_proto::seed::memory::Row;
+use tidings_runtime::progress::{Progress, Steps};
 use tidings_runtime::store::{StoreError, failed};
 
 use super::file::{self, Owner, Read};
@@ -14,9 +15,15 @@ use super::table::ALL;
 use super::{Checked, FILE};
 use crate::failure::Failure;
 
-/// Reads every row.
-pub(super) fn checked(opened: &Connection, path: &Path) -> Result<Checked, StoreError> {
+/// Reads every row. How far it is can be `shown`.
+pub(super) fn checked(
+    opened: &Connection,
+    path: &Path,
+    shown: bool,
+) -> Result<Checked, StoreError> {
     let at = |source| failed(path, source);
+    let total = if shown { file::count(opened).map_err(at)? } else { 0 };
+    let (progress, mut seen) = (Progress::new("reading", Steps::Count(total), shown), 0);
     let unowned = || StoreError::Foreign { path: path.to_owned() };
     let (cluster, node) = file::owner(opened, path)?.ok_or_else(unowned)?;
     let (mut rows, mut damaged, mut votes) = (BTreeMap::new(), BTreeMap::new(), false);
@@ -27,6 +34,8 @@ pub(super) fn checked(opened: &Connection, path: &Path) -> Result<Checked, Store
             let part = file::rows(opened, table, last, PART).map_err(at)?;
             let Some(end) = part.last() else { break };
             last = end.rowid;
+            seen += part.len() as u64;
+            progress.set(seen);
             for Read { row, .. } in part {
                 match row {
                     Some(Row::Membership(of)) => {
@@ -48,14 +57,14 @@ const PART: usize = 1_000;
 
 /// Copies what a seed keeps in `directory` to `target`, while the seed runs or not. The copy is
 /// read again as a whole before it bears its name.
-pub(crate) fn backup(directory: &Path, target: &Path) -> Result<Checked, Failure> {
+pub(crate) fn backup(directory: &Path, target: &Path, shown: bool) -> Result<Checked, Failure> {
     let source = directory.join(FILE);
     if target.exists() {
         return Err(Failure::refused(format!("{} exists already", target.display())));
     }
     let opened = file::FORMAT.open_to_read(&source)?;
     let beside = beside(target);
-    let copied = copy(&opened, &source, &beside).and_then(|checked| {
+    let copied = copy(&opened, &source, &beside, shown).and_then(|checked| {
         std::fs::rename(&beside, target).map_err(|error| at(target, &error))?;
         sync_directory(target)?;
         Ok(Checked { path: target.to_owned(), ..checked })
@@ -63,11 +72,19 @@ pub(crate) fn backup(directory: &Path, target: &Path) -> Result<Checked, Failure
     tidy(copied, &beside)
 }
 
-fn copy(opened: &Connection, source: &Path, beside: &Path) -> Result<Checked, Failure> {
+fn copy(
+    opened: &Connection,
+    source: &Path,
+    beside: &Path,
+    shown: bool,
+) -> Result<Checked, Failure> {
+    let copying = Progress::new("copying", Steps::Unknown, shown);
+    copying.beat();
     let name = beside.to_str().ok_or_else(|| Failure::usage("the path is not UTF-8"))?;
     opened.execute("VACUUM INTO ?1", [name]).map_err(|error| failed(source, error))?;
+    drop(copying);
     let copy = file::FORMAT.open_to_read(beside)?;
-    let checked = whole(checked(&copy, beside)?)?;
+    let checked = whole(checked(&copy, beside, shown)?)?;
     drop(copy);
     sync(beside)?;
     Ok(checked)
@@ -81,9 +98,10 @@ pub(crate) fn restore(
     directory: &Path,
     owner: &Owner,
     replace: bool,
+    shown: bool,
 ) -> Result<Checked, Failure> {
     let opened = file::FORMAT.open_to_read(backup)?;
-    let found = whole(checked(&opened, backup)?)?;
+    let found = whole(checked(&opened, backup, shown)?)?;
     drop(opened);
     if found.cluster != owner.cluster {
         return Err(Failure::refused(format!(

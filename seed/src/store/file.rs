@@ -106,6 +106,15 @@ pub(super) fn rows(
     statement.query_map(params![rowid, limit], read)?.collect()
 }
 
+/// Rows of all tables.
+pub(super) fn count(file: &Connection) -> rusqlite::Result<u64> {
+    ALL.iter().try_fold(0, |sum, table| {
+        let sql = format!("SELECT count(*) FROM {}", table.name);
+        let rows: i64 = file.query_row(&sql, [], |row| row.get(0))?;
+        Ok(sum + rows.unsigned_abs())
+    })
+}
+
 /// Text that is none any more is something else than was written, which is all that matters.
 fn lossy(value: ValueRef<'_>) -> Value {
     match value {

@@ -141,8 +141,8 @@ pub(crate) struct Checked {
     pub(crate) votes: bool,
 }
 
-/// Reads every row of a file, which a seed may be using.
-pub(crate) fn check(path: &Path) -> Result<Checked, StoreError> {
+/// Reads every row of a file, which a seed may be using. How far it is can be `shown`.
+pub(crate) fn check(path: &Path, shown: bool) -> Result<Checked, StoreError> {
     let opened = file::FORMAT.open_to_read(path)?;
-    copy::checked(&opened, path)
+    copy::checked(&opened, path, shown)
 }

@@ -187,7 +187,7 @@ fn any_change_of_a_row_is_noticed_and_costs_the_vote() {
     for damage in damages {
         let disk = Disk::filled();
         disk.sql(damage);
-        let checked = check(&disk.path()).unwrap();
+        let checked = check(&disk.path(), false).unwrap();
         assert_eq!((checked.damaged.values().sum::<usize>(), checked.votes), (1, false));
         let found = disk.found();
         assert_eq!((found.damaged, found.memory.damaged), (1, true), "{damage}");
@@ -262,7 +262,7 @@ fn a_scrub_finds_rows_that_change_while_the_seed_runs() {
     };
     assert!(pass().is_none());
     disk.sql("UPDATE peer SET name = 'somebody' WHERE name = 'peer-1'");
-    let damaged = || check(&disk.path()).unwrap().damaged.values().sum::<usize>();
+    let damaged = || check(&disk.path(), false).unwrap().damaged.values().sum::<usize>();
     assert!(matches!(pass(), Some(News::Damaged(1))));
     assert_eq!(damaged(), 1, "a start before it is written anew finds it");
     assert!(matches!(pass(), Some(News::Damaged(1))));
@@ -299,25 +299,25 @@ fn a_backup_is_whole_and_comes_back_as_one_that_learns() {
     let (_store, ..) = disk.open().unwrap();
     let copy = Disk::new();
     let target = copy.0.path().join("copy");
-    let made = backup(disk.0.path(), &target).unwrap();
+    let made = backup(disk.0.path(), &target, false).unwrap();
     assert!(made.votes && made.rows["peer"] == 2 && made.cluster == "local");
-    assert!(backup(disk.0.path(), &target).is_err(), "it exists");
+    assert!(backup(disk.0.path(), &target, false).is_err(), "it exists");
     let fresh = Disk::new();
     let other = Owner { node: node(9), ..owner() };
     let stranger = Owner { cluster: "other".into(), ..owner() };
-    assert!(restore(&target, fresh.0.path(), &stranger, false).is_err());
-    restore(&target, fresh.0.path(), &other, false).unwrap();
-    assert!(restore(&target, fresh.0.path(), &other, false).is_err(), "there is one");
-    restore(&target, fresh.0.path(), &other, true).unwrap();
+    assert!(restore(&target, fresh.0.path(), &stranger, false, false).is_err());
+    restore(&target, fresh.0.path(), &other, false, false).unwrap();
+    assert!(restore(&target, fresh.0.path(), &other, false, false).is_err(), "there is one");
+    restore(&target, fresh.0.path(), &other, true, false).unwrap();
     let (_, found, _) = Store::open(fresh.0.path(), &other).unwrap();
     assert_eq!((found.is_new, found.memory.rows.len()), (false, some().len()));
     assert!(found.memory.rows.contains(&membership(false)));
     // A damaged file makes no backup, and a damaged backup no seed.
     disk.sql("UPDATE peer SET version = 2");
-    assert!(backup(disk.0.path(), &copy.0.path().join("two")).is_err());
+    assert!(backup(disk.0.path(), &copy.0.path().join("two"), false).is_err());
     let file = rusqlite::Connection::open(&target).unwrap();
     file.execute_batch("UPDATE peer SET version = 2").unwrap();
-    assert!(restore(&target, fresh.0.path(), &other, true).is_err());
+    assert!(restore(&target, fresh.0.path(), &other, true, false).is_err());
     let left: Vec<_> = std::fs::read_dir(copy.0.path()).unwrap().flatten().collect();
     assert!(left.iter().all(|entry| !entry.path().ends_with(".tmp")), "{left:?}");
 }

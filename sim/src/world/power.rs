@@ -265,7 +265,7 @@ impl<M: Actor, H: Host<M>> World<M, H> {
         if !self.is_running(from) {
             return false;
         }
-        let ends: Vec<EndKey> = self.nodes[from as usize].links.iter().copied().collect();
+        let ends = self.nodes[from as usize].links.clone();
         let leads = |end: &EndKey| {
             let link = self.links.get(end.link);
             link.is_some_and(|link| link.ends[usize::from(end.other().side)].node == to)

@@ -152,3 +152,68 @@ fn a_session_waits_for_the_next_sub() {
     let second = cli::peer(&cluster.peers[1], &arguments).expect_code(0);
     assert_eq!((first.stdout(), second.text()), (b"a\nb\nc\n".to_vec(), "d\ne\nf\n".to_owned()));
 }
+
+#[test]
+fn a_session_keeps_only_the_newest_when_it_is_told_to() {
+    let cluster = Cluster::start(3, 2);
+    let mut controls = cluster.topic("Sports");
+    let arguments = [
+        "sub",
+        "Sports",
+        "--session",
+        "desk",
+        "--json",
+        "--wait",
+        "1s",
+        "--policy",
+        "drop-oldest",
+        "--buffer",
+        "3",
+    ];
+    cli::peer(&cluster.peers[1], &arguments).expect_code(27);
+    for number in 1..=10 {
+        controls[0].publish("Sports", &number.to_string());
+    }
+    controls[1].pull_all("Sports", 10, SOON);
+    let second = cli::peer(&cluster.peers[1], &arguments).expect_code(27);
+    let events = second.json_lines();
+    let of = &numbers(&events)[cluster.peers[0].id()];
+    assert_eq!(*of, [-1, -2, -3, -4, -5, -6, -7, 8, 9, 10]);
+    assert_eq!(events[0]["reason"], "slow_consumer", "{}", events[0]);
+    assert!(second.stderr.contains("7 messages are missing"), "{}", second.stderr);
+}
+
+#[test]
+fn sub_keeps_the_log_of_a_durable_topic_and_of_what_a_filter_selects() {
+    let mut cluster = Cluster::start(3, 2);
+    let mut host = cluster.peers[0].control();
+    for topic in ["ledger/a", "ledger/b"] {
+        host.ok(&json!({"command": "create_topic", "topic": topic, "durable": true}));
+    }
+    host.create("ledger/live");
+    host.create("gossip");
+    let arguments = ["sub", "ledger/a", "ledger/#", "--durable", "--json", "--count", "6"];
+    let mut keeper = Background::peer(&cluster.peers[1], &arguments, cluster.folder(), "keeper");
+    keeper.wait_noted("subscribed to 'ledger/#'");
+    for text in ["one", "two"] {
+        for topic in ["ledger/a", "ledger/b", "ledger/live"] {
+            host.publish(topic, text);
+        }
+    }
+    assert_eq!(keeper.end(BACK), Some(0), "{}", keeper.stderr());
+    let refused = cli::peer(&cluster.peers[1], &["sub", "gossip", "--durable"]).expect_code(2);
+    assert!(refused.stderr.contains("not durable"), "{}", refused.stderr);
+
+    // The host and its log are gone; what the other peer kept is there after its restart.
+    cluster.peers.iter_mut().for_each(|peer| peer.kill());
+    cluster.peers.remove(0);
+    cluster.peers[0].restart();
+    for topic in ["ledger/a", "ledger/b"] {
+        let kept = wait::until("the topic is found", BACK, || {
+            let arguments = ["sub", topic, "--all", "--raw", "--count", "2"];
+            let ended = cli::peer(&cluster.peers[0], &arguments);
+            (ended.code == Some(0)).then(|| ended.text())
+        });
+        assert_eq!(kept, "one\ntwo\n", "{topic}");
+    }
+}

@@ -28,6 +28,7 @@ mod links;
 mod many;
 mod news;
 mod occupied;
+mod progress;
 mod real_input;
 mod requests;
 mod restart;

@@ -28,6 +28,8 @@ fn a_request_is_answered_by_the_peers_that_reply() {
     assert_eq!(origins, BTreeSet::from([one.id(), other.id()]));
 
     // Nobody else sees replies, or a topic for them.
+    let listed = cli::peer(&cluster.peers[3], &["topic", "list"]).expect_code(0).text();
+    assert!(!listed.contains("$reply"), "{listed}");
     let topics = cluster.controls()[3].ok(&json!({"command": "list_topics", "filter": "#"}));
     let names: Vec<_> = topics["topics"].as_array().unwrap().iter().map(|t| &t["topic"]).collect();
     assert_eq!(names, [&json!("who")]);

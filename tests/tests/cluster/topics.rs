@@ -125,4 +125,6 @@ fn topics_are_listed_by_filter() {
     assert_eq!(list("sport/+"), ["sport/football", "sport/tennis"]);
     assert_eq!(list("#").len(), 3);
     assert_eq!(list("nothing/#").len(), 0);
+    let (code, message) = controls[1].refused(&json!({"command": "list_topics", "filter": "s+"}));
+    assert_eq!(code, "bad_topic", "{message}");
 }

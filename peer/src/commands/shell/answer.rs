@@ -8,13 +8,13 @@ use tidings::control::{
     EventView, PeersView, PullView, RepliesView, SeedsView, SessionsView, StatusView, TopicView,
     TopicsView,
 };
+use tidings_runtime::table::{self, printable};
 
 use crate::commands::message::{Style, gap_note};
 use crate::commands::shell::input::Above;
 use crate::commands::shell::link::command_of;
 use crate::commands::{peers, seeds, sessions, status, topic};
 use crate::failure::Failure;
-use crate::table::{self, printable};
 
 const HELP: &str = "  \
   CONNECT <port> [name]          talk to the peer at that control port, in a session of that name

@@ -160,6 +160,10 @@ fn ask(command: &str, rest: &str) -> Result<Value, String> {
     if command == "subscribe" && !request.contains_key("stream") {
         request.insert("stream".to_owned(), true.into());
     }
+    if command == "list_topics" {
+        // Those of the system, such as of replies, only when they are asked for.
+        request.entry("filter").or_insert_with(|| "#".into());
+    }
     Ok(Value::Object(request))
 }
 
@@ -205,10 +209,17 @@ mod tests {
             ("publish 5 6", json!({"topic": "5", "message": "6"})),
             ("Subscribe a/b", json!({"topic": "a/b", "stream": true})),
             ("subscribe a all", json!({"topic": "a", "from": "all", "stream": true})),
+            (
+                "SUBSCRIBE a new policy=drop-oldest buffer=9 durable=true",
+                json!({
+                    "topic": "a", "from": "new", "stream": true, "policy": "drop-oldest",
+                    "buffer": 9, "durable": true
+                }),
+            ),
             ("subscribe a stream=false", json!({"topic": "a", "stream": false})),
             ("UNSUBSCRIBE a", json!({"topic": "a"})),
             ("create_topic a exist_ok=true", json!({"topic": "a", "exist_ok": true})),
-            ("list_topics", json!({})),
+            ("list_topics", json!({"filter": "#"})),
             ("list_topics sport/# limit=5", json!({"filter": "sport/#", "limit": 5})),
             ("pull a 10 wait_ms=50", json!({"topic": "a", "max": 10, "wait_ms": 50})),
             ("pull wait_ms=50", json!({"wait_ms": 50})),

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings::control::{EventView, Incoming};
+use tidings_runtime::table;
 use tokio::time::Instant;
 
 use crate::cli::Control;
 use crate::commands::message::Style;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 
 use answer::{Printer, show};
 use command::Action;

@@ -7,10 +7,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use tidings::control::{Request, StatusView};
+use tidings_runtime::table;
 
 use crate::cli::Control;
 use crate::failure::Failure;
-use crate::{span, table};
+use crate::span;
 use rates::Rates;
 
 /// Show what the peer does, live: rates, traffic, links, streams

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tidings::control::StatusView;
+use tidings_runtime::table::{Table, printable, short};
 
 use super::rates::{KindRate, LinkRate, Rates};
 use crate::span;
-use crate::table::{Table, printable, short};
 
 /// Links and streams that are shown when there is room for all.
 const ITEMS_MAX: usize = 16;

@@ -182,3 +182,31 @@ fn a_seed_that_lost_its_key_is_taken_for_who_it_is_now() {
         assert_eq!(table_links(&rig), 3);
     }
 }
+
+#[test]
+fn a_seed_that_was_away_for_long_brings_nobody_back() {
+    let mut rig = Rig::new(3, 2);
+    rig.join(0, 0);
+    rig.join(1, 1);
+    rig.run(5_000);
+    rig.stop_seed(2);
+    rig.crash(1);
+    let renew = |rig: &mut Rig, times: usize| {
+        for _ in 0..times {
+            rig.run(20_000);
+            rig.renew(0, 0, &[]);
+        }
+    };
+    // Longer than anybody remembers a death.
+    renew(&mut rig, 40);
+    let peers = |rig: &Rig, seed: usize| rig.seed(seed).status().peers;
+    assert_eq!((peers(&rig, 0), peers(&rig, 1), rig.seed(0).status().dead), (1, 1, 0));
+    rig.start_seed(2);
+    for _ in 0..3 {
+        rig.run(10_000);
+        assert_eq!((peers(&rig, 0), peers(&rig, 1)), (1, 1));
+    }
+    renew(&mut rig, 5);
+    assert_eq!(peers(&rig, 2), 1);
+    rig.assert_same_tables();
+}

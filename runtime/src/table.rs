@@ -4,29 +4,35 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
 
-/// Rows of text under a head.
+/// Rows of text under a head. What a terminal would act upon is escaped: names come from
+/// elsewhere.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub struct Table<const N: usize> {
     head: [&'static str; N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(crate) fn new(head: [&'static str; N]) -> Self {
+    /// No rows yet.
+    pub fn new(head: [&'static str; N]) -> Self {
         Self { head, rows: Vec::new() }
     }
 
-    pub(crate) fn row(&mut self, row: [String; N]) {
+    /// Adds a row.
+    pub fn row(&mut self, row: [String; N]) {
         self.rows.push(row.map(|cell| printable(&cell)));
     }
 
     /// Whether there is nothing under the head.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Writes the table to standard output.
-    pub(crate) fn print(&self) -> io::Result<()> {
+    /// Writes the table to standard output, its head bold on a terminal unless `NO_COLOR` is set.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print(&self) -> io::Result<()> {
         let bold =
             io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let mut out = io::stdout().lock();
@@ -35,7 +41,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// The head and the rows, without colour.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let widths = self.widths();
         let head = line(&self.head.map(str::to_owned), &widths);
         [head].into_iter().chain(self.rows.iter().map(|row| line(row, &widths))).collect()
@@ -68,7 +74,10 @@ fn line(cells: &[String], widths: &[usize]) -> String {
 }
 
 /// Writes `value` as one line of JSON to standard output.
-pub(crate) fn print_json<T: Serialize>(value: &T) -> io::Result<()> {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_json<T: Serialize>(value: &T) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
     writeln!(out)?;
@@ -76,7 +85,7 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> io::Result<()> {
 }
 
 /// A text from elsewhere on one line: what a terminal would act upon is escaped.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let escape = |c: char| match c {
         '\t' => vec!['\t'],
         c if c.is_control() => c.escape_default().collect(),
@@ -89,12 +98,12 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// The first ten digits of an id: enough to tell nodes apart.
-pub(crate) fn short(id: &str) -> String {
+pub fn short(id: &str) -> String {
     id.chars().take(10).collect()
 }
 
 /// `yes` or nothing.
-pub(crate) fn mark(yes: bool) -> String {
+pub fn mark(yes: bool) -> String {
     if yes { "yes".to_owned() } else { String::new() }
 }
 
