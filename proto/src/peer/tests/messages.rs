@@ -273,6 +273,7 @@ fn who_takes_part_in_too_many_topics_is_told_that_nothing_was_published() {
     // The overlay's own topic is one of them.
     let mut rig = Rig::new(2, |config| config.topics_max = 2);
     rig.create(0).expect("created");
+    rig.run(100);
     let other = Topic::new("other").expect("legal");
     let (topic, policy) = (other.clone(), TopicPolicy::default());
     let create = |request| Command::CreateTopic { request, topic, exist_ok: false, policy };
