@@ -20,9 +20,10 @@ use crate::subscription::Subscription;
 /// when it was asked for is delivered or part of the history, whichever is first.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// When too many ask at once for history, or what topics retain, who comes later tries again so often, …
+/// When too many ask at once for history, or for what topics retain, who comes later tries again
+/// so often ...
 const BUSY_TRIES_MAX: usize = 200;
-/// … with this pause.
+/// ... with this pause.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What becomes of messages that an application does not read in time.

@@ -260,7 +260,7 @@ async fn what_is_kept_of_a_topic_is_said_and_shown() {
     let limits = ["--durable", "--retention-bytes", "2MiB", "--retention-age", "36h"];
     shell.done(&[&["topic", "create", "t"], &limits[..]].concat()).await;
     let shown = shell.done(&["topic", "info", "t"]).await;
-    assert!(shown.contains("2097152 bytes, 36 h 0 min") && shown.contains("hosted"), "{shown}");
+    assert!(shown.contains("2 MiB, and 36 h 0 min") && shown.contains("hosted"), "{shown}");
     let info: Value =
         serde_json::from_str(&shell.done(&["topic", "info", "t", "--json"]).await).expect("JSON");
     assert_eq!((&info["durable"], &info["confirmed"]), (&true.into(), &true.into()));
