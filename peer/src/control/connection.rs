@@ -1,16 +1,17 @@
 //! One client: reads requests, does them in order, queues the answers.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use socket2::SockRef;
 use tidings_proto::Topic;
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::CancellationToken;
@@ -174,18 +175,18 @@ impl Connection {
 
     /// Whether the client has asked for something else before the answer to its last pull was
     /// sent. Without such a pull nobody wants to know.
-    async fn asks_ahead(&self, lines: &mut Lines<OwnedReadHalf>) -> Result<bool, Closed> {
+    async fn asks_ahead(&self, lines: &Lines<OwnedReadHalf>) -> Result<bool, Closed> {
         if !self.named.as_ref().is_some_and(NamedSession::has_pulled) {
             return Ok(false);
         }
         self.output.flushed().await?;
-        let reader = lines.reader_mut();
-        let mut byte = [0];
-        let peeked = poll_fn(|cx| Poll::Ready(reader.poll_peek(cx, &mut ReadBuf::new(&mut byte))));
-        match peeked.await {
+        // The socket itself is asked: the runtime may not have noticed yet what has come.
+        let socket = SockRef::from(lines.reader().as_ref());
+        match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             // Told once: who reads after this would take it for an orderly end.
-            Poll::Ready(Err(_)) => Err(Closed),
-            peeked => Ok(peeked.is_ready()),
+            Err(_) => Err(Closed),
         }
     }
 

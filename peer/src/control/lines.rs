@@ -76,11 +76,6 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         &self.reader
     }
 
-    /// The reader itself, to look at what it would bring.
-    pub(crate) fn reader_mut(&mut self) -> &mut R {
-        &mut self.reader
-    }
-
     fn cut(&mut self) -> Option<Line> {
         let fresh = &self.buffer[self.searched..];
         let Some(at) = fresh.iter().position(|&byte| byte == b'\n') else {
