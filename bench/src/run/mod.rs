@@ -58,6 +58,7 @@ pub(crate) fn main(args: RunArgs) -> anyhow::Result<ExitCode> {
 fn watch(plan: &Plan, json: Option<std::path::PathBuf>) {
     let plan = plan.clone();
     std::thread::spawn(move || {
+        // The limit itself is waited for: a run that ends in time ends this thread with it.
         std::thread::sleep(plan.limit());
         let error = anyhow::anyhow!("not done in {} s", plan.limit().as_secs());
         // Nobody is left to be told that this fails.

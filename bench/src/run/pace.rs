@@ -96,6 +96,7 @@ fn offer(queues: &[mpsc::Sender<Bytes>], plan: &Plan, phase: Phase, time: Durati
         if due >= time {
             return load;
         }
+        // The pace is what is asked for: publications at given times.
         std::thread::sleep((start + due).saturating_duration_since(Instant::now()));
         let late = start.elapsed().saturating_sub(due).as_nanos();
         load.worst_late_ns = load.worst_late_ns.max(u64::try_from(late).unwrap_or(u64::MAX));

@@ -134,6 +134,7 @@ fn wait(store: &mut Store, token: u64) {
         {
             return;
         }
+        // Between two looks: without a runtime nothing wakes this thread.
         std::thread::sleep(Duration::from_millis(1));
     }
     panic!("nothing was written in a minute");
@@ -284,6 +285,7 @@ fn a_disk_that_is_full_acknowledges_nothing_and_says_so() {
             break told;
         }
         assert!(Instant::now() < until, "nothing was said in a minute");
+        // Between two looks: without a runtime nothing wakes this thread.
         std::thread::sleep(Duration::from_millis(5));
     };
     assert!(matches!(told, News::Failed(_)), "{told:?}");
