@@ -2,8 +2,8 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
-//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`. What
-//! happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
+//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`,
+//! `trust`. What happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
 //! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
 //! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
 //! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
@@ -53,6 +53,7 @@ mod slow;
 mod streams;
 mod topics;
 mod trees;
+mod trust;
 mod value;
 mod verdicts;
 mod views;
@@ -88,6 +89,7 @@ use repair::Repair;
 use requests::Requests;
 use status::{NeighborStatus, PeerStatus, StreamStatus, TopicStatus};
 use topics::Topics;
+use trust::Trust;
 use views::Views;
 
 /// How often a peer looks after its links, views and topics. A quarter of the default liveness
@@ -112,6 +114,7 @@ pub struct Peer {
     repair: Repair,
     collections: Collections,
     proven: Proven,
+    trust: Trust,
     announced: Announced,
     announcing: Announcing,
     rendezvous: Rendezvous,
@@ -156,6 +159,7 @@ impl Peer {
             repair: Repair::default(),
             collections: Collections::default(),
             proven: Proven::default(),
+            trust: Trust::new(config.gossip),
             announced: Announced::default(),
             announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
