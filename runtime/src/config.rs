@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use tidings_proto::Incarnation;
 use tidings_proto::config::{
-    GossipConfig, Identity, LivenessConfig, PeerConfig, RepairConfig, RetentionConfig, SeedConfig, ViewsConfig,
+    GossipConfig, Identity, LivenessConfig, PeerConfig, RepairConfig, RetentionConfig, SeedConfig,
+    ViewsConfig,
 };
 use tidings_proto::crypto::Scheme;
 

@@ -51,17 +51,12 @@ impl Peer {
             }
             return;
         }
-        if !local.streams.contains(&header.origin) && header.published_at_us < oldest {
+        let is_new = !local.streams.contains(&header.origin);
+        if is_new && header.published_at_us < oldest {
             self.stats.batches_stale += 1;
             return;
         }
-        let trusted = cause == Cause::Push
-            && local.streams.contains(&header.origin)
-            && !topic.is_internal()
-            && batch.retained().is_none()
-            && self.trust.takes(self.now, &mut self.rng);
-        self.stats.batches_trusted += u64::from(trusted);
-        if !trusted && !self.is_genuine(&batch) {
+        if !self.is_trusted(&batch, cause, is_new) && !self.is_genuine(&batch) {
             return self.forged(id, &batch);
         }
         let Some(local) = self.topics.get_mut(&topic) else { return };
@@ -97,6 +92,17 @@ impl Peer {
             // may have seen the other one only.
             Reception::Overlap => self.stats.batches_overlapping += 1,
         }
+    }
+
+    /// Whether a batch is taken on the word of the neighbour that sent it.
+    fn is_trusted(&mut self, batch: &Batch, cause: Cause, stream_is_new: bool) -> bool {
+        let may_be = cause == Cause::Push
+            && !stream_is_new
+            && !batch.header().topic.is_internal()
+            && batch.retained().is_none();
+        let trusted = may_be && self.trust.takes(self.now, &mut self.rng);
+        self.stats.batches_trusted += u64::from(trusted);
+        trusted
     }
 
     /// Whether the origin signed the batch.

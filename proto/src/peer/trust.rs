@@ -1,10 +1,11 @@
 //! Whose word a peer takes for a batch: its origin's, or also that of the neighbour that pushes it.
 //!
 //! Under [`Verify::Links`] a share of what is pushed is checked before anything else is done with
-//! it, and the rest is passed on and delivered unchecked. What a forgery causes is bounded: whoever
-//! finds one neither passes it on nor delivers it, closes the link and says why. Both ends check
-//! everything for [`ALARM`] from then on, also what others ask them for: so an honest neighbour that
-//! was deceived sends no second one, and each peer on the way to the forger finds the next one.
+//! it, and the rest is passed on and delivered unchecked. What a forgery causes is bounded:
+//! whoever finds one neither passes it on nor delivers it, closes the link and says why. Both ends
+//! check everything for [`ALARM`] from then on, also what others ask them for: so an honest
+//! neighbour that was deceived sends no second one, and each peer on the way to the forger finds
+//! the next one.
 
 use core::time::Duration;
 
@@ -71,9 +72,7 @@ mod tests {
 
     #[test]
     fn a_share_of_what_links_bring_is_checked() {
-        let share = |verify_share| {
-            Trust::new(GossipConfig { verify: Verify::Links, verify_share })
-        };
+        let share = |verify_share| Trust::new(GossipConfig { verify: Verify::Links, verify_share });
         assert_eq!(taken(&share(0), Instant::ZERO), 10_000);
         assert_eq!(taken(&share(100), Instant::ZERO), 0);
         assert!((9_400..9_600).contains(&taken(&share(5), Instant::ZERO)));
