@@ -157,11 +157,12 @@ impl Peer {
         let grafted = slot.filter(|_| wave != Some(NO_TREE)).map_or(0, trees::slot_bit);
         let have = wanted.as_ref().map_or(0, |wanted| wanted.slots) & !grafted;
         let parent = slot.filter(|_| from.is_some_and(|(_, cause, _)| cause == Cause::Push));
+        let pushes_min = local.trees.own_pushes_min(origin);
         let mut route = local.trees.route(origin, parent, have, wave);
         if self.config.dissemination == Dissemination::Flood {
             route.lazy = 0;
         }
-        let mut pushes_left = if from.is_none() { trees::OWN_PUSHES_MIN } else { 0 };
+        let mut pushes_left = if from.is_none() { pushes_min } else { 0 };
         let mut pushed = 0;
         let age_ms = self.now.millis_since(published);
         let class = if from.is_some() { Class::Forward } else { Class::Own };

@@ -49,6 +49,7 @@ mod requests;
 mod retention;
 pub mod seed_set;
 mod settling;
+mod silence;
 mod slow;
 mod streams;
 mod topics;
