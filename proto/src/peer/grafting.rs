@@ -60,6 +60,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(&graft.topic) else { return };
         let Some(slot) = local.slot(id) else { return };
         self.stats.grafts_received += graft.items.len() as u64;
+        let mut wanted = Vec::new();
         for item in &graft.items {
             if item.tree != NO_TREE {
                 local.trees.graft(item.origin, slot, item.tree);
@@ -70,12 +71,16 @@ impl Peer {
             };
             let range = Range { origin, from: item.first_seq, to: item.first_seq };
             let Some(kept) = local.retention.range(&range).next() else { continue };
-            self.stats.batches_repaired += 1;
-            self.stats.batch_bytes_sent += kept.batch.bytes().len() as u64;
             let age_ms = self.now.millis_since(kept.published);
             let (tree, batch) = (item.tree, kept.batch.clone());
-            let frame = BatchFrame { cause: Cause::Pull, hop: 1, tree, age_ms, batch };
-            self.out.send(id, Class::Repair, Frame::Batch(frame));
+            wanted.push(BatchFrame { cause: Cause::Pull, hop: 1, tree, age_ms, batch });
+        }
+        for frame in wanted {
+            if self.may_pass_on(&frame.batch) {
+                self.stats.batches_repaired += 1;
+                self.stats.batch_bytes_sent += frame.batch.bytes().len() as u64;
+                self.out.send(id, Class::Repair, Frame::Batch(frame));
+            }
         }
     }
 
