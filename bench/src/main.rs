@@ -27,6 +27,7 @@ Examples:
   bench run s2 --n 16 --payload 1024 --json out.jsonl
   bench run s1 --n 64 --processes
   bench table out.jsonl
+  bench plot out.jsonl --out out.svg
   bench compare before.jsonl after.jsonl
   bench api --peers 1,4,16 --csv api.csv --plot api.svg
   bench seed --records 1000000
@@ -51,6 +52,8 @@ enum Command {
     Seed(seed::SeedArgs),
     /// Print results as Markdown tables, medians over repetitions
     Table(report::TableArgs),
+    /// Draw results: latencies, and growth with peers, sizes and topics
+    Plot(report::PlotArgs),
     /// Print the ratios of two sets of results
     Compare(report::CompareArgs),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Api(args) => api::main(args),
         Command::Seed(args) => seed::main(&args),
         Command::Table(args) => report::table(&args),
+        Command::Plot(args) => report::plot(&args),
         Command::Compare(args) => report::compare(&args),
     };
     done.unwrap_or_else(|error| {

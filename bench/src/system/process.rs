@@ -12,14 +12,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidings::Config;
 use tidings::control::{
-    Client, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView, Subscribe,
-    TopicView,
+    Client, Code, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView,
+    Subscribe, TopicView,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::plan::{ClusterOptions, Log};
-use crate::system::{Published, TOPIC, log_folder};
+use crate::system::{Fate, Published, TOPIC, idle_topic, log_folder};
 use crate::tally::Sink;
 use crate::usage::{register_child, unregister_child};
 
@@ -113,6 +113,21 @@ impl Processes {
             this.running.push(Process { child, client, publisher });
         }
         Ok(this)
+    }
+
+    /// So many further topics, each with a host and another subscriber.
+    pub(crate) async fn idle_topics(&mut self, count: usize) -> anyhow::Result<()> {
+        let all = self.running.len();
+        for number in 0..count {
+            let topic = idle_topic(number);
+            let subscribe = Request::Subscribe(Subscribe::new(&topic));
+            let create = Request::CreateTopic { topic, exist_ok: true, policy: Keep::default() };
+            let host = &mut self.running[number % all].client;
+            host.call::<TopicView>(&create).await.context("a topic is not created")?;
+            let other = &mut self.running[(number + 1) % all].client;
+            other.call::<Value>(&subscribe).await.context("a peer does not subscribe")?;
+        }
+        Ok(())
     }
 
     pub(crate) fn publishers(&self) -> impl Iterator<Item = Publisher> {
@@ -236,7 +251,11 @@ async fn receive(mut stream: Client, mut sink: Sink) {
 async fn read_answers(mut answers: Receiver, published: Arc<Published>) {
     while let Ok(incoming) = answers.next().await {
         if let Incoming::Answer(answer) = incoming {
-            published.count(answer.is_ok());
+            published.count(match answer {
+                Ok(_) => Fate::Accepted,
+                Err(problem) if problem.code == Code::Busy => Fate::Busy,
+                Err(_) => Fate::Failed,
+            });
         }
     }
 }
