@@ -176,7 +176,8 @@ impl Plan {
         ensure!(args.cluster.workers > 0, "--workers is at least 1");
         let configured = args.cluster.config.is_some() && args.processes;
         ensure!(!configured, "--config cannot be combined with --processes");
-        let program = args.processes.then(|| args.peer.map_or_else(beside, Ok)).transpose()?;
+        let program =
+            args.processes.then(|| args.peer.map_or_else(|| beside("peer"), Ok)).transpose()?;
         Ok(Self {
             system: if args.processes { "tidings-processes" } else { "tidings" },
             scenario,
@@ -221,10 +222,11 @@ fn seconds(value: f64) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(value))
 }
 
-/// `peer`, where this program is.
-pub(crate) fn beside() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?.with_file_name("peer");
-    let advice = "build it in the same profile: cargo build --release -p tidings";
+/// `peer` or `seed`, where this program is.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    let package = if name == "peer" { "tidings" } else { "tidings-seed" };
+    let advice = format!("build it in the same profile: cargo build --release -p {package}");
     ensure!(program.is_file(), "{} is not there; {advice}", program.display());
     Ok(program)
 }

@@ -195,30 +195,40 @@ pub(crate) fn spawn(
     let name = format!("peer-{number}");
     let ports = folder.join(format!("{name}.json"));
     let mut command = Command::new(program);
+    command.args(["run", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
+    command.arg("--config").arg(config).arg("--data").arg(folder.join(&name));
+    command.arg("--name").arg(name).arg("--ports-file").arg(&ports);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok((spawn_program(command)?, ports))
+}
+
+/// Starts a node.
+pub(crate) fn spawn_program(mut command: Command) -> anyhow::Result<Guard> {
     // The environment overrides the file: a benchmark must not depend on it.
     let ours = std::env::vars_os().map(|(key, _)| key);
     for key in ours.filter(|key| key.to_string_lossy().starts_with("TIDINGS_")) {
         command.env_remove(key);
     }
-    command.args(["run", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
-    command.arg("--config").arg(config).arg("--data").arg(folder.join(&name));
-    command.arg("--name").arg(name).arg("--ports-file").arg(&ports);
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
-    let child = command.spawn().with_context(|| format!("{}", program.display()))?;
+    let child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
     register_child(child.id());
-    Ok((Guard(child), ports))
+    Ok(Guard(child))
 }
 
 /// Waits until a peer serves.
 pub(crate) async fn control_address(ports: &Path) -> anyhow::Result<String> {
+    serving(ports, "control").await
+}
+
+/// Waits until a node serves; the address is that field of its ports file.
+pub(crate) async fn serving(ports: &Path, field: &str) -> anyhow::Result<String> {
     let start = Instant::now();
     loop {
         let text = tokio::fs::read(ports).await.unwrap_or_default();
-        let control = serde_json::from_slice::<Value>(&text).ok();
-        if let Some(address) = control.as_ref().and_then(|ports| ports["control"].as_str()) {
+        let written = serde_json::from_slice::<Value>(&text).ok();
+        if let Some(address) = written.as_ref().and_then(|ports| ports[field].as_str()) {
             return Ok(address.to_owned());
         }
-        ensure!(start.elapsed() < START_TIMEOUT, "a peer does not serve; see its stderr above");
+        ensure!(start.elapsed() < START_TIMEOUT, "a node does not serve; see its stderr above");
         tokio::time::sleep(LOOK_GAP).await;
     }
 }
