@@ -15,6 +15,9 @@ struct Growth {
     over: fn(&mut Key) -> &mut u64,
 }
 
+/// What the runs of a line have in common, their system, and the points.
+type Line = (Key, String, Vec<(f64, f64)>);
+
 /// Scenarios whose deliveries a second say something.
 const BURSTS: &[&str] = &["s2", "s2w"];
 const ALL: &[&str] = &["s1", "s2", "s2w", "s3"];
@@ -127,7 +130,7 @@ fn slower(run: &Value) -> Vec<(f64, f64)> {
 impl Growth {
     /// Nothing when nothing is there for two places on the axis.
     fn chart(&self, cells: &Cells) -> Option<Chart> {
-        let mut lines: Vec<(Key, String, Vec<(f64, f64)>)> = Vec::new();
+        let mut lines: Vec<Line> = Vec::new();
         for (key, row) in &cells.cells {
             if !self.scenarios.contains(&key.scenario.as_str()) {
                 continue;
@@ -144,9 +147,7 @@ impl Growth {
             }
         }
         lines.retain(|(_, _, points)| points.len() > 1);
-        let name = |(key, system, points): (Key, String, Vec<(f64, f64)>)| {
-            (format!("{system} {}", short(&key)), points)
-        };
+        let name = |(key, system, points): Line| (format!("{system} {}", short(&key)), points);
         (!lines.is_empty()).then(|| Chart {
             title: self.title.to_owned(),
             x: self.x.to_owned(),
