@@ -25,6 +25,7 @@ mod directory;
 mod eclipse;
 mod filters;
 mod flow;
+mod forgetting;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -78,6 +79,7 @@ use announced::Announced;
 use announcing::Announcing;
 use collect::Collections;
 use event::{Command, Durable, Event};
+use forgetting::Forgets;
 use links::{Intent, Links};
 use neighbors::Suspect;
 use outbox::Outbox;
@@ -117,6 +119,7 @@ pub struct Peer {
     rendezvous: Rendezvous,
     told: seed_set::Told,
     requests: Requests,
+    forgets: Forgets,
     suspects: BTreeMap<NodeId, Suspect>,
     /// Filters of the application.
     filters: BTreeSet<TopicFilter>,
@@ -161,6 +164,7 @@ impl Peer {
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             told: seed_set::Told::default(),
             requests: Requests::default(),
+            forgets: Forgets::default(),
             suspects: BTreeMap::new(),
             filters: BTreeSet::new(),
             overlay: Topic::overlay(),
@@ -313,6 +317,7 @@ impl Peer {
             self.compare_with_seed();
         }
         self.tend_requests();
+        self.tend_forgets();
         self.expire_waiting();
         self.graft_due();
         self.repair_due();
@@ -373,6 +378,7 @@ impl Machine for Peer {
         let moving = [
             self.rendezvous.next_deadline(self.now),
             self.requests.next_deadline(),
+            self.forgets.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),
             self.collections.next_deadline(),
