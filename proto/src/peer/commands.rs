@@ -276,7 +276,7 @@ impl Peer {
         if size > limit {
             return Err(CommandError::TooLarge { size, limit });
         }
-        let limit = self.config.topics_max;
+        let limit = self.config.streams_max;
         if topic.is_internal() || self.topics.directory.record(topic).is_some_and(|r| r.deleted) {
             // A deleted topic may have been created again: the seeds know.
             return Ok(());

@@ -349,7 +349,7 @@ pub enum CommandError {
         host: NodeId,
     },
     /// Fewer than a majority of the seeds answered.
-    #[error("fewer than {quorum} of {total} seeds answered; gossip goes on, try again later")]
+    #[error("{}", no_quorum(*quorum, *total))]
     NoQuorum {
         /// floor(n/2)+1.
         quorum: usize,
@@ -386,6 +386,15 @@ pub enum CommandError {
     /// The peer is leaving.
     #[error("the peer is leaving the cluster")]
     Leaving,
+}
+
+fn no_quorum(quorum: usize, total: usize) -> String {
+    match total {
+        0 => "no seed is configured: name them as [[seeds]] in the configuration".to_owned(),
+        _ => format!(
+            "fewer than {quorum} of {total} seeds answered; gossip goes on, try again later"
+        ),
+    }
 }
 
 /// What a peer keeps over restarts.

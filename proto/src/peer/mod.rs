@@ -2,14 +2,14 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
-//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`. What
-//! happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
-//! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
-//! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
-//! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
-//! seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters` (topics that
-//! this peer creates, and news of topics) and `commands` (what else the application asks). This
-//! file holds the parts together and dispatches; it decides nothing.
+//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`,
+//! `trust`. What happens to a peer is told in flows that compose them: `handshake` (a link becomes
+//! a neighbour), `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out),
+//! `grafting` (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was
+//! published before), `holding` (what topics retain), `slow` (full queues), `registration`
+//! (sessions with seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters`
+//! (topics that this peer creates, and news of topics) and `commands` (what else the application
+//! asks). This file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -50,10 +50,12 @@ mod requests;
 mod retention;
 pub mod seed_set;
 mod settling;
+mod silence;
 mod slow;
 mod streams;
 mod topics;
 mod trees;
+mod trust;
 mod value;
 mod verdicts;
 mod views;
@@ -90,6 +92,7 @@ use repair::Repair;
 use requests::Requests;
 use status::{NeighborStatus, PeerStatus, StreamStatus, TopicStatus};
 use topics::Topics;
+use trust::Trust;
 use views::Views;
 
 /// How often a peer looks after its links, views and topics. A quarter of the default liveness
@@ -114,6 +117,7 @@ pub struct Peer {
     repair: Repair,
     collections: Collections,
     proven: Proven,
+    trust: Trust,
     announced: Announced,
     announcing: Announcing,
     rendezvous: Rendezvous,
@@ -159,6 +163,7 @@ impl Peer {
             repair: Repair::default(),
             collections: Collections::default(),
             proven: Proven::default(),
+            trust: Trust::new(config.gossip),
             announced: Announced::default(),
             announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),

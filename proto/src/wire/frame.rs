@@ -277,6 +277,8 @@ pub enum Reason {
     Unexpected,
     /// The seed that is dialled, or that dials, is not in the set of seeds.
     NotInSet,
+    /// The other end passed on a batch that its origin did not sign.
+    Forged,
 }
 
 /// A peer as others pass it on.
