@@ -60,8 +60,8 @@ const COMMANDS: [(&str, &str, &str); 19] = [
     (
         "forget",
         "peer",
-        "a peer that does not answer any more is listed no more, at once; peer: its id or the first \
-         digits of it, its address, or its name",
+        "a peer that does not answer any more is listed no more, at once; peer: its id or the \
+         first digits of it, its address, or its name",
     ),
     ("seeds", "", "the configured seeds and how many are joined"),
     ("status", "", "this peer: address, neighbours, topics, counters"),
