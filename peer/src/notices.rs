@@ -38,6 +38,7 @@ pub(crate) fn log(own: SocketAddr, now_us: i64, notice: Notice) {
         notice @ (Notice::SeedJoined { .. } | Notice::SeedLost { .. } | Notice::Quorum(_)) => {
             seeds(notice);
         }
+        Notice::Forged { batch, from } => forged(&batch, from),
         notice @ (Notice::Hole { .. } | Notice::Repaired { .. }) => holes(notice),
         notice => neighbors(notice),
     }
@@ -57,6 +58,16 @@ fn holes(notice: Notice) {
         }
         _ => {}
     }
+}
+
+/// With what proves it: by the origin's key, this is no signature of this root.
+fn forged(batch: &Batch, from: NodeId) {
+    let (header, claim) = (batch.header(), batch.claim());
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (root, signature) = (hex(&claim.root), hex(&claim.signature.0));
+    let key = hex(&header.origin.node.0);
+    let (topic, seq) = (&header.topic, header.first_seq);
+    warn!(%topic, ?from, origin = key, seq, root, signature, "forged_batch");
 }
 
 fn first_receipt(batch: &Batch, from: NodeId, hop: u8) {

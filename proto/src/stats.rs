@@ -39,6 +39,8 @@ counters! {
         batch_bytes_sent,
         /// Signatures of batches checked; one stands for all that were signed together.
         signatures_checked,
+        /// Batches passed on and delivered unchecked, because a neighbour pushed them.
+        batches_trusted,
         /// Batches dropped because their signature is not the origin's.
         batches_forged,
         /// Batches dropped because they are older than all retention.

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use tidings_proto::Incarnation;
 use tidings_proto::config::{
-    Identity, LivenessConfig, PeerConfig, RepairConfig, RetentionConfig, SeedConfig, ViewsConfig,
+    GossipConfig, Identity, LivenessConfig, PeerConfig, RepairConfig, RetentionConfig, SeedConfig,
+    ViewsConfig,
 };
 use tidings_proto::crypto::Scheme;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub liveness: LivenessConfig,
     /// `[views]`
     pub views: ViewsConfig,
+    /// `[gossip]`
+    pub gossip: GossipConfig,
     /// `[retention]`
     pub retention: RetentionConfig,
     /// `[repair]`
@@ -200,6 +203,7 @@ impl Config {
         PeerConfig {
             liveness: self.liveness,
             views: self.views,
+            gossip: self.gossip,
             retention: self.retention,
             repair: self.repair,
             topics_max: self.limits.topics,
@@ -305,6 +309,7 @@ impl Default for Config {
             },
             liveness: peer.liveness,
             views: peer.views,
+            gossip: peer.gossip,
             retention: peer.retention,
             repair: peer.repair,
             log: LogConfig::default(),

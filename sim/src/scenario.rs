@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
+use tidings_proto::config::{GossipConfig, Verify};
 use tidings_proto::{PeerConfig, SeedConfig};
 
 use crate::latency::Latency;
@@ -137,6 +138,9 @@ pub struct Tune {
     pub repair_delay_ms: Option<u64>,
     /// Heads are compared this often.
     pub digest_ms: Option<u64>,
+    /// Peers check so many per cent of what neighbours push, and trust them with the rest. The
+    /// judges go on to check all that is delivered.
+    pub verify_share: Option<u8>,
     /// Seeds: an accused peer has this long to answer a probe.
     pub probe_timeout_ms: Option<u64>,
 }
@@ -151,6 +155,9 @@ impl Tune {
         set(&mut config.liveness.interval, self.liveness_ms);
         set(&mut config.repair.delay, self.repair_delay_ms);
         set(&mut config.repair.digest_interval, self.digest_ms);
+        if let Some(verify_share) = self.verify_share {
+            config.gossip = GossipConfig { verify: Verify::Links, verify_share };
+        }
         config.views.dials_max = self.dials_max.unwrap_or(config.views.dials_max);
         config.views.degree_target = self.degree.unwrap_or(config.views.degree_target);
     }

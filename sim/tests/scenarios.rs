@@ -26,6 +26,16 @@ fn smoke_delivers_everything_in_spite_of_crashes() {
 }
 
 #[test]
+fn smoke_delivers_everything_where_peers_trust_each_other() {
+    let mut scenario = Scenario::load("smoke").expect("legal");
+    scenario.tune.verify_share = Some(5);
+    let report = run(&scenario, 4, Options::default());
+    assert_eq!((report.violations, report.missed, report.gaps), (0, 0, 0), "{report}");
+    assert_eq!((report.duplicates, report.refused), (0, 0), "{report}");
+    assert!(report.deliveries > 0, "{report}");
+}
+
+#[test]
 fn smoke_runs_with_real_signatures_and_real_bytes() {
     let mut scenario = Scenario::load("smoke")
         .and_then(|s| s.with(Overrides { peers: Some(8), messages: Some(40), seeds: Some(1) }))

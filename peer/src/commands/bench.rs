@@ -8,6 +8,7 @@ use serde_json::Value;
 use tidings::Headers;
 use tidings::control::{Client, EventView, Keep, Request, Subscribe, TopicView};
 use tidings_runtime::progress::{Progress, Steps};
+use tidings_runtime::shutdown;
 use tidings_runtime::table::{Table, print_json};
 use tokio::sync::watch;
 
@@ -80,11 +81,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let (name, policy) = (topic.clone(), Keep::default());
     let create = Request::CreateTopic { topic: name, exist_ok: false, policy };
     host.call::<TopicView>(&create).await?;
+    // SIGINT and SIGTERM alike: the topic is deleted first.
+    let signals = shutdown::signals()?;
     let measured = tokio::select! {
         measured = measure(&args, &topic) => measured,
-        stopped = tokio::signal::ctrl_c() => {
-            Err(stopped.map_or_else(Failure::from, |()| Failure::failed("interrupted")))
-        }
+        () = signals.cancelled() => Err(Failure::failed("interrupted")),
     };
     // Also when it failed.
     let deleted = host.call::<Value>(&Request::DeleteTopic { topic }).await;

@@ -12,6 +12,7 @@ mod filters;
 mod load;
 mod retained;
 mod schema;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thread;

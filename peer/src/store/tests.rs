@@ -113,6 +113,40 @@ async fn unread_messages_are_bounded_on_disk_and_what_is_lost_is_named() {
     assert_eq!(unread(&disk.open().1, "t")[0], "1:251-260@1250", "a loss is told once");
 }
 
+#[tokio::test]
+async fn what_came_and_was_not_written_is_named() {
+    let disk = Disk::new();
+    let (store, _) = disk.open();
+    store.begin(begin("t", 1_000)).await.expect("written");
+    store.unread(1_000, &batch("t", 1, 1, 3), 1, NOW);
+    store.read(vec![(topic("t"), 1_003)]).await.expect("written");
+    // Too much waited when 4 and 5 came.
+    store.unread(1_005, &batch("t", 1, 6, 6), 6, NOW);
+    drop(store);
+    let (store, saved) = disk.open();
+    assert_eq!(unread(&saved, "t"), ["1:4-5?", "1:6-6@1005"]);
+    store.read(vec![(topic("t"), 1_006)]).await.expect("written");
+    drop(store);
+    assert_eq!(unread(&disk.open().1, "t"), [""; 0], "and told once");
+}
+
+#[tokio::test]
+async fn what_a_failed_transaction_lost_is_named() {
+    let disk = Disk::new();
+    let (store, _) = disk.open();
+    store.begin(begin("t", 1_000)).await.expect("written");
+    store.unread(1_000, &batch("t", 1, 1, 3), 1, NOW);
+    store.read(vec![(topic("t"), 1_003)]).await.expect("written");
+    disk.sql("CREATE TRIGGER full BEFORE INSERT ON unread BEGIN SELECT RAISE(ABORT, 'full'); END");
+    store.unread(1_003, &batch("t", 1, 4, 5), 4, NOW);
+    store.read(vec![(topic("t"), 1_003)]).await.expect_err("the disk is full");
+    assert_eq!(store.counts().failed.load(Ordering::Relaxed), 1);
+    disk.sql("DROP TRIGGER full");
+    store.unread(1_005, &batch("t", 1, 6, 6), 6, NOW);
+    drop(store);
+    assert_eq!(unread(&disk.open().1, "t"), ["1:4-5?", "1:6-6@1005"]);
+}
+
 /// A subscription after history of the first stream.
 fn begin_after(history: &[(u64, u64)], ordinal: u64) -> Begin {
     let entry = |&(first, last): &(u64, u64)| Entry::Batch {

@@ -14,18 +14,18 @@ use tidings_runtime::store::Sum;
 
 /// A row of the table `unread`, as far as its bounds matter.
 #[derive(Clone, Copy, Debug)]
-struct Row {
-    ordinal: u64,
-    origin: Origin,
-    from_seq: u64,
-    to_seq: u64,
+pub(super) struct Row {
+    pub(super) ordinal: u64,
+    pub(super) origin: Origin,
+    pub(super) from_seq: u64,
+    pub(super) to_seq: u64,
     bytes: u64,
 }
 
 /// What is unread of a topic.
 #[derive(Debug, Default)]
-struct Unread {
-    rows: VecDeque<Row>,
+pub(super) struct Unread {
+    pub(super) rows: VecDeque<Row>,
     messages: u64,
     bytes: u64,
 }
@@ -44,6 +44,8 @@ pub(super) struct Writer {
     limits: QueueLimits,
     unread: BTreeMap<Topic, Unread>,
     logs: BTreeMap<Topic, Log>,
+    /// A transaction failed: there may be rows here that are not in the file.
+    doubtful: bool,
 }
 
 impl Job {
@@ -149,16 +151,20 @@ impl Writer {
             (saved.topic.clone(), Log { limits: saved.limits, bytes })
         };
         let logs = saved.logs.iter().map(log).collect();
-        Self { connection, limits, unread, logs }
+        Self { connection, limits, unread, logs, doubtful: false }
     }
 
     /// Does all of a group, or nothing of it.
     pub(super) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
-        let Self { connection, limits, unread, logs } = self;
-        let transaction = connection.transaction()?;
-        let mut rows = Rows { db: &transaction, limits: *limits, unread, logs };
-        group.iter().try_for_each(|job| rows.write(job))?;
-        transaction.commit()
+        let Self { connection, limits, unread, logs, doubtful } = self;
+        let written = connection.transaction().and_then(|transaction| {
+            let (limits, doubtful) = (*limits, *doubtful);
+            let mut rows = Rows { db: &transaction, limits, unread, logs, doubtful };
+            group.iter().try_for_each(|job| rows.write(job))?;
+            transaction.commit()
+        });
+        *doubtful |= written.is_err();
+        written
     }
 
     /// Makes what was committed safe against the loss of power.
@@ -170,8 +176,9 @@ impl Writer {
 pub(super) struct Rows<'a> {
     pub(super) db: &'a Transaction<'a>,
     limits: QueueLimits,
-    unread: &'a mut BTreeMap<Topic, Unread>,
+    pub(super) unread: &'a mut BTreeMap<Topic, Unread>,
     logs: &'a mut BTreeMap<Topic, Log>,
+    pub(super) doubtful: bool,
 }
 
 impl Rows<'_> {
@@ -179,8 +186,10 @@ impl Rows<'_> {
         match job {
             Job::Unread { ordinal, batch, from_seq, now_us } => {
                 // What came as history may come again for others.
-                let from = self.next_of(batch)?.max(*from_seq);
+                let next = self.next_of(batch)?;
+                let from = next.max(*from_seq);
                 if from <= batch.header().last_seq() {
+                    self.note_missed(batch, next..from)?;
                     self.append(*ordinal + (from - *from_seq), batch, from)?;
                     self.position(batch, *now_us)?;
                 }
@@ -223,60 +232,6 @@ impl Rows<'_> {
             over.extend(of.pop());
         }
         over.iter().try_for_each(|row| self.lose(name, row))
-    }
-
-    /// A row makes room; the range is told to whoever reads next, in whatever life.
-    fn lose(&self, name: &str, row: &Row) -> rusqlite::Result<()> {
-        let (node, life) = (&row.origin.node.0[..], signed(row.origin.incarnation.0));
-        self.run(
-            "DELETE FROM unread WHERE topic = ? AND ordinal = ?",
-            params![name, signed(row.ordinal)],
-        )?;
-        let first: Option<i64> = self
-            .db
-            .prepare_cached(
-                "SELECT first FROM lost WHERE topic = ? AND origin = ? AND incarnation = ?",
-            )?
-            .query_row(params![name, node, life], |row| row.get(0))
-            .map(Some)
-            .or_else(none)?;
-        let (first, last) = (first.unwrap_or_else(|| signed(row.from_seq)), signed(row.to_seq));
-        let sum = stream_sum("lost", name, node, life, first, last);
-        self.run(
-            "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?, ?, ?)",
-            params![name, node, life, first, last, sum],
-        )
-    }
-
-    fn position(&self, batch: &Batch, now_us: i64) -> rusqlite::Result<()> {
-        let header = batch.header();
-        let (name, node) = (header.topic.as_str(), &header.origin.node.0[..]);
-        let life = signed(header.origin.incarnation.0);
-        let next = signed(header.last_seq()).saturating_add(1);
-        let sum = stream_sum("position", name, node, life, next, now_us);
-        // It never goes back: history may be written after what is live.
-        self.run(
-            "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT (topic, origin, incarnation) DO UPDATE
-             SET next = excluded.next, seen_us = excluded.seen_us, sum = excluded.sum
-             WHERE excluded.next > next",
-            params![name, node, life, next, now_us, sum],
-        )
-    }
-
-    /// The first number of a batch's stream that was not written; 0 when nothing was.
-    fn next_of(&self, batch: &Batch) -> rusqlite::Result<u64> {
-        let header = batch.header();
-        let (name, node) = (header.topic.as_str(), &header.origin.node.0[..]);
-        let next: Option<i64> = self
-            .db
-            .prepare_cached(
-                "SELECT next FROM position WHERE topic = ? AND origin = ? AND incarnation = ?",
-            )?
-            .query_row(params![name, node, signed(header.origin.incarnation.0)], |row| row.get(0))
-            .map(Some)
-            .or_else(none)?;
-        Ok(next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0))
     }
 
     fn alive(&self, now_us: i64) -> rusqlite::Result<()> {

@@ -289,6 +289,7 @@ impl Peer {
                 });
             }
         }
+        frames.retain(|frame| self.may_pass_on(&frame.batch));
         self.stats.pulls_answered += 1;
         self.stats.batches_repaired += frames.len() as u64;
         self.stats.batch_bytes_sent += sent as u64;

@@ -66,6 +66,13 @@ pub enum Command {
         /// How many at most.
         limit: u32,
     },
+    /// Have the seeds list a peer no more that does not answer. Answers [`Answer::Forgotten`].
+    Forget {
+        /// Echoed.
+        request: RequestId,
+        /// Its id, or the first digits of it, its address, or its name.
+        who: String,
+    },
     /// Receive a topic from now on, or with everything that neighbours retain. Answers
     /// [`Answer::Topic`]. A repeated subscription is fine.
     Subscribe {
@@ -271,6 +278,8 @@ pub enum Answer {
         /// The page.
         items: Vec<PeerItem>,
     },
+    /// A peer is listed no more, with what it was before.
+    Forgotten(PeerItem),
     /// A publication is on its way.
     Published {
         /// Its sequence number in this peer's stream of the topic.
@@ -340,7 +349,7 @@ pub enum CommandError {
         host: NodeId,
     },
     /// Fewer than a majority of the seeds answered.
-    #[error("fewer than {quorum} of {total} seeds answered; gossip goes on, try again later")]
+    #[error("{}", no_quorum(*quorum, *total))]
     NoQuorum {
         /// floor(n/2)+1.
         quorum: usize,
@@ -371,9 +380,21 @@ pub enum CommandError {
         /// When to try again.
         retry_ms: u32,
     },
+    /// A seed refused, and says why.
+    #[error("{0}")]
+    Refused(String),
     /// The peer is leaving.
     #[error("the peer is leaving the cluster")]
     Leaving,
+}
+
+fn no_quorum(quorum: usize, total: usize) -> String {
+    match total {
+        0 => "no seed is configured: name them as [[seeds]] in the configuration".to_owned(),
+        _ => format!(
+            "fewer than {quorum} of {total} seeds answered; gossip goes on, try again later"
+        ),
+    }
 }
 
 /// What a peer keeps over restarts.

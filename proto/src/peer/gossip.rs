@@ -16,7 +16,7 @@ use crate::id::{LinkId, Origin, RequestId, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
-use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame};
+use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame, Reason};
 use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
@@ -51,12 +51,13 @@ impl Peer {
             }
             return;
         }
-        if !local.streams.contains(&header.origin) && header.published_at_us < oldest {
+        let is_new = !local.streams.contains(&header.origin);
+        if is_new && header.published_at_us < oldest {
             self.stats.batches_stale += 1;
             return;
         }
-        if !self.is_genuine(&batch) {
-            return self.violation(id, "forged batch");
+        if !self.is_trusted(&batch, cause, is_new) && !self.is_genuine(&batch) {
+            return self.forged(id, &batch);
         }
         let Some(local) = self.topics.get_mut(&topic) else { return };
         let deliver = is_after(local.horizon, self.now, age_ms);
@@ -93,6 +94,17 @@ impl Peer {
         }
     }
 
+    /// Whether a batch is taken on the word of the neighbour that sent it.
+    fn is_trusted(&mut self, batch: &Batch, cause: Cause, stream_is_new: bool) -> bool {
+        let may_be = cause == Cause::Push
+            && !stream_is_new
+            && !batch.header().topic.is_internal()
+            && batch.retained().is_none();
+        let trusted = may_be && self.trust.takes(self.now, &mut self.rng);
+        self.stats.batches_trusted += u64::from(trusted);
+        trusted
+    }
+
     /// Whether the origin signed the batch.
     pub(super) fn is_genuine(&mut self, batch: &Batch) -> bool {
         let finding = self.proven.check(self.config.identity.scheme, batch);
@@ -102,6 +114,21 @@ impl Peer {
             Finding::Forged => self.stats.batches_forged += 1,
         }
         finding != Finding::Forged
+    }
+
+    /// A neighbour sent a batch that its origin did not sign.
+    pub(super) fn forged(&mut self, id: LinkId, batch: &Arc<Batch>) {
+        let Some(link) = self.links.get(id) else { return };
+        self.out.notice(Notice::Forged { batch: Arc::clone(batch), from: link.node });
+        self.stats.violations += 1;
+        self.trust.alarm(self.now);
+        self.refuse_link(id, Reason::Forged, "forged batch");
+    }
+
+    /// Whether a batch that is kept here may be given to others: it may have been taken unchecked
+    /// from a neighbour that was deceived.
+    pub(super) fn may_pass_on(&mut self, batch: &Batch) -> bool {
+        !self.trust.is_alarmed(self.now) || self.is_genuine(batch)
     }
 
     /// Batches of unknown streams published before this are replays: nobody retains them.
@@ -130,11 +157,12 @@ impl Peer {
         let grafted = slot.filter(|_| wave != Some(NO_TREE)).map_or(0, trees::slot_bit);
         let have = wanted.as_ref().map_or(0, |wanted| wanted.slots) & !grafted;
         let parent = slot.filter(|_| from.is_some_and(|(_, cause, _)| cause == Cause::Push));
+        let pushes_min = local.trees.own_pushes_min(origin);
         let mut route = local.trees.route(origin, parent, have, wave);
         if self.config.dissemination == Dissemination::Flood {
             route.lazy = 0;
         }
-        let mut pushes_left = if from.is_none() { trees::OWN_PUSHES_MIN } else { 0 };
+        let mut pushes_left = if from.is_none() { pushes_min } else { 0 };
         let mut pushed = 0;
         let age_ms = self.now.millis_since(published);
         let class = if from.is_some() { Class::Forward } else { Class::Own };
@@ -163,7 +191,7 @@ impl Peer {
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
                 let name = BatchName { origin, first_seq: header.first_seq };
-                self.announcing.note(link.link, &header.topic, name);
+                self.announcing.note(self.now, link.link, &header.topic, name);
             }
         }
         self.stats.batches_pushed += u64::from(pushed);

@@ -5,7 +5,8 @@ use core::time::Duration;
 use super::Peer;
 use super::announced::{Due, Key, Wanted};
 use super::links::Phase;
-use super::trees::{self, NO_TREE, ORIGIN_TREE};
+use super::silence::STALL_MAX;
+use super::trees::{self, GRAFT_MIN, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
 use crate::id::{LinkId, Topic};
 use crate::machine::Class;
@@ -14,10 +15,6 @@ use crate::wire::batch::Batch;
 use crate::wire::frame::{
     Announce, BatchFrame, Cause, Frame, Graft, GraftItem, NAMES_MAX, Prune, Range,
 };
-
-/// A parent that was heard this recently may only be held up by a packet that is sent again: a
-/// retransmission takes 200 ms and a round trip (RFC 9293's minimum as Linux has it).
-const STALL_MAX: Duration = Duration::from_millis(300);
 
 impl Peer {
     /// The announcements of a batch that has come.
@@ -63,6 +60,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(&graft.topic) else { return };
         let Some(slot) = local.slot(id) else { return };
         self.stats.grafts_received += graft.items.len() as u64;
+        let mut wanted = Vec::new();
         for item in &graft.items {
             if item.tree != NO_TREE {
                 local.trees.graft(item.origin, slot, item.tree);
@@ -73,12 +71,16 @@ impl Peer {
             };
             let range = Range { origin, from: item.first_seq, to: item.first_seq };
             let Some(kept) = local.retention.range(&range).next() else { continue };
-            self.stats.batches_repaired += 1;
-            self.stats.batch_bytes_sent += kept.batch.bytes().len() as u64;
             let age_ms = self.now.millis_since(kept.published);
             let (tree, batch) = (item.tree, kept.batch.clone());
-            let frame = BatchFrame { cause: Cause::Pull, hop: 1, tree, age_ms, batch };
-            self.out.send(id, Class::Repair, Frame::Batch(frame));
+            wanted.push(BatchFrame { cause: Cause::Pull, hop: 1, tree, age_ms, batch });
+        }
+        for frame in wanted {
+            if self.may_pass_on(&frame.batch) {
+                self.stats.batches_repaired += 1;
+                self.stats.batch_bytes_sent += frame.batch.bytes().len() as u64;
+                self.out.send(id, Class::Repair, Frame::Batch(frame));
+            }
         }
     }
 
@@ -96,10 +98,14 @@ impl Peer {
         for name in &announce.batches {
             let origin = local.streams.named(name.origin);
             if origin.is_some_and(|origin| local.streams.has(&origin, name.first_seq)) {
+                self.announcing.leave_out(id, &announce.topic, *name);
                 continue;
             }
             let key = (local.hash, name.origin, name.first_seq);
-            let after = local.trees.graft_after(name.origin);
+            let parent = local.trees.parent(name.origin).and_then(|slot| local.by_slot(slot));
+            let parent = parent.and_then(|id| self.links.get(id));
+            let is_silent = parent.is_some_and(|link| link.silence.is_unusual(self.now));
+            let after = if is_silent { GRAFT_MIN } else { local.trees.graft_after(name.origin) };
             let noted = self.announced.note(self.now, key, &announce.topic, (id, slot), after);
             self.stats.announces_shed += u64::from(!noted);
         }

@@ -252,6 +252,9 @@ impl Peer {
         if worth_telling {
             self.out.notice(Notice::LinkRefused { remote, node, reason, text: text.clone() });
         }
+        if reason == Reason::Forged {
+            self.trust.alarm(self.now);
+        }
         if worth_telling && reason != Reason::DeclaredDead {
             self.views.avoid(self.now, node);
         }

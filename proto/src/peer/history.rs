@@ -180,6 +180,7 @@ impl Peer {
             }
             self.stats.batch_bytes_sent += sent as u64;
         }
+        frames.retain(|frame| self.may_pass_on(&frame.batch));
         self.stats.histories_answered += 1;
         self.stats.batches_replayed += frames.len() as u64;
         for frame in frames {
@@ -205,7 +206,7 @@ impl Peer {
             return;
         }
         if !self.is_genuine(batch) {
-            return self.violation(id, "forged batch");
+            return self.forged(id, batch);
         }
         let due = self.now + ANSWER_WITHIN;
         let mut shed = 0;

@@ -104,7 +104,7 @@ impl Peer {
         } else if !local.value.is_news(batch, published) {
             self.stats.batches_duplicate += 1;
         } else if !self.is_genuine(batch) {
-            self.violation(id, "forged batch");
+            self.forged(id, batch);
         } else if let Some(local) = self.topics.get_mut(topic) {
             local.value.offer(batch, published);
         }

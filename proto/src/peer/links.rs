@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::id::{DialId, LinkId, NodeId, Topic};
 use crate::peer::liveness::Liveness;
 use crate::peer::overload::Overload;
+use crate::peer::silence::Silence;
 use crate::time::Instant;
 use crate::wire::frame::{Mode, PeerEntry};
 
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) opened_at: Instant,
     /// How silent it is.
     pub(crate) liveness: Liveness,
+    /// How silent it is used to be.
+    pub(crate) silence: Silence,
     /// What the other end said of itself.
     pub(crate) peer: Option<PeerEntry>,
     /// The other end's name.
@@ -117,6 +120,7 @@ impl Links {
             phase: Phase::Greeting,
             opened_at: now,
             liveness: Liveness::new(now),
+            silence: Silence::new(now),
             peer: None,
             name: String::new(),
             suspect_since: None,

@@ -2,14 +2,14 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
-//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`. What
-//! happens to a peer is told in flows that compose them: `handshake` (a link becomes a neighbour),
-//! `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out), `grafting`
-//! (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was published
-//! before), `holding` (what topics retain), `slow` (full queues), `registration` (sessions with
-//! seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters` (topics that
-//! this peer creates, and news of topics) and `commands` (what else the application asks). This
-//! file holds the parts together and dispatches; it decides nothing.
+//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`,
+//! `trust`. What happens to a peer is told in flows that compose them: `handshake` (a link becomes
+//! a neighbour), `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out),
+//! `grafting` (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was
+//! published before), `holding` (what topics retain), `slow` (full queues), `registration`
+//! (sessions with seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters`
+//! (topics that this peer creates, and news of topics) and `commands` (what else the application
+//! asks). This file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -25,6 +25,7 @@ mod directory;
 mod eclipse;
 mod filters;
 mod flow;
+mod forgetting;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -49,10 +50,12 @@ mod requests;
 mod retention;
 pub mod seed_set;
 mod settling;
+mod silence;
 mod slow;
 mod streams;
 mod topics;
 mod trees;
+mod trust;
 mod value;
 mod verdicts;
 mod views;
@@ -78,6 +81,7 @@ use announced::Announced;
 use announcing::Announcing;
 use collect::Collections;
 use event::{Command, Durable, Event};
+use forgetting::Forgets;
 use links::{Intent, Links};
 use neighbors::Suspect;
 use outbox::Outbox;
@@ -88,6 +92,7 @@ use repair::Repair;
 use requests::Requests;
 use status::{NeighborStatus, PeerStatus, StreamStatus, TopicStatus};
 use topics::Topics;
+use trust::Trust;
 use views::Views;
 
 /// How often a peer looks after its links, views and topics. A quarter of the default liveness
@@ -112,11 +117,13 @@ pub struct Peer {
     repair: Repair,
     collections: Collections,
     proven: Proven,
+    trust: Trust,
     announced: Announced,
     announcing: Announcing,
     rendezvous: Rendezvous,
     told: seed_set::Told,
     requests: Requests,
+    forgets: Forgets,
     suspects: BTreeMap<NodeId, Suspect>,
     /// Filters of the application.
     filters: BTreeSet<TopicFilter>,
@@ -156,11 +163,13 @@ impl Peer {
             repair: Repair::default(),
             collections: Collections::default(),
             proven: Proven::default(),
+            trust: Trust::new(config.gossip),
             announced: Announced::default(),
             announcing: Announcing::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             told: seed_set::Told::default(),
             requests: Requests::default(),
+            forgets: Forgets::default(),
             suspects: BTreeMap::new(),
             filters: BTreeSet::new(),
             overlay: Topic::overlay(),
@@ -313,6 +322,7 @@ impl Peer {
             self.compare_with_seed();
         }
         self.tend_requests();
+        self.tend_forgets();
         self.expire_waiting();
         self.graft_due();
         self.repair_due();
@@ -373,6 +383,7 @@ impl Machine for Peer {
         let moving = [
             self.rendezvous.next_deadline(self.now),
             self.requests.next_deadline(),
+            self.forgets.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),
             self.collections.next_deadline(),

@@ -46,6 +46,7 @@ impl Peer {
     pub(super) fn hear(&mut self, id: LinkId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         let answered = link.liveness.heard(self.now);
+        link.silence.heard(self.now);
         let was_suspect = link.suspect_since.take().is_some();
         let Some(peer) = link.peer else { return true };
         if answered {

@@ -107,6 +107,13 @@ pub enum Notice {
         /// In words.
         text: String,
     },
+    /// A neighbour sent a batch that its origin did not sign; the link is closed.
+    Forged {
+        /// The batch.
+        batch: Arc<Batch>,
+        /// The neighbour.
+        from: NodeId,
+    },
     /// The seeds are others than the configuration says, or than they were.
     SeedSet {
         /// Rises with each decision of the seeds.

@@ -313,8 +313,8 @@ impl Topics {
     }
 
     /// Whether this peer may publish to one more topic.
-    pub(crate) fn may_publish(&self, topic: &Topic, topics_max: usize) -> bool {
-        self.own_seq.contains_key(topic) || self.own_seq.len() < topics_max
+    pub(crate) fn may_publish(&self, topic: &Topic, streams_max: usize) -> bool {
+        self.own_seq.contains_key(topic) || self.own_seq.len() < streams_max
     }
 
     /// A new life begins: numbers begin again.

@@ -182,6 +182,8 @@ pub enum Frame {
     Admin(RequestId, AdminCommand),
     /// The answer.
     AdminDone(RequestId, Box<AdminAnswer>),
+    /// Seeds to each other: a peer is to be forgotten.
+    Forgetting(Forgetting),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
@@ -275,6 +277,8 @@ pub enum Reason {
     Unexpected,
     /// The seed that is dialled, or that dials, is not in the set of seeds.
     NotInSet,
+    /// The other end passed on a batch that its origin did not sign.
+    Forged,
 }
 
 /// A peer as others pass it on.

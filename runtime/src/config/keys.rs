@@ -4,6 +4,7 @@
 use super::Config;
 use super::value::{
     Address, Count, FORMATS, File, Flag, Kind as _, LEVELS, MaybeAddress, Raw, Size, Span, Text,
+    VERIFY,
 };
 
 /// A key.
@@ -33,13 +34,14 @@ pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
 }
 
 /// The sections of the file, in order.
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "cluster",
     "seeds",
     "peer",
     "seed",
     "liveness",
     "views",
+    "gossip",
     "retention",
     "repair",
     "log",
@@ -102,6 +104,9 @@ pub(super) const KEYS: &[Key] = keys! {
     "views" "dials_max" => views.dials_max: Count(1, 256);
     "views" "dial_timeout" => views.dial_timeout: Span(50, 60 * SECOND);
     "views" "shuffle_interval" => views.shuffle_interval: Span(100, HOUR);
+
+    "gossip" "verify" => gossip.verify: VERIFY;
+    "gossip" "verify_share" => gossip.verify_share: Count(0, 100);
 
     "retention" "bytes_max" => retention.bytes_max: Size(2 * MIB, 64 * GIB);
     "retention" "age_max" => retention.age_max: Span(SECOND, HOUR);

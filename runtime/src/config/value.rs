@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidings_proto::config::Verify;
+
 use crate::logging::{LogFormat, LogLevel};
 
 /// A value as it was typed.
@@ -253,6 +255,8 @@ pub(super) const LEVELS: Word<LogLevel> = Word(&[
 
 pub(super) const FORMATS: Word<LogFormat> =
     Word(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+
+pub(super) const VERIFY: Word<Verify> = Word(&[("every", Verify::Every), ("links", Verify::Links)]);
 
 /// A TOML string.
 pub(super) fn quote(text: &str) -> String {

@@ -8,3 +8,4 @@ mod rig;
 mod sessions;
 mod slow;
 mod spreading;
+mod trust;
