@@ -3,8 +3,8 @@
 //! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
 //! counted, [`usage`] is what they cost. [`api`] measures the control port, [`fanout`] a publisher
-//! with many subscribers there, [`seed`] a seed's tables and its disk, [`report`] reads results, [`plot`] draws them. `bench/README.md` says how to run it and
-//! what the figures mean.
+//! with many subscribers there, [`seed`] a seed's tables and its disk, [`report`] reads results,
+//! [`plot`] draws them. `bench/README.md` says how to run it and what the figures mean.
 
 mod api;
 mod fanout;
