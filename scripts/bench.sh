@@ -2,8 +2,8 @@
 # Usage: scripts/bench.sh [--quick | --full] [--out DIR]
 #
 # Measures this build on this machine. --quick (the default) takes under 3 minutes, --full under
-# 20, the build not counted. Results go to DIR (default target/bench) as JSON lines and CSV, and
-# to stdout as Markdown tables. As root each run gets a network namespace of its own, so that
+# 20, the build not counted. Results go to DIR (default target/bench) as JSON lines, CSV and SVG,
+# and to stdout as Markdown tables. --full takes medians of three where a target is a median. As root each run gets a network namespace of its own, so that
 # nobody else's packets are counted. See bench/README.md for what the figures mean.
 
 # shellcheck source=scripts/lib.sh
@@ -29,7 +29,10 @@ cargo build --release --locked --bins -p tidings-bench -p tidings >&2 || fail "t
 mkdir -p "$out"
 stamp=$(date -u +%Y%m%dT%H%M%SZ)
 results=$out/$mode-$stamp.jsonl
+runs=$out/$mode-$stamp.csv
+plot=$out/$mode-$stamp.svg
 csv=$out/$mode-$stamp-api.csv
+api_plot=$out/$mode-$stamp-api.svg
 
 alone=()
 if ((EUID == 0)) && unshare --net true 2>/dev/null && command -v ip >/dev/null; then
@@ -50,25 +53,34 @@ run() {
 measure() { run run "$@" --json "$results"; }
 
 started=$SECONDS
+api() { run api "$@" --csv "$csv" --plot "$api_plot"; }
 if [[ $mode == quick ]]; then
-    for scenario in s1 s2 s2w s3; do measure "$scenario" --n 16 --secs 8 --warmup 2; done
+    short=(--secs 5 --warmup 1 --settle 1)
+    for scenario in s1 s2 s2w s3; do measure "$scenario" --n 16 "${short[@]}"; done
+    measure s2 --n 4 "${short[@]}"
+    measure s2 --n 16 --payload 100 "${short[@]}"
     measure s5 --n 64
-    run api --peers 1,4 --topics 400 --ops 1000 --csv "$csv"
+    api --peers 1,4 --topics 400 --ops 1000 --sessions 100
 else
-    for n in 4 16 64; do
-        for scenario in s1 s2 s2w s3; do measure "$scenario" --n "$n" --secs 15; done
+    short=(--secs 4 --warmup 1 --settle 1)
+    for rep in 0 1 2; do
+        # What the targets are about; s2 is also where growth with peers, sizes and topics shows.
+        for scenario in s1 s2 s2w s3; do measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep"; done
+        for n in 64 256; do measure s5 --n "$n" --rep "$rep"; done
+        for n in 4 16 256; do measure s2 --n "$n" "${short[@]}" --rep "$rep"; done
+        for topics in 100 1000; do measure s2 --n 16 --topics "$topics" "${short[@]}" --rep "$rep"; done
     done
-    for payload in 100 16384; do measure s2 --n 16 --payload "$payload"; done
-    for rep in 0 1 2; do measure s5 --n 64 --rep "$rep"; done
-    measure s5 --n 256
-    for scenario in s1 s2; do measure "$scenario" --n 16 --processes; done
-    run api --peers 1,4,16,64 --topics 10000 --ops 10000 --csv "$csv"
+    for payload in 100 16384; do measure s2 --n 16 --payload "$payload" "${short[@]}"; done
+    for scenario in s1 s2; do measure "$scenario" --n 16 --processes --secs 8; done
+    api --peers 1,4,16,64 --topics 10000 --ops 10000 --sessions 100,1000
 fi
-"$target/release/bench" table "$results"
+"$target/release/bench" table "$results" --csv "$runs"
+"$target/release/bench" plot "$results" --out "$plot" || failed=1
 say ""
 say "#### Control port"
 say ""
 cat "$csv"
 note ""
-note "$results and $csv, after $((SECONDS - started)) s; load now $(cut -d' ' -f1-3 /proc/loadavg)"
+note "$results, $runs, $plot, $csv and $api_plot"
+note "after $((SECONDS - started)) s; load now $(cut -d' ' -f1-3 /proc/loadavg)"
 exit "$failed"

@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`plan`] says what can be run; [`system`] starts it; [`run`] is one run from
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
-//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`seed`] a seed's
-//! tables, [`report`] reads results, [`plot`] draws them. `bench/README.md` says how to run it and
-//! what the figures mean.
+//! counted, [`usage`] is what they cost. [`api`] measures the control port, [`fanout`] a publisher
+//! with many subscribers there, [`seed`] a seed's tables and its disk, [`report`] reads results,
+//! [`plot`] draws them. `bench/README.md` says how to run it and what the figures mean.
 
 mod api;
+mod fanout;
 mod payload;
 mod plan;
 mod plot;
@@ -27,9 +28,12 @@ Examples:
   bench run s2 --n 16 --payload 1024 --json out.jsonl
   bench run s1 --n 64 --processes
   bench table out.jsonl
+  bench plot out.jsonl --out out.svg
   bench compare before.jsonl after.jsonl
   bench api --peers 1,4,16 --csv api.csv --plot api.svg
+  bench fanout --peers 4 --subscribers 30
   bench seed --records 1000000
+  bench seed --joins 5000 --dir /var/tmp
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog.";
 
@@ -47,10 +51,14 @@ enum Command {
     Run(plan::RunArgs),
     /// Measure the commands of the control port
     Api(api::ApiArgs),
-    /// Measure the tables of a seed at scale
+    /// Measure a publisher with many subscribers, at control ports
+    Fanout(fanout::FanoutArgs),
+    /// Measure the tables of a seed at scale, or joins that are on its disk
     Seed(seed::SeedArgs),
     /// Print results as Markdown tables, medians over repetitions
     Table(report::TableArgs),
+    /// Draw results: latencies, and growth with peers, sizes and topics
+    Plot(report::PlotArgs),
     /// Print the ratios of two sets of results
     Compare(report::CompareArgs),
 }
@@ -59,8 +67,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Api(args) => api::main(args),
+        Command::Fanout(args) => fanout::main(&args),
         Command::Seed(args) => seed::main(&args),
         Command::Table(args) => report::table(&args),
+        Command::Plot(args) => report::plot(&args),
         Command::Compare(args) => report::compare(&args),
     };
     done.unwrap_or_else(|error| {

@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::payload::HEADER_BYTES;
 
+/// What a peer hosts by default (`limits.topics`), of which one is the measured topic.
+const TOPICS_MAX: usize = 9_999;
+
 /// What is done to the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,6 +88,10 @@ pub(crate) struct RunArgs {
     /// Longest wait for stragglers, in seconds
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub(crate) drain: f64,
+    /// Topics in all: each beyond the one that is measured has a host and one other subscriber, and
+    /// nothing to carry
+    #[arg(long, value_name = "T", default_value_t = 1)]
+    pub(crate) topics: usize,
     /// s2w: messages that are not yet everywhere
     #[arg(long, default_value_t = 128)]
     pub(crate) window: u64,
@@ -117,6 +124,7 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) n: usize,
     pub(crate) payload: usize,
+    pub(crate) topics: usize,
     pub(crate) rate: f64,
     pub(crate) secs: f64,
     pub(crate) window: u64,
@@ -160,18 +168,22 @@ impl Plan {
         ensure!((2..=4_096).contains(&args.n), "--n is 2 to 4096");
         ensure!(payload >= HEADER_BYTES, "--payload is at least {HEADER_BYTES}");
         ensure!(payload <= 1 << 20, "--payload is at most 1 MiB");
+        let most = args.n.saturating_mul(TOPICS_MAX);
+        ensure!((1..=most).contains(&args.topics), "--topics is 1 to {most} for {} peers", args.n);
         ensure!(args.window > 0, "--window is at least 1");
         ensure!(rate > 0.0 && rate <= 1e6, "--rate is above 0, up to a million");
         ensure!(args.cluster.seeds > 0, "--seeds is at least 1: peers meet through seeds");
         ensure!(args.cluster.workers > 0, "--workers is at least 1");
         let configured = args.cluster.config.is_some() && args.processes;
         ensure!(!configured, "--config cannot be combined with --processes");
-        let program = args.processes.then(|| args.peer.map_or_else(beside, Ok)).transpose()?;
+        let program =
+            args.processes.then(|| args.peer.map_or_else(|| beside("peer"), Ok)).transpose()?;
         Ok(Self {
             system: if args.processes { "tidings-processes" } else { "tidings" },
             scenario,
             n: args.n,
             payload,
+            topics: args.topics,
             rate,
             secs: seconds(secs)?.as_secs_f64(),
             window: args.window,
@@ -210,10 +222,11 @@ fn seconds(value: f64) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(value))
 }
 
-/// `peer`, where this program is.
-pub(crate) fn beside() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?.with_file_name("peer");
-    let advice = "build it in the same profile: cargo build --release -p tidings";
+/// `peer` or `seed`, where this program is.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    let package = if name == "peer" { "tidings" } else { "tidings-seed" };
+    let advice = format!("build it in the same profile: cargo build --release -p {package}");
     ensure!(program.is_file(), "{} is not there; {advice}", program.display());
     Ok(program)
 }

@@ -141,9 +141,9 @@ impl Axis {
     }
 }
 
-/// 1, 2, 5, 10 and so on, from a thousandth to 10^12.
+/// 1, 2, 5, 10 and so on, from a millionth to 10^12.
 fn steps() -> impl Iterator<Item = f64> {
-    (-3..=12).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)))
+    (-6..=12).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)))
 }
 
 /// A number as people read it on an axis.

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
 use crate::payload::{Header, Phase, now_ns};
-use crate::window::Window;
+use crate::window::{Seen, Window};
 
 /// Probes of one run; 50 ms apart these are minutes.
 pub(crate) const PROBES_MAX: usize = 4_096;
@@ -44,6 +44,7 @@ struct Probe {
 struct NodeTally {
     delivered: AtomicU64,
     duplicates: AtomicU64,
+    too_old: AtomicU64,
     bad: AtomicU64,
     out_of_order: AtomicU64,
     gaps: AtomicU64,
@@ -56,6 +57,8 @@ pub(crate) struct Totals {
     pub(crate) delivered: u64,
     /// Messages that the application got again, in any phase.
     pub(crate) duplicates: u64,
+    /// Messages so far behind the newest that nobody knows whether they came before.
+    pub(crate) too_old: u64,
     /// Bodies that are not the benchmark's.
     pub(crate) bad: u64,
     /// Messages after a later one.
@@ -133,6 +136,7 @@ impl Tally {
             let delivered = of(&node.delivered);
             totals.delivered += delivered;
             totals.duplicates += of(&node.duplicates);
+            totals.too_old += of(&node.too_old);
             totals.bad += of(&node.bad);
             totals.out_of_order += of(&node.out_of_order);
             totals.gaps += of(&node.gaps);
@@ -188,8 +192,13 @@ impl Sink {
             // A subscribed publisher receives its own, which is no delivery to another peer.
             return;
         }
-        if !self.seen[header.phase as usize].insert(header.number) {
-            mine.duplicates.fetch_add(1, Ordering::Relaxed);
+        let counter = match self.seen[header.phase as usize].insert(header.number) {
+            Seen::New => None,
+            Seen::Again => Some(&mine.duplicates),
+            Seen::TooOld => Some(&mine.too_old),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
             return;
         }
         match header.phase {
@@ -277,6 +286,7 @@ mod tests {
         let expected = Totals {
             delivered: 2,
             duplicates: 1,
+            too_old: 0,
             bad: 1,
             out_of_order: 1,
             gaps: 0,

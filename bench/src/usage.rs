@@ -42,6 +42,10 @@ pub(crate) struct Usage {
     pub(crate) wire_packets: u64,
     /// TCP segments that were sent again.
     pub(crate) retransmitted: u64,
+    /// Datagrams that found the buffer of their socket full.
+    pub(crate) datagrams_dropped: u64,
+    /// All ticks of the machine's processors, and those that a hypervisor gave to others.
+    pub(crate) ticks: (f64, f64),
     /// Processor time of the whole machine that was not idle, in seconds.
     pub(crate) machine_busy: f64,
     /// When this was read.
@@ -53,6 +57,7 @@ impl Usage {
     pub(crate) fn read(pids: &[u32]) -> Self {
         let (wire_bytes, wire_packets) = loopback(&text("/proc/net/dev"));
         let others = pids.iter().map(|pid| cpu(&text(&format!("/proc/{pid}/stat"))));
+        let (protocols, machine) = (text("/proc/net/snmp"), text("/proc/stat"));
         Self {
             own: cpu(&text("/proc/self/stat")),
             others: others.fold(Cpu::default(), |sum, one| Cpu {
@@ -61,8 +66,10 @@ impl Usage {
             }),
             wire_bytes,
             wire_packets,
-            retransmitted: retransmitted(&text("/proc/net/snmp")),
-            machine_busy: machine_busy(&text("/proc/stat")),
+            retransmitted: snmp(&protocols, "Tcp:", "RetransSegs"),
+            datagrams_dropped: snmp(&protocols, "Udp:", "RcvbufErrors"),
+            ticks: ticks(&machine),
+            machine_busy: machine_busy(&machine),
             at_ns: crate::payload::now_ns(),
         }
     }
@@ -78,6 +85,17 @@ impl Usage {
         Cpu { user: own.user + others.user, system: own.system + others.system }
     }
 
+    /// Processor seconds of the processes that this one started, since `before`.
+    pub(crate) fn others_since(&self, before: &Self) -> f64 {
+        (self.others - before.others).total()
+    }
+
+    /// What a hypervisor gave to others since `before`, in per cent of all processors.
+    pub(crate) fn steal_pct_since(&self, before: &Self) -> f64 {
+        let (all, stolen) = (self.ticks.0 - before.ticks.0, self.ticks.1 - before.ticks.1);
+        stolen / all.max(1.0) * 100.0
+    }
+
     /// What others used of the machine since `before`, in per cent of one core. Includes what the
     /// kernel did for the run without charging it.
     pub(crate) fn foreign_pct_since(&self, before: &Self) -> f64 {
@@ -88,16 +106,24 @@ impl Usage {
 
 /// Memory of this process and of others, in KiB: now, and at most so far.
 pub(crate) fn memory_kib(pids: &[u32]) -> (u64, u64) {
-    let paths = pids.iter().map(|pid| format!("/proc/{pid}/status"));
-    paths.chain(["/proc/self/status".to_owned()]).fold((0, 0), |(now, peak), path| {
-        let status = text(&path);
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
-            number.and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        (now + field("VmRSS:"), peak + field("VmHWM:"))
-    })
+    let (own, others) = (status_kib("self"), others_kib(pids));
+    (own.0 + others.0, own.1 + others.1)
+}
+
+/// Memory of others, in KiB: now, and at most so far.
+pub(crate) fn others_kib(pids: &[u32]) -> (u64, u64) {
+    let each = pids.iter().map(|pid| status_kib(&pid.to_string()));
+    each.fold((0, 0), |(now, peak), one| (now + one.0, peak + one.1))
+}
+
+fn status_kib(process: &str) -> (u64, u64) {
+    let status = text(&format!("/proc/{process}/status"));
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    (field("VmRSS:"), field("VmHWM:"))
 }
 
 /// The load average over a minute.
@@ -162,12 +188,20 @@ fn loopback(dev: &str) -> (u64, u64) {
 }
 
 /// A table of two lines per protocol: names, then values.
-fn retransmitted(snmp: &str) -> u64 {
-    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
+fn snmp(snmp: &str, protocol: &str, field: &str) -> u64 {
+    let mut lines = snmp.lines().filter(|line| line.starts_with(protocol));
     let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
     let mut fields = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
-    let value = fields.find(|(name, _)| *name == "RetransSegs").map(|(_, value)| value);
+    let value = fields.find(|(name, _)| *name == field).map(|(_, value)| value);
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// All, and stolen ones: the eighth. The ninth and tenth are counted in the first two already.
+fn ticks(stat: &str) -> (f64, f64) {
+    let line = stat.lines().next().unwrap_or("");
+    let fields = line.split_ascii_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0));
+    let fields: Vec<f64> = fields.take(8).collect();
+    (fields.iter().sum(), fields.get(7).copied().unwrap_or(0.0))
 }
 
 /// All but idle, waiting for disks, and what a hypervisor took.
@@ -189,10 +223,13 @@ mod tests {
         assert_eq!(cpu(stat), Cpu { user: 200.0 / hz, system: 100.0 / hz });
         let dev = "Inter-|\n eth0: 1 2 3\n    lo: 1000 10 0 0 0 0 0 0 1000 10\n";
         assert_eq!(loopback(dev), (1_000, 10));
-        let snmp = "Ip: A\nIp: 1\nTcp: A RetransSegs B\nTcp: 1 42 3\n";
-        assert_eq!(retransmitted(snmp), 42);
-        assert_eq!(machine_busy("cpu 1 2 3 1000 2000 4 5 9 9\n") * hz, 15.0);
-        assert_eq!((cpu(""), loopback(""), retransmitted("")), (Cpu::default(), (0, 0), 0));
+        let tables = "Ip: A\nIp: 1\nTcp: A RetransSegs B\nTcp: 1 42 3\n";
+        assert_eq!(snmp(tables, "Tcp:", "RetransSegs"), 42);
+        assert_eq!(snmp(tables, "Udp:", "RcvbufErrors"), 0);
+        let stat = "cpu 1 2 3 1000 2000 4 5 9 7\n";
+        assert_eq!(machine_busy(stat) * hz, 15.0);
+        assert_eq!(ticks(stat), (3_024.0, 9.0));
+        assert_eq!((cpu(""), loopback(""), ticks("")), (Cpu::default(), (0, 0), (0.0, 0.0)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ Examples:
   peer request time ''
   peer shell
   peer status
+  peer forget peer-9                   (it is gone for good)
   peer top
   peer bench
 
@@ -46,6 +47,7 @@ enum Command {
     Sessions(commands::sessions::Args),
     Shell(commands::shell::Args),
     Peers(commands::peers::Args),
+    Forget(commands::forget::Args),
     Seeds(commands::seeds::Args),
     Status(commands::status::Args),
     Top(commands::top::Args),
@@ -100,6 +102,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sessions(args) => ask(commands::sessions::run(args)),
         Command::Shell(args) => ask(commands::shell::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),
+        Command::Forget(args) => ask(commands::forget::run(args)),
         Command::Seeds(args) => ask(commands::seeds::run(args)),
         Command::Status(args) => ask(commands::status::run(args)),
         Command::Top(args) => ask(commands::top::run(args)),

@@ -123,6 +123,7 @@ fn exit_of(code: Code) -> u8 {
         | Code::NotConnected
         | Code::NameTaken
         | Code::NotSupported
+        | Code::Refused
         | Code::TooLarge
         | Code::Limit => REFUSED,
         _ => FAILED,

@@ -272,6 +272,22 @@ impl Peer {
         }
     }
 
+    /// Has the seeds list a peer no more that does not answer any longer: the one with this id, or
+    /// these first digits of it, this address or this name. Returns what was listed of it. It is
+    /// taken for dead with all that it subscribed to; if it lives, it may return with a new start.
+    ///
+    /// # Errors
+    /// No such peer is listed, or several are; it answers; fewer than a majority of the seeds
+    /// could say that it does not.
+    pub async fn forget(&self, who: &str) -> Result<PeerItem, Error> {
+        let who = who.to_owned();
+        let command = |request| Command::Forget { request, who };
+        match self.inner.ask(command).await? {
+            Answer::Forgotten(item) => Ok(item),
+            other => unexpected(&other),
+        }
+    }
+
     /// Publishes a message and waits until it is on its way. Waits for room when the peer's
     /// links are congested, for at most 30 s. Messages of one task arrive in their order.
     ///

@@ -14,6 +14,7 @@ Examples:
   seed peers --filter 127.0.0.1:72
   seed topics --filter 'sport/#'
   seed deaths --filter 127.0.0.1:7204  (who reported it, who voted)
+  seed forget peer-9 --data data/seed-7101     (it is gone for good)
   seed backup seed-7101.backup --data data/seed-7101
   seed check --data data/seed-7101
   seed set add 127.0.0.1:7104 127.0.0.1:8104   (one more seed, while the cluster runs)
@@ -39,6 +40,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Check(commands::check::Args),
     Set(commands::set::Args),
+    Forget(commands::forget::Args),
     Config(commands::config::Args),
     /// Print completions for a shell, e.g. `seed completions bash >
     /// /etc/bash_completion.d/seed`
@@ -59,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Restore(args) => commands::backup::bring_back(args),
         Command::Check(args) => commands::check::run(args),
         Command::Set(args) => ask(commands::set::run(args)),
+        Command::Forget(args) => ask(commands::forget::run(args)),
         Command::Config(args) => commands::config::run(args),
         Command::Completions(args) => Ok(args.make(Cli::command())?),
         Command::Man(args) => Ok(args.make(Cli::command())?),

@@ -89,6 +89,10 @@ fn peers(own: SocketAddr, now_us: i64, notice: Notice) {
             let (address, incarnation) = (peer.address, peer.incarnation.0);
             warn!(%address, node = ?peer.node, incarnation, peers, "dead");
         }
+        Notice::Forgotten { peer, peers } => {
+            let (address, incarnation) = (peer.address, peer.incarnation.0);
+            info!(%address, node = ?peer.node, incarnation, peers, "forgotten");
+        }
         Notice::Returned { peer, incarnation } => {
             let incarnation = incarnation.0;
             info!(address = %peer.address, node = ?peer.node, incarnation, "returned");

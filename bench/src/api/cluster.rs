@@ -151,6 +151,11 @@ impl ApiCluster {
         Ok(each)
     }
 
+    /// The control addresses of the peers.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.peers.iter().map(|(_, address)| address.clone()).collect()
+    }
+
     /// The processes of the peers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.peers.iter().map(|(peer, _)| peer.pid()).collect()

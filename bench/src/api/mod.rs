@@ -3,7 +3,7 @@
 //! Each peer is a process of its own and serves its control port; the clients are in this
 //! process, each with a connection and one request at a time on its way. So are the seeds.
 
-mod cluster;
+pub(crate) mod cluster;
 mod rows;
 mod steps;
 
@@ -80,7 +80,7 @@ const TOPICS_MAX: usize = 10_000;
 /// `bench api`: prints a table.
 pub(crate) fn main(mut args: ApiArgs) -> anyhow::Result<ExitCode> {
     check(&mut args)?;
-    let program = args.peer.clone().map_or_else(beside, Ok)?;
+    let program = args.peer.clone().map_or_else(|| beside("peer"), Ok)?;
     usage::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.cluster.workers)

@@ -13,6 +13,8 @@ pub(crate) struct Key {
     pub(crate) n: u64,
     /// 0 for s5, whose messages are probes.
     pub(crate) payload: u64,
+    /// With those that carry nothing.
+    pub(crate) topics: u64,
 }
 
 impl Key {
@@ -26,10 +28,15 @@ impl Key {
             "s5" => "S5 start",
             other => other,
         };
-        match self.payload {
-            0 => format!("{what}, N={}", self.n),
-            payload => format!("{what}, N={}, {payload} B", self.n),
-        }
+        let payload = match self.payload {
+            0 => String::new(),
+            payload => format!(", {payload} B"),
+        };
+        let topics = match self.topics {
+            1 => String::new(),
+            topics => format!(", {topics} topics"),
+        };
+        format!("{what}, N={}{payload}{topics}", self.n)
     }
 }
 
@@ -73,6 +80,16 @@ impl Cell {
         self.errors.first().map(String::as_str).filter(|_| self.runs.is_empty())
     }
 
+    /// Each run that succeeded.
+    pub(crate) fn each(&self) -> &[Value] {
+        &self.runs
+    }
+
+    /// Why runs failed.
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.errors
+    }
+
     fn values(&self, field: &str) -> Vec<f64> {
         let of = |run: &Value| run.pointer(field).and_then(Value::as_f64);
         let mut values: Vec<f64> = self.runs.iter().filter_map(of).collect();
@@ -103,7 +120,7 @@ impl Cells {
         Ok(cells)
     }
 
-    fn add(&mut self, run: Value) {
+    pub(super) fn add(&mut self, run: Value) {
         let (Some(system), Some(scenario)) = (run["system"].as_str(), run["scenario"].as_str())
         else {
             return;
@@ -112,7 +129,8 @@ impl Cells {
         let system = tag.map_or_else(|| system.to_owned(), |tag| format!("{system}[{tag}]"));
         let number = |field: &str| run[field].as_u64().unwrap_or(0);
         let payload = if scenario == "s5" { 0 } else { number("payload") };
-        let key = Key { scenario: scenario.to_owned(), n: number("n"), payload };
+        let topics = number("topics").max(1);
+        let key = Key { scenario: scenario.to_owned(), n: number("n"), payload, topics };
         if !self.systems.contains(&system) {
             self.systems.push(system.clone());
         }

@@ -8,14 +8,18 @@ use crate::report::format::number;
 /// What is compared, where both sides have it: the field, its name, and whether more is better.
 const FIGURES: &[(&str, &str, bool)] = &[
     ("/deliveries_per_s", "deliveries/s", true),
+    ("/payload_mb_per_s", "MB/s", true),
     ("/ratio", "delivered", true),
     ("/lat_us/p50", "p50 us", false),
     ("/lat_us/p99", "p99 us", false),
     ("/lat_us/p999", "p99.9 us", false),
     ("/cpu_s_per_m", "CPU s/M", false),
     ("/wire_per_payload_byte", "wire B/payload B", false),
+    ("/packets_per_delivery", "packets per delivery", false),
     ("/copies_per_delivery", "copies", false),
     ("/rss_peak_kib_per_node", "peak RSS/node KiB", false),
+    ("/idle_cpu_pct", "idle CPU %", false),
+    ("/idle_bytes_per_s_node", "idle B/s and node", false),
     ("/ready_ms", "ready ms", false),
     ("/foreign_cpu_pct", "foreign CPU %", false),
 ];
@@ -66,4 +70,34 @@ fn figures(before: &Cell, after: &Cell) -> String {
         let _ = writeln!(out, "| {name} | {a} | {b} | {ratio} | {verdict} |");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cells(system: &str, n: u64, rate: f64, p50: f64) -> Cells {
+        let mut cells = Cells::default();
+        for change in [0.5, 1.0, 1.2] {
+            cells.add(json!({
+                "system": system, "scenario": "s2", "n": n, "payload": 1024,
+                "deliveries_per_s": rate * change, "lat_us": {"p50": p50},
+            }));
+        }
+        cells
+    }
+
+    #[test]
+    fn medians_of_the_same_run_are_compared() {
+        let before = cells("tidings", 16, 1e6, 500.0);
+        let text = render(&before, &cells("tidings", 16, 2e6, 900.0)).expect("the same run");
+        assert!(text.contains("| deliveries/s | 1.00M | 2.00M | 2.00 | better |"), "{text}");
+        assert!(text.contains("| p50 us | 500 | 900 | 1.80 | worse |"), "{text}");
+        let text = render(&before, &cells("tidings", 16, 1.05e6, 500.0)).expect("the same run");
+        assert!(text.contains("| 1.05 |  |") && !text.contains("worse"), "noise: {text}");
+        let other = render(&before, &cells("nats", 16, 1e6, 500.0)).expect("one on each side");
+        assert!(other.contains("tidings -> nats"), "{other}");
+        assert_eq!(render(&before, &cells("tidings", 64, 1e6, 500.0)), None);
+    }
 }

@@ -157,8 +157,9 @@ async fn measure(
         sent_ns,
         in_window,
         load,
-        accepted: now.0 - published.0,
-        errors: now.1 - published.1,
+        accepted: now[0] - published[0],
+        busy: now[1] - published[1],
+        errors: now[2] - published[2],
         counters: &delta,
     };
     extend(&mut record, &LoadRecord::new(&measured, tally)?)?;

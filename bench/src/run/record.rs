@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::plan::Plan;
 use crate::run::pace;
 use crate::run::start::Ready;
 use crate::tally::Tally;
-use crate::usage::{Usage, memory_kib};
+use crate::usage::{Usage, memory_kib, others_kib};
 
 /// How the start went.
 #[derive(Debug, Serialize)]
@@ -112,6 +113,7 @@ pub(crate) struct EndMemory {
     rss_end_kib_per_node: f64,
     rss_peak_kib: u64,
     rss_peak_kib_per_node: f64,
+    rss_peak_others_kib: u64,
 }
 
 impl Memory {
@@ -132,6 +134,7 @@ impl Memory {
             rss_end_kib_per_node: self.per_node(now),
             rss_peak_kib: peak,
             rss_peak_kib_per_node: self.per_node(peak),
+            rss_peak_others_kib: others_kib(pids).1,
         }
     }
 
@@ -154,6 +157,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) in_window: u64,
     pub(crate) load: pace::Load,
     pub(crate) accepted: u64,
+    /// Publications that were refused as too many, and for other reasons.
+    pub(crate) busy: u64,
     pub(crate) errors: u64,
     /// The peers' own counters over the measured part.
     pub(crate) counters: &'a BTreeMap<String, f64>,
@@ -164,6 +169,7 @@ pub(crate) struct Measured<'a> {
 pub(crate) struct Load {
     offered: u64,
     accepted: u64,
+    busy: u64,
     pub_errors: u64,
     queue_shed: u64,
     worst_late_ms: f64,
@@ -173,6 +179,7 @@ pub(crate) struct Load {
     ratio: f64,
     ratio_in_window: f64,
     app_dups: u64,
+    too_old: u64,
     bad: u64,
     out_of_order: u64,
     gap_messages: u64,
@@ -184,6 +191,8 @@ pub(crate) struct Load {
     deliveries_per_s: f64,
     payload_mb_per_s: f64,
     lat_us: Latency,
+    /// Latencies, and which part of the messages took longer.
+    lat_slower_us: Vec<(f64, f64)>,
     #[serde(flatten)]
     cost: Cost,
 }
@@ -204,6 +213,7 @@ pub(crate) struct Latency {
 struct Cost {
     cpu_user_s: f64,
     cpu_sys_s: f64,
+    cpu_others_s: f64,
     cpu_pct: f64,
     cpu_s_per_m: f64,
     cpu_s_per_m_net: f64,
@@ -215,6 +225,8 @@ struct Cost {
     link_per_payload_byte: Option<f64>,
     copies_per_delivery: f64,
     tcp_retrans: u64,
+    udp_rcvbuf_errors: u64,
+    steal_pct: f64,
     foreign_cpu_pct: f64,
 }
 
@@ -222,6 +234,7 @@ impl Load {
     pub(crate) fn new(measured: &Measured<'_>, tally: &Tally) -> anyhow::Result<Self> {
         let Measured { plan, begin, load, .. } = measured;
         let totals = tally.totals(plan.single());
+        let latencies = tally.latencies()?;
         let expected = load.offered * (plan.n as u64 - 1);
         let last_ns = tally.last_ns().max(begin.at_ns + 1);
         let span = (last_ns - begin.at_ns) as f64 / 1e9;
@@ -229,6 +242,7 @@ impl Load {
         Ok(Self {
             offered: load.offered,
             accepted: measured.accepted,
+            busy: measured.busy,
             pub_errors: measured.errors,
             queue_shed: load.shed,
             worst_late_ms: round(load.worst_late_ns as f64 / 1e6, 2),
@@ -238,6 +252,7 @@ impl Load {
             ratio: ratio(totals.delivered, expected),
             ratio_in_window: ratio(measured.in_window, expected),
             app_dups: totals.duplicates,
+            too_old: totals.too_old,
             bad: totals.bad,
             out_of_order: totals.out_of_order,
             gap_messages: totals.gaps,
@@ -248,25 +263,38 @@ impl Load {
             msgs_per_s: round(load.offered as f64 / sending, 1),
             deliveries_per_s: round(totals.delivered as f64 / span, 1),
             payload_mb_per_s: round(tally.payload_bytes() as f64 / span / 1e6, 3),
-            lat_us: Latency::new(tally)?,
+            lat_us: Latency::new(&latencies),
+            lat_slower_us: slower(&latencies),
             cost: Cost::new(measured, totals.delivered, tally.payload_bytes()),
         })
     }
 }
 
 impl Latency {
-    fn new(tally: &Tally) -> anyhow::Result<Self> {
-        let latencies = tally.latencies()?;
+    fn new(latencies: &Histogram<u64>) -> Self {
         let us = |ns: u64| round(ns as f64 / 1e3, 1);
-        Ok(Self {
+        Self {
             p50: us(latencies.value_at_quantile(0.5)),
             p90: us(latencies.value_at_quantile(0.9)),
             p99: us(latencies.value_at_quantile(0.99)),
             p999: us(latencies.value_at_quantile(0.999)),
             max: us(latencies.max()),
             mean: round(latencies.mean() / 1e3, 1),
-        })
+        }
     }
+}
+
+/// The distribution, denser where few messages are: five points per halving of what is slower,
+/// down to one of 100,000 or to the last one.
+fn slower(latencies: &Histogram<u64>) -> Vec<(f64, f64)> {
+    let most = latencies.len().min(100_000) as f64;
+    let parts = (0..).map(|step| 2_f64.powf(-f64::from(step) / 5.0));
+    let parts = parts.take_while(|part| *part >= 1.0 / most);
+    let point = |part: f64| {
+        let us = latencies.value_at_quantile(1.0 - part) as f64 / 1e3;
+        (round(us, 1), round(part, 6))
+    };
+    parts.map(point).collect()
 }
 
 impl Cost {
@@ -286,6 +314,7 @@ impl Cost {
         Self {
             cpu_user_s: round(cpu.user, 3),
             cpu_sys_s: round(cpu.system, 3),
+            cpu_others_s: round(end.others_since(begin), 3),
             cpu_pct: round(cpu.total() / seconds * 100.0, 1),
             cpu_s_per_m: round(cpu.total() / deliveries * 1e6, 3),
             cpu_s_per_m_net: round(cpu_net / deliveries * 1e6, 3),
@@ -296,6 +325,8 @@ impl Cost {
             link_per_payload_byte: counter("link_bytes_out").map(|sent| round(sent / payload, 3)),
             copies_per_delivery: round((first + again) / first.max(1.0), 3),
             tcp_retrans: end.retransmitted - begin.retransmitted,
+            udp_rcvbuf_errors: end.datagrams_dropped - begin.datagrams_dropped,
+            steal_pct: round(end.steal_pct_since(begin), 2),
             foreign_cpu_pct: round(end.foreign_pct_since(begin), 1),
         }
     }
@@ -321,4 +352,80 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
 pub(crate) fn round(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, RunArgs};
+    use clap::Parser;
+    use serde_json::Value;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    /// The fields of a line of the comparison harness, but for `config`, which is the system's own
+    /// affair, and for `counters` and `wall_s`, which are added elsewhere.
+    const HARNESS: &str = "accepted app_dups bad busy copies_per_delivery cpu_others_s cpu_pct \
+        cpu_s_per_m cpu_s_per_m_net cpu_sys_s cpu_user_s delivered deliveries_per_s expected \
+        foreign_cpu_pct idle_bytes_per_s_node idle_cpu_pct idle_packets_per_s_node lat_us max_node \
+        min_node msgs_per_s n offered opts out_of_order packets_per_delivery payload \
+        payload_mb_per_s probes pub_errors rate ratio ratio_in_window ready_ms ready_probe rep \
+        rss_end_kib rss_end_kib_per_node rss_idle_kib rss_idle_kib_per_node rss_peak_kib \
+        rss_peak_kib_per_node rss_peak_others_kib scenario secs seed send_s span_s stalls \
+        steal_pct system tcp_retrans too_old udp_rcvbuf_errors up_ms warmup_ratio window \
+        wire_bytes wire_bytes_per_delivery wire_per_payload_byte worst_late_ms";
+
+    #[test]
+    fn a_line_has_every_field_of_the_comparison_harness() {
+        let plan = Plan::new(Command::parse_from(["run", "s2"]).run).expect("a plan");
+        let usage = Usage::read(&[]);
+        let (idle, memory) = (Idle::new(16, &usage, &usage), Memory::before(16));
+        let counters = BTreeMap::new();
+        let measured = Measured {
+            plan: &plan,
+            idle: &idle,
+            begin: usage,
+            end: usage,
+            sent_ns: usage.at_ns,
+            in_window: 0,
+            load: pace::Load::default(),
+            accepted: 0,
+            busy: 0,
+            errors: 0,
+            counters: &counters,
+        };
+        let tally = Tally::new(16).expect("bounds");
+        let load = Load::new(&measured, &tally).expect("the same bounds");
+        let startup = Startup::new((0, 1), &Ready { probe: 0, at_ns: 2, sent: 3 });
+        let value = |part: serde_json::Result<Value>| part.expect("it is an object");
+        let parts = [
+            value(serde_json::to_value(&plan)),
+            value(serde_json::to_value(startup)),
+            value(serde_json::to_value(&idle)),
+            value(serde_json::to_value(memory.when_idle(&[]))),
+            value(serde_json::to_value(load)),
+            value(serde_json::to_value(memory.at_end(&[]))),
+            serde_json::json!({"warmup_ratio": 1.0}),
+        ];
+        let fields = HARNESS.split_ascii_whitespace();
+        let missing: Vec<_> =
+            fields.filter(|field| parts.iter().all(|part| part.get(field).is_none())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn the_distribution_ends_with_the_slowest() {
+        let mut latencies = Histogram::<u64>::new(3).expect("digits");
+        assert!(slower(&latencies).is_empty());
+        (1..=1_000).for_each(|us| latencies.record(us * 1_000).expect("in bounds"));
+        let points = slower(&latencies);
+        assert_eq!(points.first(), Some(&(1.0, 1.0)));
+        assert!(points.iter().any(|(us, part)| *part == 0.5 && (us - 500.0).abs() < 1.0));
+        let (us, part) = points[points.len() - 1];
+        assert!(us > 995.0 && (0.001..0.0012).contains(&part), "{us} {part}");
+    }
 }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use tidings::{Config, Delivery, Peer, Receipt, Subscription};
+use tidings::{CommandError, Config, Delivery, Error, Peer, Receipt, Subscription};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::system::seeds::loopback;
-use crate::system::{Published, TOPIC};
+use crate::system::{Fate, Published, TOPIC, idle_topic};
 use crate::tally::Sink;
 
 /// Receipts that wait to be looked at: more than the library lets be under way.
@@ -28,6 +27,7 @@ pub(crate) struct Library {
     published: Arc<Published>,
     publishers: Vec<Publisher>,
     receivers: JoinSet<()>,
+    idle: Vec<Subscription>,
 }
 
 impl Library {
@@ -61,7 +61,28 @@ impl Library {
         let peers: Vec<_> = started.into_values().collect();
         let publishers = peers.iter().map(|peer| Publisher::new(peer.clone(), &published));
         let publishers = publishers.collect();
-        Ok(Self { peers, published, publishers, receivers })
+        Ok(Self { peers, published, publishers, receivers, idle: Vec::new() })
+    }
+
+    /// So many further topics, each with a host and another subscriber.
+    pub(crate) async fn idle_topics(&mut self, count: usize) -> anyhow::Result<()> {
+        let all = self.peers.len();
+        let mut creating = JoinSet::new();
+        for (number, host) in self.peers.iter().enumerate() {
+            let (host, other) = (host.clone(), self.peers[(number + 1) % all].clone());
+            creating.spawn(async move {
+                let mut subscriptions = Vec::new();
+                for topic in (number..count).step_by(all).map(idle_topic) {
+                    host.ensure_topic(&topic).await.context("a topic is not created")?;
+                    subscriptions.push(other.subscribe(&topic).await?);
+                }
+                anyhow::Ok(subscriptions)
+            });
+        }
+        while let Some(subscriptions) = creating.join_next().await {
+            self.idle.extend(subscriptions??);
+        }
+        Ok(())
     }
 
     pub(crate) fn publishers(&self) -> impl Iterator<Item = Publisher> {
@@ -162,7 +183,7 @@ impl Publisher {
         let counted = Arc::clone(published);
         tokio::spawn(async move {
             while let Some(receipt) = waiting.recv().await {
-                counted.count(receipt.await.is_ok());
+                counted.count(fate(&receipt.await));
             }
         });
         Self { peer, published: Arc::clone(published), receipts }
@@ -171,7 +192,7 @@ impl Publisher {
     /// Until it is on its way.
     pub(crate) async fn publish(&self, body: Bytes) -> anyhow::Result<()> {
         let published = self.peer.publish(TOPIC, body).await;
-        self.published.count(published.is_ok());
+        self.published.count(fate(&published));
         published?;
         Ok(())
     }
@@ -187,10 +208,10 @@ impl Publisher {
     }
 }
 
-impl Published {
-    /// Takes note of a publication's fate.
-    pub(crate) fn count(&self, accepted: bool) {
-        let counter = if accepted { &self.accepted } else { &self.errors };
-        counter.fetch_add(1, Ordering::Relaxed);
+fn fate<T>(published: &Result<T, Error>) -> Fate {
+    match published {
+        Ok(_) => Fate::Accepted,
+        Err(Error::Busy(_) | Error::Refused(CommandError::Busy { .. })) => Fate::Busy,
+        Err(_) => Fate::Failed,
     }
 }

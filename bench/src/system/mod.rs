@@ -22,8 +22,13 @@ use crate::system::process::Processes;
 use crate::system::seeds::Seeds;
 use crate::tally::{Sink, Tally};
 
-/// The only topic.
+/// The topic that is measured.
 pub(crate) const TOPIC: &str = "bench";
+
+/// A topic beside it that carries nothing.
+fn idle_topic(number: usize) -> String {
+    format!("bench/idle/{number}")
+}
 /// Stopping is not measured, and not waited for any longer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,8 +52,30 @@ enum Peers {
 pub(crate) struct Published {
     /// On their way.
     pub(crate) accepted: AtomicU64,
-    /// Refused, and not published.
+    /// Refused as too many.
+    pub(crate) busy: AtomicU64,
+    /// Refused for another reason, and not published.
     pub(crate) errors: AtomicU64,
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Accepted,
+    Busy,
+    Failed,
+}
+
+impl Published {
+    /// Takes note of it.
+    pub(crate) fn count(&self, fate: Fate) {
+        let counter = match fate {
+            Fate::Accepted => &self.accepted,
+            Fate::Busy => &self.busy,
+            Fate::Failed => &self.errors,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Publishes as one peer. Clones do so as the same one.
@@ -87,11 +114,17 @@ impl System {
         let seeds = Seeds::start(&mut config, options.seeds)?;
         let sinks: Vec<_> = (0..plan.n).map(|node| Sink::new(tally, node)).collect();
         let peers = match &plan.program {
-            None => Peers::Library(Library::start(&config, folder.path(), sinks).await?),
+            None => {
+                let mut peers = Library::start(&config, folder.path(), sinks).await?;
+                peers.idle_topics(plan.topics - 1).await?;
+                Peers::Library(peers)
+            }
             Some(program) => {
                 let file = process::config_file(options, &config, folder.path())?;
                 let started = Processes::start(program, &file, folder.path(), sinks).await;
-                Peers::Processes(started?)
+                let mut peers = started?;
+                peers.idle_topics(plan.topics - 1).await?;
+                Peers::Processes(peers)
             }
         };
         Ok(Self { peers, seeds, folder, _log: log })
@@ -105,13 +138,14 @@ impl System {
         }
     }
 
-    /// Accepted and refused publications so far.
-    pub(crate) fn published(&self) -> (u64, u64) {
+    /// Publications so far: accepted, refused as too many, and refused otherwise.
+    pub(crate) fn published(&self) -> [u64; 3] {
         let published = match &self.peers {
             Peers::Library(peers) => peers.published(),
             Peers::Processes(peers) => peers.published(),
         };
-        (published.accepted.load(Ordering::Relaxed), published.errors.load(Ordering::Relaxed))
+        [&published.accepted, &published.busy, &published.errors]
+            .map(|counter| counter.load(Ordering::Relaxed))
     }
 
     /// Processes that belong to the system.

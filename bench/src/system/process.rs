@@ -12,14 +12,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidings::Config;
 use tidings::control::{
-    Client, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView, Subscribe,
-    TopicView,
+    Client, Code, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView,
+    Subscribe, TopicView,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::plan::{ClusterOptions, Log};
-use crate::system::{Published, TOPIC, log_folder};
+use crate::system::{Fate, Published, TOPIC, idle_topic, log_folder};
 use crate::tally::Sink;
 use crate::usage::{register_child, unregister_child};
 
@@ -115,6 +115,21 @@ impl Processes {
         Ok(this)
     }
 
+    /// So many further topics, each with a host and another subscriber.
+    pub(crate) async fn idle_topics(&mut self, count: usize) -> anyhow::Result<()> {
+        let all = self.running.len();
+        for number in 0..count {
+            let topic = idle_topic(number);
+            let subscribe = Request::Subscribe(Subscribe::new(&topic));
+            let create = Request::CreateTopic { topic, exist_ok: true, policy: Keep::default() };
+            let host = &mut self.running[number % all].client;
+            host.call::<TopicView>(&create).await.context("a topic is not created")?;
+            let other = &mut self.running[(number + 1) % all].client;
+            other.call::<Value>(&subscribe).await.context("a peer does not subscribe")?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn publishers(&self) -> impl Iterator<Item = Publisher> {
         self.running.iter().map(|process| process.publisher.clone())
     }
@@ -180,30 +195,40 @@ pub(crate) fn spawn(
     let name = format!("peer-{number}");
     let ports = folder.join(format!("{name}.json"));
     let mut command = Command::new(program);
+    command.args(["run", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
+    command.arg("--config").arg(config).arg("--data").arg(folder.join(&name));
+    command.arg("--name").arg(name).arg("--ports-file").arg(&ports);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok((spawn_program(command)?, ports))
+}
+
+/// Starts a node.
+pub(crate) fn spawn_program(mut command: Command) -> anyhow::Result<Guard> {
     // The environment overrides the file: a benchmark must not depend on it.
     let ours = std::env::vars_os().map(|(key, _)| key);
     for key in ours.filter(|key| key.to_string_lossy().starts_with("TIDINGS_")) {
         command.env_remove(key);
     }
-    command.args(["run", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
-    command.arg("--config").arg(config).arg("--data").arg(folder.join(&name));
-    command.arg("--name").arg(name).arg("--ports-file").arg(&ports);
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
-    let child = command.spawn().with_context(|| format!("{}", program.display()))?;
+    let child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
     register_child(child.id());
-    Ok((Guard(child), ports))
+    Ok(Guard(child))
 }
 
 /// Waits until a peer serves.
 pub(crate) async fn control_address(ports: &Path) -> anyhow::Result<String> {
+    serving(ports, "control").await
+}
+
+/// Waits until a node serves; the address is that field of its ports file.
+pub(crate) async fn serving(ports: &Path, field: &str) -> anyhow::Result<String> {
     let start = Instant::now();
     loop {
         let text = tokio::fs::read(ports).await.unwrap_or_default();
-        let control = serde_json::from_slice::<Value>(&text).ok();
-        if let Some(address) = control.as_ref().and_then(|ports| ports["control"].as_str()) {
+        let written = serde_json::from_slice::<Value>(&text).ok();
+        if let Some(address) = written.as_ref().and_then(|ports| ports[field].as_str()) {
             return Ok(address.to_owned());
         }
-        ensure!(start.elapsed() < START_TIMEOUT, "a peer does not serve; see its stderr above");
+        ensure!(start.elapsed() < START_TIMEOUT, "a node does not serve; see its stderr above");
         tokio::time::sleep(LOOK_GAP).await;
     }
 }
@@ -236,7 +261,11 @@ async fn receive(mut stream: Client, mut sink: Sink) {
 async fn read_answers(mut answers: Receiver, published: Arc<Published>) {
     while let Ok(incoming) = answers.next().await {
         if let Incoming::Answer(answer) = incoming {
-            published.count(answer.is_ok());
+            published.count(match answer {
+                Ok(_) => Fate::Accepted,
+                Err(problem) if problem.code == Code::Busy => Fate::Busy,
+                Err(_) => Fate::Failed,
+            });
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod config;
 mod facts;
 mod follow;
+pub(crate) mod forget;
 mod headers;
 mod message;
 pub(crate) mod peers;

@@ -88,6 +88,19 @@ pub struct PeersView {
     pub peers: Vec<PeerView>,
 }
 
+/// A peer that is listed no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenView {
+    /// What was listed of it.
+    pub peer: PeerView,
+}
+
+impl From<PeerItem> for ForgottenView {
+    fn from(item: PeerItem) -> Self {
+        Self { peer: PeerView::new(item, false) }
+    }
+}
+
 /// The configured seeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeedsView {

@@ -233,6 +233,7 @@ impl Connection {
                 Question::Pull(pull)
             }
             Ok(Request::Peers(list)) => Question::Peers(list),
+            Ok(Request::Forget { peer }) => Question::Forget { peer },
             Ok(Request::Seeds) => Question::Seeds,
             Ok(Request::Status) => Question::Status,
             Ok(Request::Ping) => Question::Ping,

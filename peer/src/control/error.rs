@@ -45,6 +45,8 @@ pub enum Code {
     Disk,
     /// Fewer than a majority of the seeds answered.
     NoQuorum,
+    /// The seeds refuse: no such peer is listed, or it is not gone.
+    Refused,
     /// The message or the line is too large.
     TooLarge,
     /// A limit is reached.
@@ -102,6 +104,7 @@ fn code_of(refused: &CommandError) -> (Code, Option<u32>) {
         CommandError::Limit { .. } => Code::Limit,
         CommandError::TooLarge { .. } => Code::TooLarge,
         CommandError::Busy { retry_ms, .. } => return (Code::Busy, Some(*retry_ms)),
+        CommandError::Refused(_) => Code::Refused,
         CommandError::Leaving => Code::Leaving,
     };
     (code, None)

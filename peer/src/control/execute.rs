@@ -8,8 +8,8 @@ use serde::Serialize;
 use tidings_proto::wire::record::TopicPolicy;
 
 use crate::control::answer::{
-    Done, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView, SeedsView,
-    SessionsView, StatusView, TopicView, TopicsView,
+    Done, ForgottenView, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView,
+    SeedsView, SessionsView, StatusView, TopicView, TopicsView,
 };
 use crate::control::error::Problem;
 use crate::control::help::help;
@@ -25,6 +25,7 @@ use crate::{NodeId, PAGE_MAX};
 #[serde(untagged)]
 pub(crate) enum Body {
     Done(Done),
+    Forgotten(ForgottenView),
     Help(HelpView),
     Peers(PeersView),
     Pong(Pong),
@@ -54,6 +55,7 @@ pub(crate) enum Question {
     Pull(Pull),
     Sessions { offset: u32, limit: u32 },
     Peers(List),
+    Forget { peer: String },
     Seeds,
     Status,
     Ping,
@@ -91,6 +93,7 @@ pub(crate) async fn execute(
             Body::Pulled(session.pull(topic.as_deref(), max as usize, wait).await?.into())
         }
         Question::Peers(list) => Body::Peers(peers(peer, &list).await?),
+        Question::Forget { peer: who } => Body::Forgotten(peer.forget(&who).await?.into()),
         Question::Seeds => Body::Seeds(seeds(&peer.status().await?)),
         Question::Status => Body::Status(Box::new(status(&peer.status().await?, addresses))),
         Question::Ping => Body::Pong(Pong { pong: true }),

@@ -3,7 +3,7 @@
 use crate::control::answer::{CommandView, HelpView};
 
 /// Name, fields, and what it does.
-const COMMANDS: [(&str, &str, &str); 18] = [
+const COMMANDS: [(&str, &str, &str); 19] = [
     (
         "create_topic",
         "topic, exist_ok?, durable?, retention?",
@@ -57,6 +57,12 @@ const COMMANDS: [(&str, &str, &str); 18] = [
     ("disconnect", "", "end the session of this connection, with what was not read"),
     ("sessions", "offset?, limit?", "the sessions of this peer, its permanent one first"),
     ("peers", "filter?, offset?, limit?", "peers that the seeds know"),
+    (
+        "forget",
+        "peer",
+        "a peer that does not answer any more is listed no more, at once; peer: its id or the \
+         first digits of it, its address, or its name",
+    ),
     ("seeds", "", "the configured seeds and how many are joined"),
     ("status", "", "this peer: address, neighbours, topics, counters"),
     ("ping", "", "answers at once"),

@@ -27,10 +27,10 @@ mod streams;
 mod topics;
 
 pub use answer::{
-    CommandView, ConnectedView, Done, EventView, GapView, HelpView, LocalTopicView, MessageView,
-    NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView, RetentionView,
-    SeedView, SeedsView, SessionView, SessionsView, StatusView, SubscriptionView, TopicMore,
-    TopicView, TopicsView,
+    CommandView, ConnectedView, Done, EventView, ForgottenView, GapView, HelpView, LocalTopicView,
+    MessageView, NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView,
+    RetentionView, SeedView, SeedsView, SessionView, SessionsView, StatusView, SubscriptionView,
+    TopicMore, TopicView, TopicsView,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;

@@ -1,8 +1,8 @@
 //! What is to be announced to neighbours, and when.
 //!
-//! An announcement goes out at once on a link that had none for a while, and together with all
-//! that gathers meanwhile on a link that had one just now. Each is a frame, a record and a packet
-//! of its own: under load they would cost more than the batches that they announce.
+//! Each announcement is a frame, a record and a packet of its own: all that gathers for a link
+//! within a few milliseconds goes together, and what the other end announces meanwhile itself is
+//! left out. So the batches themselves go first, which is what a busy machine has to do first.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::id::{LinkId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::{BatchName, NAMES_MAX};
 
-/// Between two announcements on a link (design §4.10). An eighth of the time after which an
+/// An announcement gathers for this long (design §4.10). An eighth of the time after which an
 /// announced batch is fetched at the earliest.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -26,22 +26,17 @@ pub(crate) struct Announcing {
     due: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     names: Names,
     count: usize,
-    /// The link had an announcement lately: further ones gather until then.
     until: Instant,
 }
 
 impl Waiting {
     /// As many as a frame takes wait no longer.
     fn due(&self) -> Instant {
-        match self.count {
-            0 => Instant::FAR_FUTURE,
-            NAMES_MAX.. => Instant::ZERO,
-            _ => self.until,
-        }
+        if self.count >= NAMES_MAX { Instant::ZERO } else { self.until }
     }
 }
 
@@ -53,8 +48,9 @@ impl Default for Announcing {
 
 impl Announcing {
     /// A batch is to be announced to the neighbour at the other end of `link`.
-    pub(crate) fn note(&mut self, link: LinkId, topic: &Topic, name: BatchName) {
-        let waiting = self.links.entry(link).or_default();
+    pub(crate) fn note(&mut self, now: Instant, link: LinkId, topic: &Topic, name: BatchName) {
+        let fresh = || Waiting { names: Names::new(), count: 0, until: now + GATHER };
+        let waiting = self.links.entry(link).or_insert_with(fresh);
         match waiting.names.get_mut(topic) {
             Some(names) => names.push(name),
             None => {
@@ -65,18 +61,28 @@ impl Announcing {
         self.due = self.due.min(waiting.due());
     }
 
-    /// What goes out now on one link. What follows on it gathers for a while.
+    /// The neighbour has the batch: it announced it itself.
+    pub(crate) fn leave_out(&mut self, link: LinkId, topic: &Topic, name: BatchName) {
+        let Some(waiting) = self.links.get_mut(&link) else { return };
+        let Some(names) = waiting.names.get_mut(topic) else { return };
+        let Some(at) = names.iter().position(|waits| *waits == name) else { return };
+        names.swap_remove(at);
+        waiting.count -= 1;
+        if waiting.count == 0 {
+            self.links.remove(&link);
+        }
+    }
+
+    /// What goes out now on one link.
     pub(crate) fn take(&mut self, now: Instant) -> Option<(LinkId, Names)> {
         if now < self.due {
             return None;
         }
-        let mut links = self.links.iter_mut();
-        if let Some((&link, waiting)) = links.find(|(_, waiting)| waiting.due() <= now) {
-            waiting.until = now + GATHER;
-            waiting.count = 0;
-            return Some((link, core::mem::take(&mut waiting.names)));
+        let due = self.links.iter().find(|(_, waiting)| waiting.due() <= now);
+        if let Some((&link, _)) = due {
+            let waiting = self.links.remove(&link)?;
+            return Some((link, waiting.names));
         }
-        self.links.retain(|_, waiting| waiting.count > 0 || waiting.until > now);
         let due = self.links.values().map(Waiting::due).min();
         self.due = due.unwrap_or(Instant::FAR_FUTURE);
         None
@@ -102,41 +108,44 @@ mod tests {
     }
 
     #[test]
-    fn the_first_goes_at_once_and_what_follows_gathers() {
+    fn what_gathers_for_a_link_goes_together() {
         let (mut announcing, topic) = (Announcing::default(), Topic::overlay());
         let at = Instant::from_millis;
-        announcing.note(LinkId(1), &topic, name(1));
-        assert_eq!(take(&mut announcing, at(0)), [(1, 1)]);
         assert_eq!(announcing.next_deadline(), None);
-        announcing.note(LinkId(1), &topic, name(2));
-        announcing.note(LinkId(1), &Topic::new("t").expect("legal"), name(1));
-        announcing.note(LinkId(2), &topic, name(2));
-        assert_eq!(take(&mut announcing, at(1)), [(2, 1)], "link 1 had one just now");
+        announcing.note(at(0), LinkId(1), &topic, name(1));
+        announcing.note(at(1), LinkId(2), &topic, name(1));
+        announcing.note(at(4), LinkId(1), &Topic::new("t").expect("legal"), name(1));
         assert_eq!(announcing.next_deadline(), Some(at(5)));
-        announcing.note(LinkId(1), &topic, name(3));
         assert_eq!(take(&mut announcing, at(4)), []);
-        assert_eq!(take(&mut announcing, at(5)), [(1, 3)], "of all topics together");
-        assert_eq!(take(&mut announcing, at(11)), []);
-        announcing.note(LinkId(1), &topic, name(4));
-        assert_eq!(take(&mut announcing, at(11)), [(1, 1)], "after a pause at once");
+        assert_eq!(take(&mut announcing, at(5)), [(1, 2)], "of all topics together");
+        assert_eq!(announcing.next_deadline(), Some(at(6)));
+        assert_eq!(take(&mut announcing, at(6)), [(2, 1)]);
+        announcing.note(at(6), LinkId(1), &topic, name(2));
+        assert_eq!(announcing.next_deadline(), Some(at(11)));
+    }
+
+    #[test]
+    fn what_the_other_end_announces_is_left_out() {
+        let (mut announcing, topic) = (Announcing::default(), Topic::overlay());
+        let at = Instant::from_millis;
+        announcing.note(at(0), LinkId(1), &topic, name(1));
+        announcing.note(at(0), LinkId(1), &topic, name(2));
+        announcing.note(at(0), LinkId(2), &topic, name(1));
+        announcing.leave_out(LinkId(1), &topic, name(1));
+        announcing.leave_out(LinkId(1), &topic, name(9));
+        announcing.leave_out(LinkId(2), &topic, name(1));
+        assert_eq!(take(&mut announcing, at(5)), [(1, 1)]);
+        assert_eq!(announcing.next_deadline(), None);
     }
 
     #[test]
     fn a_full_frame_does_not_wait() {
         let (mut announcing, topic) = (Announcing::default(), Topic::overlay());
-        announcing.note(LinkId(1), &topic, name(0));
-        assert_eq!(take(&mut announcing, Instant::ZERO), [(1, 1)]);
-        (0..NAMES_MAX as u64).for_each(|n| announcing.note(LinkId(1), &topic, name(n)));
-        assert_eq!(take(&mut announcing, Instant::ZERO), [(1, NAMES_MAX)]);
-    }
-
-    #[test]
-    fn links_that_are_quiet_are_forgotten() {
-        let (mut announcing, topic) = (Announcing::default(), Topic::overlay());
-        announcing.note(LinkId(1), &topic, name(1));
-        take(&mut announcing, Instant::ZERO);
-        announcing.note(LinkId(2), &topic, name(1));
-        take(&mut announcing, Instant::from_millis(9));
-        assert_eq!(announcing.links.len(), 1);
+        let now = Instant::from_millis(1_000);
+        let mut note = |n| announcing.note(now, LinkId(1), &topic, name(n));
+        (1..NAMES_MAX as u64).for_each(&mut note);
+        assert_eq!(take(&mut announcing, now), []);
+        announcing.note(now, LinkId(1), &topic, name(0));
+        assert_eq!(take(&mut announcing, now), [(1, NAMES_MAX)]);
     }
 }

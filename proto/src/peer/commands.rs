@@ -54,6 +54,7 @@ impl Peer {
             Command::ListPeers { request, filter, offset, limit } => {
                 self.list(request, Kind::Peers, filter, offset, limit);
             }
+            Command::Forget { request, who } => self.forget(request, who),
             Command::Unsubscribe { request, topic } => self.unsubscribe(request, &topic),
             Command::Publish { request, topic, message } => self.publish(request, &topic, message),
             Command::History { request, topic, from, received } => {
@@ -75,6 +76,7 @@ impl Peer {
             | Command::TopicInfo { request, .. }
             | Command::ListTopics { request, .. }
             | Command::ListPeers { request, .. }
+            | Command::Forget { request, .. }
             | Command::Subscribe { request, .. }
             | Command::Unsubscribe { request, .. }
             | Command::Publish { request, .. }

@@ -66,6 +66,13 @@ pub enum Command {
         /// How many at most.
         limit: u32,
     },
+    /// Have the seeds list a peer no more that does not answer. Answers [`Answer::Forgotten`].
+    Forget {
+        /// Echoed.
+        request: RequestId,
+        /// Its id, or the first digits of it, its address, or its name.
+        who: String,
+    },
     /// Receive a topic from now on, or with everything that neighbours retain. Answers
     /// [`Answer::Topic`]. A repeated subscription is fine.
     Subscribe {
@@ -271,6 +278,8 @@ pub enum Answer {
         /// The page.
         items: Vec<PeerItem>,
     },
+    /// A peer is listed no more, with what it was before.
+    Forgotten(PeerItem),
     /// A publication is on its way.
     Published {
         /// Its sequence number in this peer's stream of the topic.
@@ -371,6 +380,9 @@ pub enum CommandError {
         /// When to try again.
         retry_ms: u32,
     },
+    /// A seed refused, and says why.
+    #[error("{0}")]
+    Refused(String),
     /// The peer is leaving.
     #[error("the peer is leaving the cluster")]
     Leaving,

@@ -191,7 +191,7 @@ impl Peer {
                 self.out.send(link.link, class, Frame::Batch(frame));
             } else {
                 let name = BatchName { origin, first_seq: header.first_seq };
-                self.announcing.note(link.link, &header.topic, name);
+                self.announcing.note(self.now, link.link, &header.topic, name);
             }
         }
         self.stats.batches_pushed += u64::from(pushed);

@@ -98,6 +98,7 @@ impl Peer {
         for name in &announce.batches {
             let origin = local.streams.named(name.origin);
             if origin.is_some_and(|origin| local.streams.has(&origin, name.first_seq)) {
+                self.announcing.leave_out(id, &announce.topic, *name);
                 continue;
             }
             let key = (local.hash, name.origin, name.first_seq);

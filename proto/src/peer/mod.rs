@@ -25,6 +25,7 @@ mod directory;
 mod eclipse;
 mod filters;
 mod flow;
+mod forgetting;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -80,6 +81,7 @@ use announced::Announced;
 use announcing::Announcing;
 use collect::Collections;
 use event::{Command, Durable, Event};
+use forgetting::Forgets;
 use links::{Intent, Links};
 use neighbors::Suspect;
 use outbox::Outbox;
@@ -121,6 +123,7 @@ pub struct Peer {
     rendezvous: Rendezvous,
     told: seed_set::Told,
     requests: Requests,
+    forgets: Forgets,
     suspects: BTreeMap<NodeId, Suspect>,
     /// Filters of the application.
     filters: BTreeSet<TopicFilter>,
@@ -166,6 +169,7 @@ impl Peer {
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             told: seed_set::Told::default(),
             requests: Requests::default(),
+            forgets: Forgets::default(),
             suspects: BTreeMap::new(),
             filters: BTreeSet::new(),
             overlay: Topic::overlay(),
@@ -318,6 +322,7 @@ impl Peer {
             self.compare_with_seed();
         }
         self.tend_requests();
+        self.tend_forgets();
         self.expire_waiting();
         self.graft_due();
         self.repair_due();
@@ -378,6 +383,7 @@ impl Machine for Peer {
         let moving = [
             self.rendezvous.next_deadline(self.now),
             self.requests.next_deadline(),
+            self.forgets.next_deadline(),
             self.publisher.next_deadline(),
             self.repair.next_deadline(),
             self.collections.next_deadline(),

@@ -77,6 +77,7 @@ impl Peer {
     pub(super) fn session_ended(&mut self, id: LinkId, cause: &str) {
         let Some((seed, news)) = self.rendezvous.lost(self.now, id, &mut self.rng) else { return };
         self.tell_seed_lost(seed, cause, news);
+        self.forgets_lost(id);
         for request in self.requests.lost(id) {
             self.ask_next(request, false);
         }
@@ -123,6 +124,7 @@ impl Peer {
                 let answer = Answer::Topics { total: page.total, items: page.items };
                 self.on_page(id, page.request, answer);
             }
+            Frame::AdminDone(request, answer) => self.on_forgotten(id, request, *answer),
             Frame::Dead(dead) => self.on_verdict(id, &dead),
             Frame::SeedSet(signed) => self.on_seed_set(id, &signed),
             _ => self.violation(id, "a seed sent what only peers send"),

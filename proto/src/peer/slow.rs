@@ -50,7 +50,7 @@ impl Peer {
                 self.stats.overload_lazy += 1;
             }
             let name = BatchName { origin, first_seq: header.first_seq };
-            self.announcing.note(id, &header.topic, name);
+            self.announcing.note(self.now, id, &header.topic, name);
         }
     }
 

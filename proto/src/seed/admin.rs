@@ -22,7 +22,13 @@ pub(super) enum Asker {
 impl Seed {
     /// An operator asks.
     pub(super) fn administer(&mut self, now: Instant, asker: Asker, command: AdminCommand) {
-        match Change::of(command) {
+        let change = match command {
+            AdminCommand::Forget(who) => return self.forget(now, asker, &who),
+            AdminCommand::ShowSet => None,
+            AdminCommand::AddSeed(place) => Some(Change::Add(place)),
+            AdminCommand::RemoveSeed(address) => Some(Change::Remove(address)),
+        };
+        match change {
             None => {
                 let view = self.set_view();
                 self.answer_admin(asker, AdminAnswer::Set(view));

@@ -125,6 +125,13 @@ pub enum Notice {
         /// How many peers are listed now.
         peers: usize,
     },
+    /// An operator wanted it to be forgotten, and it is listed here no more.
+    Forgotten {
+        /// The peer.
+        peer: PeerEntry,
+        /// How many peers are listed now.
+        peers: usize,
+    },
     /// A dead or unknown peer came back.
     Returned {
         /// The peer.

@@ -61,7 +61,11 @@ impl Seed {
             Key::Peer(node) => Some(Row::Peer(self.registry.peer(node)?.signed())),
             Key::Ended(node) => {
                 let ended = self.registry.ended(node)?;
-                Some(Row::Ended { record: ended.signed(), votes: ended.votes.clone() })
+                Some(Row::Ended {
+                    record: ended.signed(),
+                    votes: ended.votes.clone(),
+                    forgotten: ended.forgotten,
+                })
             }
             Key::Subscription(node, topic) => {
                 let peer = self.registry.peer(node)?;
@@ -143,12 +147,15 @@ impl Seed {
                 }
                 !fits
             }
-            Row::Ended { record: signed, votes } => {
+            Row::Ended { record: signed, votes, forgotten } => {
                 let Record::Peer(record) = &signed.record else { return false };
                 let (until, max) = (now + self.config.dead_kept, self.ended_max());
                 let ended = (record.clone(), signed.signature);
                 if legal(signed) {
                     self.registry.end(ended, votes.clone(), until, max);
+                    if *forgotten {
+                        self.registry.hide(&record.node);
+                    }
                 }
                 legal(signed)
             }

@@ -44,6 +44,8 @@ pub enum Row {
         record: SignedRecord,
         /// The votes, if it was declared dead; `None` when it left.
         votes: Option<Vec<SignedRecord>>,
+        /// People do not see it among the dead any more: it was to be forgotten.
+        forgotten: bool,
     },
     /// A subscription.
     Subscription(SignedRecord),

@@ -59,6 +59,7 @@ impl Seed {
         }
         if standing == Standing::NewLife {
             self.drop_peer(&record.node);
+            self.lives_on(record.node);
         }
         let (peer, incarnation) = (entry(&record), record.incarnation);
         self.host_is_back(&record.node);
@@ -77,6 +78,7 @@ impl Seed {
         if was_listed {
             self.notice(Notice::Left { peer, peers: self.registry.count() });
         }
+        self.is_gone(peer.node);
     }
 
     /// Unlists a peer with all that depends on its life. The topics that it hosts remain.
@@ -96,6 +98,7 @@ impl Seed {
         let Some(peer) = self.drop_peer(&node) else { return };
         self.stats.leases_expired += 1;
         self.notice(Notice::Expired { peer: peer.entry(), peers: self.registry.count() });
+        self.is_gone(node);
     }
 
     pub(super) fn merge_subscription(

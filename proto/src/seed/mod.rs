@@ -15,7 +15,8 @@
 //! and operators who change that), `hosts` and `watches`
 //! (topics without a host, peers that want to hear of topics), `deserted` (topics that nobody
 //! wants), `liveness` (silent links),
-//! `reports`, `probes` and `verdicts` (who is dead), `sync` and `transfer` (what seeds tell each
+//! `reports`, `probes` and `verdicts` (who is dead), `forgetting`
+//! (who is to be), `sync` and `transfer` (what seeds tell each
 //! other). This file only composes them.
 
 mod admin;
@@ -26,6 +27,7 @@ mod confirm;
 mod deserted;
 mod digest;
 pub mod event;
+mod forgetting;
 mod heads;
 mod held;
 mod hosts;
@@ -78,6 +80,7 @@ use crate::wire::record::SignedRecord;
 use changing::Settling;
 use deserted::Deserted;
 use event::{Command, Durable, Event, Notice};
+use forgetting::Forgets;
 use heads::KnownHeads;
 use held::Held;
 use hosts::HostsGone;
@@ -137,6 +140,7 @@ pub struct Seed {
     settling: Settling,
     /// Rounds of asking voters so far.
     confirmations: u64,
+    forgets: Forgets,
     hosts_gone: HostsGone,
     deserted: Deserted,
     watches: Watches,
@@ -164,6 +168,8 @@ enum Timer {
     Case(NodeId),
     /// Voters are asked again whether their votes stand.
     Confirm(NodeId),
+    /// A peer that is to be forgotten was not, in time.
+    Forget(NodeId),
     /// A seed that has never voted waits no longer for others.
     Learn,
     /// Topics are looked at that nobody hosts.
@@ -225,6 +231,7 @@ impl Seed {
             seed_set: None,
             settling: Settling::default(),
             confirmations: 0,
+            forgets: Forgets::default(),
             hosts_gone: HostsGone::new(),
             deserted: Deserted::default(),
             watches: Watches::default(),
@@ -251,6 +258,7 @@ impl Seed {
                 Timer::Transfer(link) => self.transfer_more(now, link),
                 Timer::Case(node) => self.case_due(now, due, node),
                 Timer::Confirm(node) => self.confirm_again(now, node),
+                Timer::Forget(node) => self.forget_in_vain(node),
                 Timer::Learn => self.graduate(now),
                 Timer::Deserted => self.look_for_deserted(now),
                 Timer::Rewrite => self.rewrite_more(now),

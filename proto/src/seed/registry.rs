@@ -26,6 +26,8 @@ pub(super) struct Ended {
     pub(super) signature: Signature,
     /// The votes, if it was declared dead; `None` when it left.
     pub(super) votes: Option<Vec<SignedRecord>>,
+    /// People do not see it among the dead any more.
+    pub(super) forgotten: bool,
     until: Instant,
 }
 
@@ -78,6 +80,11 @@ pub(super) struct Registry {
 }
 
 impl Ended {
+    /// As others pass it on.
+    pub(super) fn entry(&self) -> PeerEntry {
+        entry(&self.record)
+    }
+
     /// The record as its owner signed it.
     pub(super) fn signed(&self) -> SignedRecord {
         SignedRecord { record: Record::Peer(self.record.clone()), signature: self.signature }
@@ -312,7 +319,17 @@ impl Registry {
         }
         self.forget.insert((until, node));
         self.touched.insert(Key::Ended(node));
-        self.ended.insert(node, Ended { record, signature, votes, until });
+        self.ended.insert(node, Ended { record, signature, votes, forgotten: false, until });
+    }
+
+    /// A dead peer is listed no more. That it is dead stays known.
+    pub(super) fn hide(&mut self, node: &NodeId) {
+        let dead = |ended: &&mut Ended| ended.votes.is_some() && !ended.forgotten;
+        let Some(ended) = self.ended.get_mut(node).filter(dead) else { return };
+        ended.forgotten = true;
+        self.dead -= 1;
+        self.dead_by_address.remove(&(first_address(&ended.record), *node));
+        self.touched.insert(Key::Ended(*node));
     }
 
     /// Whether this life, or a later one, was declared dead.
@@ -325,7 +342,7 @@ impl Registry {
         let Some(ended) = self.ended.remove(node) else { return };
         self.touched.insert(Key::Ended(*node));
         self.forget.remove(&(ended.until, *node));
-        if ended.votes.is_some() {
+        if ended.votes.is_some() && !ended.forgotten {
             self.dead -= 1;
             self.dead_by_address.remove(&(first_address(&ended.record), *node));
         }

@@ -183,6 +183,7 @@ impl Seed {
         if voted {
             self.tell_seeds(&Frame::VoteWithdrawn(node, life));
         }
+        self.lives_on(node);
     }
 
     /// Another seed has heard of a node that it voted against.

@@ -1,6 +1,7 @@
 //! What peers ask on their sessions.
 
 use crate::id::{Incarnation, LinkId, NodeId, Topic};
+use crate::seed::admin::Asker;
 use crate::seed::event::Notice;
 use crate::seed::links::Phase;
 use crate::seed::listed::entry;
@@ -9,8 +10,8 @@ use crate::seed::registry::Standing;
 use crate::seed::{Seed, millis};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Found, Frame, Heads, Lookup, PeerEntry, Put, PutDone, Reason, Register, Registered, Renew,
-    Renewed, Report, SAMPLE_MAX, Sample, SampleRequest,
+    AdminCommand, Found, Frame, Heads, Lookup, PeerEntry, Put, PutDone, Reason, Register,
+    Registered, Renew, Renewed, Report, SAMPLE_MAX, Sample, SampleRequest,
 };
 use crate::wire::record::{PeerRecord, Record, SignedRecord};
 
@@ -25,6 +26,9 @@ impl Seed {
             Frame::Propose(propose) => self.propose(now, link, node, *propose),
             Frame::Watch(watch) => self.watch(now, link, watch),
             Frame::List(list) => self.list(link, &list),
+            Frame::Admin(request, AdminCommand::Forget(who)) => {
+                self.forget(now, Asker::Link(link, request), &who);
+            }
             Frame::Report(report) => self.report(now, node, report),
             Frame::Heads(heads) => self.compare_heads(now, link, heads),
             _ => self.violation(now, link, "a frame that is not for a seed"),

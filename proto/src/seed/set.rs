@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::config::quorum;
 use crate::id::NodeId;
-use crate::wire::frame::{AdminCommand, MemberState};
+use crate::wire::frame::MemberState;
 use crate::wire::record::{SEEDS_MAX, SeedPlace, SeedSetRecord};
 
 /// A set of seeds.
@@ -30,17 +30,6 @@ pub(super) enum Change {
     Remove(SocketAddr),
     /// The change that this version began is over.
     Finish(u64),
-}
-
-impl Change {
-    /// What an operator wants changed, if anything.
-    pub(super) fn of(command: AdminCommand) -> Option<Self> {
-        match command {
-            AdminCommand::ShowSet => None,
-            AdminCommand::AddSeed(place) => Some(Self::Add(place)),
-            AdminCommand::RemoveSeed(address) => Some(Self::Remove(address)),
-        }
-    }
 }
 
 impl SeedSet {

@@ -253,6 +253,7 @@ impl Seed {
             Frame::VoteAsked(node, life, round) => self.answer_voter(id, node, life, round),
             Frame::VoteStands(node, _, round) => self.take_standing(now, from, node, round),
             Frame::VoteWithdrawn(node, life) => self.take_withdrawal(from, node, life),
+            Frame::Forgetting(of) => self.take_forgetting(now, id, from, of),
             Frame::Leases(leases) => self.take_leases(now, &leases),
             Frame::TableDigest(theirs) => self.compare(slot, id, theirs),
             Frame::RecordsRequest(hashes) => self.transfer_differing(now, slot, id, &hashes),

@@ -81,6 +81,7 @@ impl Seed {
         }
         self.tell_seeds(&Frame::Records(vec![signed]));
         self.judge(now, node);
+        self.consider_forgotten(node);
     }
 
     /// A vote of another seed counts, and makes this seed look for itself. One that this seed
@@ -182,6 +183,7 @@ impl Seed {
         for link in links {
             self.send(link, Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));
         }
+        self.is_gone(node);
     }
 }
 

@@ -23,8 +23,8 @@ pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::AdminDone`].
-const CONTROL_KINDS: u8 = 54;
+/// One past the kind of the last control frame, [`Frame::Forgetting`].
+const CONTROL_KINDS: u8 = 55;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]
@@ -205,12 +205,15 @@ fn check_counts(frame: &Frame) -> Result<(), DecodeError> {
         }
         Frame::TopicNews(records) => ("records", records.len(), frame::RECORDS_MAX),
         Frame::Votes(votes) => ("votes", votes.votes.len(), frame::RECORDS_MAX),
+        Frame::Admin(_, frame::AdminCommand::Forget(who)) => {
+            ("name", who.len(), frame::TEXT_BYTES_MAX)
+        }
         Frame::AdminDone(_, answer) => match &**answer {
             frame::AdminAnswer::Set(view) => {
                 ("seeds", view.seeds.len(), 2 * crate::wire::record::SEEDS_MAX)
             }
             frame::AdminAnswer::Refused(text) => ("text", text.len(), frame::TEXT_BYTES_MAX),
-            frame::AdminAnswer::NoQuorum => return Ok(()),
+            frame::AdminAnswer::NoQuorum | frame::AdminAnswer::Forgotten(_) => return Ok(()),
         },
         Frame::Announce(announce) => ("batches", announce.batches.len(), frame::NAMES_MAX),
         Frame::Graft(graft) => ("origins", graft.items.len(), frame::NAMES_MAX),

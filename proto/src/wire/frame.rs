@@ -182,6 +182,8 @@ pub enum Frame {
     Admin(RequestId, AdminCommand),
     /// The answer.
     AdminDone(RequestId, Box<AdminAnswer>),
+    /// Seeds to each other: a peer is to be forgotten.
+    Forgetting(Forgetting),
 
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]

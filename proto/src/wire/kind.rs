@@ -103,6 +103,7 @@ impl FrameKind {
             | Frame::VoteAsked(..)
             | Frame::VoteStands(..)
             | Frame::Settled(_)
+            | Frame::Forgetting(_)
             | Frame::Votes(_) => Self::Tables,
         }
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use super::batch::{Batch, BatchHeader, Message};
 use super::codec::{Decoded, FRAME_BYTES_MAX, decode, encode};
 use super::frame::{
-    AdminAnswer, AdminCommand, Ballot, BatchFrame, Cause, Decree, Frame, Goodbye, Hello,
-    HistoryDone, KnownTopic, Purpose, Reason, Role, Step, Watch,
+    AdminAnswer, AdminCommand, Ballot, BatchFrame, Cause, Decree, ForgetStep, Forgetting, Frame,
+    Goodbye, Hello, HistoryDone, KnownTopic, Purpose, Reason, Role, Step, Watch,
 };
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
@@ -161,6 +161,13 @@ fn golden_bytes_of_control_frames() {
     assert_eq!(&bytes_of(&show)[..], [0, 0, 0, 3, 52, 5, 0]);
     let none = Frame::AdminDone(RequestId(5), Box::new(AdminAnswer::NoQuorum));
     assert_eq!(&bytes_of(&none)[..], [0, 0, 0, 3, 53, 5, 2]);
+    let forget = Frame::Admin(RequestId(5), AdminCommand::Forget("a".into()));
+    assert_eq!(&bytes_of(&forget)[..], [0, 0, 0, 5, 52, 5, 3, 1, b'a']);
+    let (node, incarnation, round) = (NodeId([9; 32]), Incarnation(3), RequestId(5));
+    let gone = Forgetting { node, incarnation, round, step: ForgetStep::Gone };
+    let gone = bytes_of(&Frame::Forgetting(gone));
+    assert_eq!(gone[..5], [0, 0, 0, 36, 54]);
+    assert_eq!(gone[5..], [&[9; 32][..], &[3, 5, 1]].concat());
 }
 
 #[test]

@@ -1,20 +1,15 @@
 //! `seed set`: who the seeds are, and one more or one less of them.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidings_proto::wire::frame::{AdminAnswer, AdminCommand, MemberState, SetMember, SetView};
 use tidings_proto::wire::record::SeedPlace;
-use tidings_runtime::NodeKey;
-use tidings_runtime::admin::{self, AdminError};
-use tidings_runtime::data::KEY;
-use tidings_runtime::ports_file::Ports;
 use tidings_runtime::table::{Table, mark, print_json};
 
 use crate::commands::data::Data;
-use crate::commands::run::PORTS;
+use crate::commands::operator::Operator;
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -77,77 +72,37 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     if let AdminCommand::AddSeed(place) = command {
         seed.look(place.address).await?;
     }
-    let mut view = seed.ask(command).await?;
-    if command != AdminCommand::ShowSet {
-        view = seed.follow(view, Duration::from_secs(args.wait.into())).await?;
+    let is_change = command != AdminCommand::ShowSet;
+    let mut view = ask(&seed, command).await?;
+    if is_change {
+        view = follow(&seed, view, Duration::from_secs(args.wait.into())).await?;
     }
     if args.json { Ok(print_json(&as_json(&view))?) } else { print(&view) }
 }
 
-/// The way to a seed of which one has the key.
-struct Operator {
-    key: NodeKey,
-    address: SocketAddr,
-    cluster: String,
+/// Waits until the change is over.
+async fn follow(seed: &Operator, mut view: SetView, limit: Duration) -> Result<SetView, Failure> {
+    let begun = Instant::now();
+    if view.changing && limit > Duration::ZERO {
+        eprintln!("decided; waiting until the seeds have settled what they hold");
+    }
+    while view.changing && limit > Duration::ZERO {
+        if begun.elapsed() >= limit {
+            let missing = missing(&view);
+            let text = format!("not over after {} s: {missing}", limit.as_secs());
+            return Err(Failure::unreachable(text));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        view = ask(seed, AdminCommand::ShowSet).await?;
+    }
+    Ok(view)
 }
 
-impl Operator {
-    fn of(directory: &Path, cluster: String) -> Result<Self, Failure> {
-        let key = NodeKey::load(&directory.join(KEY));
-        let key = key.map_err(|error| Failure::failed(error.to_string()))?;
-        let path = directory.join(PORTS);
-        let ports = Ports::read(&path).map_err(|error| {
-            let path = path.display();
-            Failure::unreachable(format!("{path}: {error}; the seed has not run there yet"))
-        })?;
-        Ok(Self { key, address: ports.listen, cluster })
-    }
-
-    /// A seed that is not there would keep the change from getting over.
-    async fn look(&self, address: SocketAddr) -> Result<(), Failure> {
-        match admin::look(address, &self.key, &self.cluster).await {
-            Ok(()) => Ok(()),
-            Err(AdminError::Refused(text)) => Err(Failure::refused(format!("{address}: {text}"))),
-            Err(error) => {
-                let text = format!("no seed answers at {address}, start it first: {error}");
-                Err(Failure::unreachable(text))
-            }
-        }
-    }
-
-    async fn ask(&self, command: AdminCommand) -> Result<SetView, Failure> {
-        let address = self.address;
-        match admin::ask(address, (&self.key, &self.cluster), command).await {
-            Ok(AdminAnswer::Set(view)) => Ok(view),
-            Ok(AdminAnswer::Refused(text)) => Err(Failure::refused(text)),
-            Ok(AdminAnswer::NoQuorum) => {
-                let text = "no majority of the seeds took part; it may be done all the same";
-                Err(Failure::unreachable(text))
-            }
-            Err(AdminError::Refused(text)) => Err(Failure::refused(format!("{address}: {text}"))),
-            Err(error) => {
-                let text = format!("no answer from the seed at {address}: {error}");
-                Err(Failure::unreachable(text))
-            }
-        }
-    }
-
-    /// Waits until the change is over.
-    async fn follow(&self, mut view: SetView, limit: Duration) -> Result<SetView, Failure> {
-        let begun = Instant::now();
-        if view.changing && limit > Duration::ZERO {
-            eprintln!("decided; waiting until the seeds have settled what they hold");
-        }
-        while view.changing && limit > Duration::ZERO {
-            if begun.elapsed() >= limit {
-                let missing = missing(&view);
-                let text = format!("not over after {} s: {missing}", limit.as_secs());
-                return Err(Failure::unreachable(text));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-            view = self.ask(AdminCommand::ShowSet).await?;
-        }
-        Ok(view)
+async fn ask(seed: &Operator, command: AdminCommand) -> Result<SetView, Failure> {
+    let no_quorum = "no majority of the seeds took part; it may be done all the same";
+    match seed.ask(command, no_quorum).await? {
+        AdminAnswer::Set(view) => Ok(view),
+        _ => Err(Failure::failed("the seed answered something else")),
     }
 }
 

@@ -86,7 +86,7 @@ CREATE TABLE seed_set (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER 
 pub(super) fn columns(row: &Row) -> Option<(&'static Table, Vec<Value>)> {
     let found = match row {
         Row::Peer(signed) => (&PEER, peer_columns(peer_of(signed)?)),
-        Row::Ended { record, votes } => {
+        Row::Ended { record, votes, .. } => {
             let mut columns = peer_columns(peer_of(record)?);
             let count = votes.as_ref().map(|votes| count(votes.len() as u64));
             columns.push(count.unwrap_or(Value::Null));

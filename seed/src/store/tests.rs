@@ -72,7 +72,7 @@ fn membership(votes: bool) -> Row {
 fn some() -> Vec<Change> {
     let ballot = Ballot { round: 9, seed: node(3) };
     let vote = Vote { ballot, record: topic_record("a/b") };
-    let ended = Row::Ended { record: peer(3, 8), votes: Some(Vec::new()) };
+    let ended = Row::Ended { record: peer(3, 8), votes: Some(Vec::new()), forgotten: false };
     let promised = Row::Register { topic: topic("x"), promised: ballot, accepted: None };
     let accepted = Row::Register { topic: topic("a/b"), promised: ballot, accepted: Some(vote) };
     let rows = vec![

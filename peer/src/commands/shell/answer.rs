@@ -5,15 +5,15 @@ use std::io::{self, Write as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidings::control::{
-    EventView, PeersView, PullView, RepliesView, SeedsView, SessionsView, StatusView, TopicView,
-    TopicsView,
+    EventView, ForgottenView, PeersView, PullView, RepliesView, SeedsView, SessionsView,
+    StatusView, TopicView, TopicsView,
 };
 use tidings_runtime::table::{self, printable};
 
 use crate::commands::message::{Style, gap_note};
 use crate::commands::shell::input::Above;
 use crate::commands::shell::link::command_of;
-use crate::commands::{peers, seeds, sessions, status, topic};
+use crate::commands::{forget, peers, seeds, sessions, status, topic};
 use crate::failure::Failure;
 
 const HELP: &str = "  \
@@ -31,6 +31,7 @@ const HELP: &str = "  \
   SESSIONS                       who has a session here
   ACK <topic> <pos>              all of a session's topic up to that place has arrived
   PEERS [filter], SEEDS, STATUS  who there is
+  FORGET <peer>                  a peer that is gone, by id, address or name, is listed no more
   PING                           is the peer there?
   WAIT <duration>                only print messages for a while, e.g. 2s
   QUIT                           leave; so does Ctrl-D
@@ -115,6 +116,7 @@ pub(super) fn show(style: Style, request: &Value, answer: &Value) -> Result<(), 
         "sessions" => sessions::show(&view::<SessionsView>(answer)?)?,
         "list_topics" => topic::print(&view::<TopicsView>(answer)?.topics)?,
         "peers" => peers::show(&view::<PeersView>(answer)?)?,
+        "forget" => forget::show(&view::<ForgottenView>(answer)?),
         "seeds" => seeds::show(&view::<SeedsView>(answer)?)?,
         "status" => status::show(&view::<StatusView>(answer)?)?,
         "pull" => pulled(style, &view(answer)?)?,

@@ -42,7 +42,7 @@ const fn verb(name: &'static str, arguments: &'static [&'static str], needed: us
     Verb { name, arguments, needed }
 }
 
-const VERBS: [Verb; 16] = [
+const VERBS: [Verb; 17] = [
     verb("publish", &["topic", REST], 2),
     verb("subscribe", &["topic", "from"], 1),
     verb("unsubscribe", &["topic"], 1),
@@ -55,6 +55,7 @@ const VERBS: [Verb; 16] = [
     verb("sessions", &[], 0),
     verb("ack", &["topic", "pos"], 2),
     verb("peers", &["filter"], 0),
+    verb("forget", &["peer"], 1),
     verb("seeds", &[], 0),
     verb("status", &[], 0),
     verb("ping", &[], 0),
@@ -181,7 +182,7 @@ fn usage(verb: &Verb) -> String {
 /// Texts are texts where the peer wants texts, whatever they look like.
 fn value(text: &str, name: &str) -> Value {
     match name {
-        "topic" | "filter" | "message" | "name" => text.into(),
+        "topic" | "filter" | "message" | "name" | "peer" => text.into(),
         _ => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     }
 }
@@ -224,6 +225,8 @@ mod tests {
             ("pull a 10 wait_ms=50", json!({"topic": "a", "max": 10, "wait_ms": 50})),
             ("pull wait_ms=50", json!({"wait_ms": 50})),
             ("publish a=b c", json!({"topic": "a=b", "message": "c"})),
+            ("forget 127.0.0.1:7209", json!({"peer": "127.0.0.1:7209"})),
+            ("forget 40000000", json!({"peer": "40000000"})),
             ("ping", json!({})),
             ("fly away speed=3", json!({"topic": "away", "speed": 3})),
         ] {
@@ -261,6 +264,7 @@ mod tests {
             ("PUBLISH", "PUBLISH <topic> <message>"),
             ("publish t", "PUBLISH <topic> <message>"),
             ("SUBSCRIBE", "SUBSCRIBE <topic> [from]"),
+            ("FORGET", "FORGET <peer>"),
             ("unsubscribe a b", "'b' is one too many"),
             ("CONNECT", "CONNECT <port> [name]"),
             ("CONNECT 70000 x", "no port from 1 to 65535"),

@@ -114,6 +114,11 @@ pub enum Request {
     Pull(Pull),
     /// Known peers.
     Peers(List),
+    /// A peer that is gone is to be listed no more.
+    Forget {
+        /// Its id, or the first digits of it, its address, or its name.
+        peer: String,
+    },
     /// The configured seeds.
     Seeds,
     /// This peer.
@@ -252,6 +257,9 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "request" => Request::Request(fields.ask()?),
         "pull" => Request::Pull(fields.pull()?),
         "peers" => Request::Peers(fields.list()?),
+        "forget" => {
+            Request::Forget { peer: fields.required("peer", "the id, address or name of a peer")? }
+        }
         "seeds" => Request::Seeds,
         "status" => Request::Status,
         "ping" => Request::Ping,

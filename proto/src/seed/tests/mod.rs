@@ -4,6 +4,7 @@ mod abuse;
 mod actions;
 mod changing;
 mod deaths;
+mod forgetting;
 mod join;
 mod leases;
 mod lists;

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::{Incarnation, NodeId, RequestId};
+use crate::wire::frame::PeerItem;
 use crate::wire::record::SeedPlace;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminCommand {
     /// Which seeds there are.
     ShowSet,
@@ -15,6 +17,9 @@ pub enum AdminCommand {
     AddSeed(SeedPlace),
     /// One seed less. A seed that is being added is not added after all.
     RemoveSeed(SocketAddr),
+    /// A peer that does not answer any more is taken off the lists: one that is named by its id,
+    /// or the first digits of it, by its address, or by its name. Peers may ask for that too.
+    Forget(String),
 }
 
 /// What became of it.
@@ -26,6 +31,32 @@ pub enum AdminAnswer {
     Refused(String),
     /// Too few seeds could be asked. It may be done all the same, now or later.
     NoQuorum,
+    /// That peer is listed no more, with what it was before.
+    Forgotten(PeerItem),
+}
+
+/// What seeds say to each other of a peer that is to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgetting {
+    /// The peer.
+    pub node: NodeId,
+    /// The life that is to be over; a later one is not concerned.
+    pub incarnation: Incarnation,
+    /// Which request of the seed that asks it is; echoed.
+    pub round: RequestId,
+    /// What is said.
+    pub step: ForgetStep,
+}
+
+/// What a seed says of a peer that is to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForgetStep {
+    /// Look whether it answers, vote if it does not, and list it no more.
+    Ask,
+    /// It is not listed here.
+    Gone,
+    /// It answers, or has come back with another life.
+    Answers,
 }
 
 /// The set of seeds, as one of them knows it.

@@ -1,7 +1,11 @@
 //! The tables of a seed at scale: what a record takes, and what a seed of many peers does in how
-//! long. The shipped machine alone, without sockets and disk.
+//! long. The shipped machine alone, without sockets and disk; with `--joins`, a real process with
+//! both.
+
+mod joins;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
@@ -34,6 +38,19 @@ pub(crate) struct SeedArgs {
     /// Peers to register
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
+    /// Start a `seed run` process instead and have so many peers register, each over a connection
+    /// of its own and acknowledged when it is on disk
+    #[arg(long, value_name = "COUNT", conflicts_with = "records")]
+    joins: Option<usize>,
+    /// Peers that join at the same time
+    #[arg(long, default_value_t = 64, requires = "joins")]
+    clients: usize,
+    /// Where the seed keeps its data meanwhile [default: the directory for temporary files]
+    #[arg(long, value_name = "DIR", requires = "joins")]
+    dir: Option<PathBuf>,
+    /// The program `seed` [default: beside this program]
+    #[arg(long, value_name = "FILE", requires = "joins")]
+    seed: Option<PathBuf>,
 }
 
 /// What was measured, a line of JSON.
@@ -67,6 +84,9 @@ struct Stage {
 
 /// `bench seed`.
 pub(crate) fn main(args: &SeedArgs) -> anyhow::Result<ExitCode> {
+    if let Some(joins) = args.joins {
+        return joins::main(args, joins);
+    }
     ensure!(args.records > 0, "--records must be at least 1");
     let mut stage = Stage::new(usize::try_from(args.records)?);
     let (before, _) = usage::memory_kib(&[]);
@@ -225,7 +245,12 @@ impl Stage {
             times.record(u64::try_from(begun.elapsed().as_nanos())?)?;
             ensure!(self.answers == before + 1, "a question was not answered");
         }
-        let at = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;
-        Ok(Quantiles { p50: at(0.5), p99: at(0.99), max: times.max() as f64 / 1_000.0 })
+        Ok(quantiles(&times))
     }
+}
+
+/// Of nanoseconds, in microseconds.
+fn quantiles(times: &Histogram<u64>) -> Quantiles {
+    let at = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;
+    Quantiles { p50: at(0.5), p99: at(0.99), max: times.max() as f64 / 1_000.0 }
 }
