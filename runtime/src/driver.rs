@@ -146,7 +146,9 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             if self.stopping.is_none() && self.stop.as_mut().poll(cx).is_ready() {
                 self.begin_stop();
             }
-            let mut busy = self.read_links();
+            // Whatever this causes is seen below, in the same turn.
+            self.read_links();
+            let mut busy = false;
             if self.stopping.is_none() {
                 busy |= self.take_requests(cx);
                 busy |= self.take_arrivals(cx);
@@ -159,7 +161,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             if self.stopping.is_some() && self.links.is_empty() {
                 return Poll::Ready(());
             }
-            if !busy {
+            if !busy && self.ready.is_empty() {
                 return Poll::Pending;
             }
         }
@@ -242,15 +244,13 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
         busy
     }
 
-    fn read_links(&mut self) -> bool {
+    fn read_links(&mut self) {
         let mut woken = std::mem::take(&mut self.woken);
         self.ready.take(&mut woken);
-        let busy = !woken.is_empty();
         for id in woken.drain(..) {
             self.read_link(id);
         }
         self.woken = woken;
-        busy
     }
 
     fn read_link(&mut self, id: LinkId) {
@@ -314,13 +314,19 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
 
     /// Writes all that is due. Says whether there is more to do at once.
     fn flush_links(&mut self) -> bool {
-        let more = self.report_shed();
+        let mut more = self.report_shed();
+        // Taken from the end. What is pushed goes out before anything that is only announced: each
+        // write takes as long as a hop of the message.
+        let links = &self.links;
+        let is_urgent = |id: &LinkId| links.get(id).is_some_and(Link::is_urgent);
+        self.dirty.sort_unstable_by_key(is_urgent);
         while let Some(id) = self.dirty.pop() {
             let Some(link) = self.links.get_mut(&id) else { continue };
             if let Polled::Ended(cause) = link.flush(&mut self.traffic) {
                 self.hear_last_words(id);
                 self.link_down(id, cause);
                 self.drain();
+                more = true;
                 continue;
             }
             let load = link.load();

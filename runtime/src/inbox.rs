@@ -134,7 +134,7 @@ mod tests {
 
     fn bytes_of(frame: &Frame) -> Vec<u8> {
         let encoded = codec::encode(frame);
-        [encoded.head, encoded.tail].concat()
+        [&encoded.head[..], &encoded.tail[..]].concat()
     }
 
     #[test]

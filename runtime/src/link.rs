@@ -136,6 +136,11 @@ impl Link {
         self.state == State::Open
     }
 
+    /// Whether something waits that is more urgent than announcements.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.queue.is_urgent()
+    }
+
     /// How full it is now.
     pub(crate) fn load(&self) -> Load {
         Load::of(self.carries_traffic && self.is_open(), self.queue.bytes())

@@ -181,6 +181,11 @@ impl SendQueue {
         self.bytes == 0
     }
 
+    /// Whether something waits that is more urgent than announcements.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.bytes > self.depths[Class::Announce as usize]
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -259,8 +264,7 @@ mod tests {
     use tidings_proto::{Incarnation, Origin, Topic};
 
     fn frame(name: u8, head: usize, tail: usize) -> Queued {
-        let bytes =
-            Encoded { head: Bytes::from(vec![name; head]), tail: Bytes::from(vec![name; tail]) };
+        let bytes = Encoded { head: vec![name; head], tail: Bytes::from(vec![name; tail]) };
         Queued { bytes, kind: FrameKind::Push, batch: None }
     }
 
@@ -305,7 +309,11 @@ mod tests {
             queue.depths().map(|d| (d.frames, d.bytes)),
             [(1, 2), (1, 2), (0, 0), (1, 5), (1, 2)]
         );
+        assert!(queue.is_urgent());
         assert_eq!(send_all(&mut queue, 3), b"fffffccooaa");
+        queue.push(Class::Announce, frame(b'a', 2, 0), &mut traffic).expect("room");
+        assert!(!queue.is_urgent());
+        assert_eq!(send_all(&mut queue, 3), b"aa");
         assert_eq!((queue.bytes(), queue.depths()), (0, Default::default()));
     }
 

@@ -35,6 +35,11 @@ impl ReadyLinks {
         std::mem::swap(&mut self.lock().links, links);
     }
 
+    /// Whether no link is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().links.is_empty()
+    }
+
     fn add(&self, link: LinkId) {
         let driver = {
             let mut inner = self.lock();
@@ -102,6 +107,7 @@ mod tests {
         let mut links = Vec::new();
         ready.take(&mut links);
         assert_eq!(links, [LinkId(7)]);
+        assert!(ready.is_empty());
         waker.wake_by_ref();
         links.clear();
         ready.take(&mut links);

@@ -167,21 +167,20 @@ impl Peer {
         let age_ms = self.now.millis_since(published);
         let class = if from.is_some() { Class::Forward } else { Class::Own };
         // Eager links first, so that an origin pushes on lazy ones only for want of others.
-        let lazy = |link: &TopicLink| route.lazy & trees::slot_bit(link.slot) != 0;
-        let (lazy, eager): (Vec<TopicLink>, Vec<TopicLink>) =
-            local.links.iter().copied().partition(lazy);
-        for link in eager.iter().chain(&lazy) {
+        let is_lazy = |link: &TopicLink| route.lazy & trees::slot_bit(link.slot) != 0;
+        let eager = local.links.iter().filter(|link| !is_lazy(link));
+        for link in eager.chain(local.links.iter().filter(|link| is_lazy(link))) {
             let needless = have & trees::slot_bit(link.slot) != 0
                 || link.node == header.origin.node
                 || from.is_some_and(|(from, ..)| from == link.link);
             if needless {
                 continue;
             }
-            if route.lazy & trees::slot_bit(link.slot) == 0 || pushes_left > 0 {
+            if !is_lazy(link) || pushes_left > 0 {
                 pushes_left = pushes_left.saturating_sub(1);
                 pushed += 1;
                 let (mut tree, batch) = (route.tree, Arc::clone(batch));
-                if route.lazy & trees::slot_bit(link.slot) != 0 {
+                if is_lazy(link) {
                     // The other end takes this link for one of the tree: so it is from now on,
                     // but of the origin's own only.
                     tree = ORIGIN_TREE;

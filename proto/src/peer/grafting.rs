@@ -219,11 +219,13 @@ impl Peer {
     /// Sends the announcements whose time has come.
     pub(super) fn flush_announcements(&mut self) {
         while let Some((link, names)) = self.announcing.take(self.now) {
-            for (topic, batches) in names {
+            for (topic, mut batches) in names {
                 self.stats.announces_sent += batches.len() as u64;
-                for batches in batches.chunks(NAMES_MAX) {
-                    let announce = Announce { topic: topic.clone(), batches: batches.to_vec() };
+                while !batches.is_empty() {
+                    let rest = batches.split_off(batches.len().min(NAMES_MAX));
+                    let announce = Announce { topic: topic.clone(), batches };
                     self.out.send(link, Class::Announce, Frame::Announce(announce));
+                    batches = rest;
                 }
             }
         }

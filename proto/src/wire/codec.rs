@@ -20,6 +20,8 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// The largest frame of all.
 pub const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_PREFIX_BYTES;
 
+/// Room for a control frame to begin with: an announcement of one batch takes 30 bytes.
+const CONTROL_BYTES_USUAL: usize = 64;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
@@ -30,7 +32,7 @@ const CONTROL_KINDS: u8 = 55;
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// Length, kind and all of the body that is not shared.
-    pub head: Bytes,
+    pub head: Vec<u8>,
     /// The batch, empty for other frames.
     pub tail: Bytes,
 }
@@ -49,9 +51,9 @@ impl Encoded {
 
 /// Writes a frame.
 pub fn encode(frame: &Frame) -> Encoded {
-    let mut head = BytesMut::with_capacity(64);
-    let tail = match frame {
+    match frame {
         Frame::Batch(frame) => {
+            let mut head = Vec::with_capacity(LENGTH_BYTES + BATCH_PREFIX_BYTES);
             let length = BATCH_PREFIX_BYTES + frame.batch.bytes().len();
             head.put_u32(u32::try_from(length).expect("batches are capped"));
             head.put_u8(BATCH_KIND);
@@ -64,17 +66,21 @@ pub fn encode(frame: &Frame) -> Encoded {
             head.put_u8(frame.hop);
             head.put_u8(frame.tree);
             head.put_u32(frame.age_ms);
-            frame.batch.bytes().clone()
+            Encoded { head, tail: frame.batch.bytes().clone() }
         }
         control => {
-            let body = postcard::to_allocvec(control).expect("control frames can be written");
-            debug_assert!(body.len() <= CONTROL_BYTES_MAX, "control frame too large: {control:?}");
-            head.put_u32(u32::try_from(body.len()).expect("control frames are small"));
-            head.put_slice(&body);
-            Bytes::new()
+            // The length is written when it is known, so that the body is not copied.
+            let mut head = Vec::with_capacity(CONTROL_BYTES_USUAL);
+            head.put_u32(0);
+            let mut head =
+                postcard::to_extend(control, head).expect("control frames can be written");
+            let length = head.len() - LENGTH_BYTES;
+            debug_assert!(length <= CONTROL_BYTES_MAX, "control frame too large: {control:?}");
+            let length = u32::try_from(length).expect("control frames are small");
+            head[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+            Encoded { head, tail: Bytes::new() }
         }
-    };
-    Encoded { head: head.freeze(), tail }
+    }
 }
 
 /// What the next bytes of a link are.
@@ -122,8 +128,11 @@ pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Decoded, DecodeErro
     let (Some(&kind), true) = (buffer.get(LENGTH_BYTES), buffer.len() >= total) else {
         return Ok(Decoded::Incomplete(total));
     };
-    buffer.advance(LENGTH_BYTES);
-    let body = buffer.split_to(total - LENGTH_BYTES).freeze();
+    // A buffer that is split is shared from then on, which costs an allocation.
+    let whole = buffer.len() == total;
+    let frame = if whole { core::mem::take(buffer) } else { buffer.split_to(total) };
+    let mut body = frame.freeze();
+    body.advance(LENGTH_BYTES);
     match kind {
         BATCH_KIND => decode_batch(body).map(|frame| Decoded::Frame(Frame::Batch(frame))),
         kind if kind >= CONTROL_KINDS => Ok(Decoded::Unknown(kind)),
