@@ -187,13 +187,16 @@ fn histogram() -> anyhow::Result<Histogram<u64>> {
 async fn start(program: &Path, folder: &Path) -> anyhow::Result<(Guard, SocketAddr)> {
     let config = folder.join("config.toml");
     let log = folder.join("log");
+    // It must find itself in the set of seeds, so its port is chosen before it starts.
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let text = format!(
-        "[cluster]\nname = \"bench\"\n[log]\nlevel = \"warn\"\ndir = {log:?}\nstderr = false\n"
+        "[cluster]\nname = \"bench\"\n[[seeds]]\naddr = \"{free}\"\nhttp = \"\"\n\
+         [log]\nlevel = \"warn\"\ndir = {log:?}\nstderr = false\n"
     );
     std::fs::write(&config, text)?;
     let ports = folder.join("seed.json");
     let mut command = Command::new(program);
-    command.args(["run", "--listen", "127.0.0.1:0"]).arg("--config").arg(&config);
+    command.args(["run", "--listen", &free.to_string()]).arg("--config").arg(&config);
     command.arg("--data").arg(folder.join("seed")).arg("--ports-file").arg(&ports);
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     let seed = spawn_program(command)?;
