@@ -129,6 +129,10 @@ pub struct Judged {
     pub topics_kept: u64,
     /// S5: lives that were declared dead.
     pub verdicts_of_death: u64,
+    /// Peers that were forgotten, as an operator wished ...
+    pub forgotten: u64,
+    /// ... and those that were not, because they answered, or were not listed.
+    pub not_forgotten: u64,
     /// From the crash of a peer to the first verdict on it, 99%, in milliseconds.
     pub death_p99_ms: f64,
     /// Peers that were declared dead and lived.

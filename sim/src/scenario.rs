@@ -90,6 +90,8 @@ pub struct Scenario {
     /// Changes of the set of seeds, one after the other.
     #[serde(default)]
     pub change: Vec<Change>,
+    /// Operators have random peers forgotten, dead or not, one each so many milliseconds.
+    pub forget_every_ms: Option<u64>,
     /// Crashes of many peers at once.
     #[serde(default)]
     pub crash: Vec<Crashes>,
@@ -365,6 +367,7 @@ impl Scenario {
             ensure!(liars.every_ms >= 1, "liars.every_ms: at least 1");
             ensure!(self.peers >= 2, "liars: they need a peer to lie about");
         }
+        ensure!(self.forget_every_ms != Some(0), "forget_every_ms: at least 1");
         for claim in &self.claim {
             ensure!(claim.names >= 1, "claim.names: at least 1");
             ensure!(claim.every_ms >= 1, "claim.every_ms: at least 1");

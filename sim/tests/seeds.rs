@@ -9,10 +9,16 @@ const SEEDS: (u64, u64) = (0, 20);
 #[test]
 fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     let scenario = Scenario::load("seeds").expect("legal");
-    let judged = std::sync::Mutex::new([0; 4]);
+    let judged = std::sync::Mutex::new([0; 5]);
     let sum = sweep(&scenario, SEEDS, 2, true, |report| {
         let found = &report.judged;
-        let counts = [found.topics_kept, found.verdicts_of_death, found.claims, found.tables_equal];
+        let counts = [
+            found.topics_kept,
+            found.verdicts_of_death,
+            found.claims,
+            found.tables_equal,
+            found.forgotten.min(found.not_forgotten),
+        ];
         let mut judged = judged.lock().expect("nobody panics");
         judged.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     });
@@ -20,7 +26,7 @@ fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     assert!(failed.is_empty(), "{}\nreplay: sim replay SEED --scenario seeds", failed.join("\n"));
     assert_eq!(sum.missing_faults(&scenario), Vec::<&str>::new());
     let judged = judged.into_inner().expect("nobody panics");
-    assert!(judged.iter().all(|count| *count > 100), "little was judged: {judged:?}");
+    assert!(judged.iter().all(|count| *count > 50), "little was judged: {judged:?}");
 }
 
 /// Numbers of `minority` that found something once, and what it was.

@@ -71,6 +71,8 @@ pub(super) enum Token {
     Delisted(u32),
     /// The set of seeds is to change.
     Change,
+    /// An operator has a peer forgotten.
+    Forget,
     /// Bounds are looked at.
     Inspect,
     /// Liars speak.
@@ -443,8 +445,11 @@ impl Host<AnyNode> for Apps {
                 self.answer(timers, node, request, Ok(Answer::Done));
                 31
             }
-            // Whoever asked looks whether it has come about.
-            node::Event::Seed(seed_event::Event::Admin { .. }) => 32,
+            // Whoever asked for another set of seeds looks whether it has come about.
+            node::Event::Seed(seed_event::Event::Admin { answer, .. }) => {
+                self.tally.forgets(&answer);
+                32
+            }
         }
     }
 

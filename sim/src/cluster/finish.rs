@@ -226,6 +226,8 @@ impl Cluster<'_> {
         let longest = |judge: &Converge| judge.longest().as_millis();
         Judged {
             topics_kept: apps.kept.judged(),
+            forgotten: apps.tally.forgotten,
+            not_forgotten: apps.tally.not_forgotten,
             verdicts_of_death: apps.certificates.judged(),
             claims: apps.owners.judged(),
             no_quorum: apps.refused.count(),

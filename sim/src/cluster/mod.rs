@@ -5,6 +5,7 @@ mod changes;
 mod claims;
 mod faults;
 mod finish;
+mod forgets;
 mod lies;
 mod node;
 mod roster;
@@ -231,6 +232,9 @@ impl<'a> Cluster<'a> {
         for (number, claim) in (0..).zip(&scenario.claim) {
             world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
         }
+        if scenario.forget_every_ms.is_some() {
+            world.at(Instant::from_millis(scenario.join_ms), Token::Forget);
+        }
         if let Some(liars) = &scenario.liars {
             let seeds = liars.seeds.unwrap_or((scenario.seeds - 1) / 2);
             world.host.lies.seeds = 0..seeds.min(scenario.seeds);
@@ -279,6 +283,7 @@ impl<'a> Cluster<'a> {
                 Token::Whole(since) => self.whole(since),
                 Token::Delisted(number) => self.delisted(number),
                 Token::Change => self.change_seeds(),
+                Token::Forget => self.forget(),
                 Token::Inspect => self.inspect(),
                 Token::Lie => self.lie(),
                 Token::Insist => self.insist(),

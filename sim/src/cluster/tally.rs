@@ -45,6 +45,8 @@ pub(super) struct Tally {
     pub(super) returned: u64,
     /// Deaths declared, as seen by seeds.
     pub(super) declared_dead: u64,
+    pub(super) forgotten: u64,
+    pub(super) not_forgotten: u64,
     /// Holes filled by pulling.
     pub(super) repaired: u64,
     /// Links refused or closed for a violation.
@@ -72,6 +74,8 @@ impl Tally {
             refuted: 0,
             returned: 0,
             declared_dead: 0,
+            forgotten: 0,
+            not_forgotten: 0,
             repaired: 0,
             links_refused: 0,
         }

@@ -16,6 +16,7 @@ mod filters;
 mod follow;
 mod foreign;
 mod forged;
+mod forget;
 mod framing;
 mod gossip;
 mod history;
