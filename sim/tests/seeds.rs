@@ -26,7 +26,9 @@ fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     assert!(failed.is_empty(), "{}\nreplay: sim replay SEED --scenario seeds", failed.join("\n"));
     assert_eq!(sum.missing_faults(&scenario), Vec::<&str>::new());
     let judged = judged.into_inner().expect("nobody panics");
-    assert!(judged.iter().all(|count| *count > 50), "little was judged: {judged:?}");
+    // Whoever is to be forgotten is drawn: few are dead just then.
+    let enough = judged.iter().zip([100, 100, 100, 100, 10]).all(|(count, least)| *count > least);
+    assert!(enough, "little was judged: {judged:?}");
 }
 
 /// Numbers of `minority` that found something once, and what it was.

@@ -5,8 +5,10 @@ use std::io;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Read from the socket at once.
-const READ_BYTES: usize = 64 << 10;
+/// Read from the socket at once, at most ...
+const READ_BYTES_MAX: usize = 64 << 10;
+/// ... and by who has sent little: memory that each idle connection has.
+const READ_BYTES_MIN: usize = 4 << 10;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,12 +29,15 @@ pub(crate) struct Lines<R> {
     /// The first bytes of the buffer that hold no line end.
     searched: usize,
     line_max: usize,
+    /// How much is read next: the last read says whether more is on its way.
+    read_bytes: usize,
     ended: bool,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) fn new(reader: R, line_max: usize) -> Self {
-        Self { reader, buffer: BytesMut::new(), searched: 0, line_max, ended: false }
+        let read_bytes = READ_BYTES_MIN;
+        Self { reader, buffer: BytesMut::new(), searched: 0, line_max, read_bytes, ended: false }
     }
 
     /// The next line. Nothing is lost when the future is dropped.
@@ -46,8 +51,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 let rest = self.buffer.split().freeze();
                 return Ok(if rest.is_empty() { Line::End } else { Line::Complete(rest) });
             }
-            self.buffer.reserve(READ_BYTES);
-            self.ended = self.reader.read_buf(&mut self.buffer).await? == 0;
+            self.buffer.reserve(self.read_bytes);
+            let room = self.buffer.capacity() - self.buffer.len();
+            let read = self.reader.read_buf(&mut self.buffer).await?;
+            self.ended = read == 0;
+            self.read_bytes = if read == room { READ_BYTES_MAX } else { READ_BYTES_MIN };
         }
     }
 
@@ -57,7 +65,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         let mut discarded = self.buffer.len();
         while discarded < bytes_max {
             self.buffer.clear();
-            self.buffer.reserve(READ_BYTES);
+            self.buffer.reserve(READ_BYTES_MAX);
             match self.reader.read_buf(&mut self.buffer).await? {
                 0 => return Ok(()),
                 read => discarded += read,
