@@ -14,6 +14,10 @@ const ANNOUNCERS_MAX: usize = 3;
 /// Added to two round trips before the next announcer is tried (design §4.12).
 const RETRY_EXTRA: Duration = Duration::from_millis(10);
 
+/// So many batches of one stream that were announced and have not come are a crowd: more than are
+/// on their way for 150 ms in a stream of 50 a second.
+const CROWD: usize = 8;
+
 /// An announced batch: hash of its topic, short name of its origin, its first number.
 pub(crate) type Key = (u64, u64, u64);
 
@@ -33,13 +37,6 @@ pub(crate) struct Wanted {
     due: Instant,
     /// An announcer was asked for it.
     pub(crate) asked: bool,
-}
-
-impl Wanted {
-    /// Whether this link announced it, and was not asked.
-    pub(crate) fn is_announced_by(&self, link: LinkId) -> bool {
-        self.announcers.iter().any(|(announcer, _)| *announcer == link)
-    }
 }
 
 /// A batch whose time has come.
@@ -99,6 +96,12 @@ impl Announced {
         true
     }
 
+    /// Whether many batches of an origin were announced and have not come.
+    pub(crate) fn is_crowd(&self, topic_hash: u64, origin: u64) -> bool {
+        let stream = (topic_hash, origin, 0)..=(topic_hash, origin, u64::MAX);
+        self.wanted.range(stream).nth(CROWD - 1).is_some()
+    }
+
     /// The batch came.
     pub(crate) fn came(&mut self, key: Key) -> Option<Wanted> {
         let wanted = self.wanted.remove(&key)?;
@@ -107,12 +110,13 @@ impl Announced {
     }
 
     /// The next batch whose time has come. Links without a round trip are gone. A batch that is
-    /// `coming` by itself, which is asked with its key, is looked at again after that time.
+    /// `coming` by itself, which is asked with its key and whether it is one of many, is looked at
+    /// again after that time.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
         round_trip: impl Fn(LinkId) -> Option<Duration>,
-        coming: impl Fn(Key, &Wanted) -> Option<Duration>,
+        coming: impl Fn(Key, &Wanted, bool) -> Option<Duration>,
     ) -> Option<Due> {
         self.defer(now, coming);
         let &(due, key) = self.due.first().filter(|(due, _)| *due <= now)?;
@@ -133,12 +137,14 @@ impl Announced {
     }
 
     /// Moves the time of those due that are coming by themselves.
-    fn defer(&mut self, now: Instant, coming: impl Fn(Key, &Wanted) -> Option<Duration>) {
+    fn defer(&mut self, now: Instant, coming: impl Fn(Key, &Wanted, bool) -> Option<Duration>) {
         while let Some(&(due, key)) = self.due.first().filter(|(due, _)| *due <= now) {
+            let is_crowd = self.is_crowd(key.0, key.1);
             let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| !wanted.asked) else {
                 return;
             };
-            let Some(after) = coming(key, wanted).filter(|after| !after.is_zero()) else { return };
+            let after = coming(key, wanted, is_crowd).filter(|after| !after.is_zero());
+            let Some(after) = after else { return };
             self.due.remove(&(due, key));
             wanted.due = now + after;
             self.due.insert((wanted.due, key));
@@ -167,10 +173,10 @@ mod tests {
         }
         let round_trip = |link: LinkId| (link != LinkId(1)).then_some(Duration::from_millis(20));
         let early = Instant::from_millis(39);
-        assert!(announced.pop_due(early, round_trip, |_, _| None).is_none());
+        assert!(announced.pop_due(early, round_trip, |_, _, _| None).is_none());
         let mut asked = Vec::new();
         while let Some(due) = announced.next_deadline() {
-            let next = announced.pop_due(due, round_trip, |_, _| None).expect("due");
+            let next = announced.pop_due(due, round_trip, |_, _, _| None).expect("due");
             asked.push((due, next.announcer.map(|(_, slot)| slot), next.again));
         }
         let at = Instant::from_millis;
@@ -188,8 +194,9 @@ mod tests {
         announced.note(Instant::ZERO, KEY, &Topic::overlay(), link, after);
         announced.note(Instant::ZERO, (1, 2, 4), &Topic::overlay(), link, after);
         let round_trip = |_| Some(Duration::ZERO);
-        let coming = |key: Key, wanted: &Wanted| {
-            assert!(wanted.is_announced_by(LinkId(1)) && !wanted.is_announced_by(LinkId(2)));
+        let coming = |key: Key, wanted: &Wanted, is_crowd: bool| {
+            assert!(!is_crowd);
+            assert_eq!(wanted.slots, 2, "who announced it");
             (key == KEY).then_some(after)
         };
         let now = Instant::from_millis(40);
@@ -197,8 +204,22 @@ mod tests {
         assert_eq!((due.key, announced.next_deadline()), ((1, 2, 4), Some(now + RETRY_EXTRA)));
         announced.came((1, 2, 4));
         assert_eq!(announced.next_deadline(), Some(now + after));
-        let due = announced.pop_due(now + after, round_trip, |_, _| None).expect("not coming");
+        let due = announced.pop_due(now + after, round_trip, |_, _, _| None).expect("not coming");
         assert_eq!((due.key, due.again), (KEY, false));
+    }
+
+    #[test]
+    fn many_of_one_stream_are_a_crowd() {
+        let mut announced = Announced::default();
+        let (link, after) = ((LinkId(1), 1), Duration::from_millis(40));
+        for n in 1..=8 {
+            assert!(!announced.is_crowd(1, 2));
+            announced.note(Instant::ZERO, (1, 3, n), &Topic::overlay(), link, after);
+            announced.note(Instant::ZERO, (1, 2, n), &Topic::overlay(), link, after);
+        }
+        assert!(announced.is_crowd(1, 2));
+        announced.came((1, 2, 5));
+        assert!(!announced.is_crowd(1, 2));
     }
 
     #[test]

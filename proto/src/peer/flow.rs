@@ -13,14 +13,26 @@ use crate::time::Instant;
 /// A link that pushed nothing of the stream for so long makes no progress: the time after which an
 /// announced batch is fetched at the latest, twice.
 const PROGRESS: Duration = Duration::from_millis(300);
+/// The same where many batches are late. Measured with 64 peers on a fifth of the processor time
+/// that they wanted, which then pushed a few times a second.
+const PROGRESS_IN_A_CROWD: Duration = Duration::from_secs(1);
 /// What was announced longer ago is fetched though there is progress: a tenth of the time after
 /// which a hole is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How far a stream was pushed here.
+/// Where many batches are late, what is announced and what is pushed race each other on full links,
+/// and who wins says little. What the old parent has queued comes a second time from the new one: so
+/// a parent is changed once in this time there. Guess: more than links have queued.
+const CROWDED_CHANGE_GAP: Duration = Duration::from_secs(1);
+
+/// How far a stream was pushed here, by the two links that pushed last: when a parent is changed,
+/// what the old one had queued still comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {
     last: Option<Push>,
+    before: Option<Push>,
+    /// When a faster link became the parent.
+    changed_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +45,52 @@ struct Push {
 impl Flow {
     /// A link pushed a new batch that ends with this number.
     pub(crate) fn pushed(&mut self, now: Instant, link: LinkId, seq: u64) {
+        if self.last.is_some_and(|last| last.link != link) {
+            self.before = self.last;
+        }
         self.last = Some(Push { link, at: now, seq });
     }
 
-    /// Whether the batch that begins with `first_seq`, announced at `since`, is behind what
-    /// `parent` pushes.
+    /// Whether a faster link may become the parent.
+    pub(crate) fn may_change(&self, now: Instant, is_crowd: bool) -> bool {
+        !is_crowd || self.changed_at.is_none_or(|at| now.since(at) >= CROWDED_CHANGE_GAP)
+    }
+
+    /// A faster link becomes the parent.
+    pub(crate) fn changed(&mut self, now: Instant) {
+        self.changed_at = Some(now);
+    }
+
+    /// Whether the batch that begins with `first_seq`, announced at `since`, is behind what one of
+    /// these links pushes.
     pub(crate) fn brings(
         &self,
         now: Instant,
-        parent: LinkId,
         (first_seq, since): (u64, Instant),
+        pace: impl Fn(LinkId) -> Pace,
     ) -> bool {
-        now.since(since) < PATIENCE
-            && self.last.is_some_and(|push| {
-                push.link == parent && now.since(push.at) < PROGRESS && push.seq < first_seq
-            })
+        let is_before = |push: &Push| {
+            let makes_progress = match pace(push.link) {
+                Pace::Out => false,
+                Pace::Usual => now.since(push.at) < PROGRESS,
+                Pace::Crowded => now.since(push.at) < PROGRESS_IN_A_CROWD,
+            };
+            makes_progress && push.seq < first_seq
+        };
+        now.since(since) < PATIENCE && self.last.iter().chain(&self.before).any(is_before)
     }
+}
+
+/// How a link carries a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It will not push the batch: it is closed, or has announced it.
+    Out,
+    /// What it pushes comes soon, or not at all.
+    Usual,
+    /// Many batches of the stream are late, and the link is no more silent than it was lately: both
+    /// ends, or what is between them, have more to do than they can.
+    Crowded,
 }
 
 #[cfg(test)]
@@ -56,27 +98,64 @@ mod tests {
     use super::*;
 
     const PARENT: LinkId = LinkId(1);
+    const NEXT: LinkId = LinkId(2);
 
     fn at(millis: u64) -> Instant {
         Instant::from_millis(millis)
     }
 
+    fn only(which: LinkId) -> impl Fn(LinkId) -> Pace {
+        move |link| if link == which { Pace::Usual } else { Pace::Out }
+    }
+
     #[test]
     fn what_comes_later_in_a_stream_that_makes_progress_is_behind() {
         let mut flow = Flow::default();
-        assert!(!flow.brings(at(0), PARENT, (1, at(0))), "nothing was pushed");
+        assert!(!flow.brings(at(0), (1, at(0)), |_| Pace::Usual), "nothing was pushed");
         flow.pushed(at(0), PARENT, 10);
-        assert!(flow.brings(at(100), PARENT, (11, at(50))));
-        assert!(!flow.brings(at(100), LinkId(2), (11, at(50))), "another parent");
-        assert!(!flow.brings(at(100), PARENT, (10, at(50))), "passed over");
-        assert!(!flow.brings(at(300), PARENT, (11, at(50))), "no progress");
+        assert!(flow.brings(at(100), (11, at(50)), |_| Pace::Usual));
+        assert!(!flow.brings(at(100), (11, at(50)), only(NEXT)), "not on that link");
+        assert!(!flow.brings(at(100), (10, at(50)), |_| Pace::Usual), "passed over");
+        assert!(!flow.brings(at(300), (11, at(50)), |_| Pace::Usual), "no progress");
+    }
+
+    #[test]
+    fn what_the_old_parent_had_queued_is_behind_too() {
+        let mut flow = Flow::default();
+        flow.pushed(at(0), PARENT, 10);
+        flow.pushed(at(10), NEXT, 20);
+        assert!(flow.brings(at(100), (11, at(5)), |_| Pace::Usual), "the new one passed it over");
+        flow.pushed(at(20), NEXT, 30);
+        assert!(flow.brings(at(100), (11, at(5)), |_| Pace::Usual));
+        assert!(!flow.brings(at(300), (11, at(5)), |_| Pace::Usual), "the old one pushes no more");
+        flow.pushed(at(310), PARENT, 11);
+        assert!(flow.brings(at(400), (12, at(5)), only(PARENT)));
+        assert!(flow.brings(at(310), (31, at(5)), only(NEXT)), "both are remembered");
+    }
+
+    #[test]
+    fn in_a_crowd_a_link_may_pause() {
+        let mut flow = Flow::default();
+        flow.pushed(at(0), PARENT, 10);
+        assert!(flow.brings(at(900), (11, at(50)), |_| Pace::Crowded));
+        assert!(!flow.brings(at(900), (10, at(50)), |_| Pace::Crowded), "passed over");
+        assert!(!flow.brings(at(1_000), (11, at(50)), |_| Pace::Crowded), "for too long");
+    }
+
+    #[test]
+    fn in_a_crowd_the_parent_is_changed_seldom() {
+        let mut flow = Flow::default();
+        assert!(flow.may_change(at(0), true));
+        flow.changed(at(0));
+        assert!(flow.may_change(at(10), false) && !flow.may_change(at(999), true));
+        assert!(flow.may_change(at(1_000), true));
     }
 
     #[test]
     fn patience_ends() {
         let mut flow = Flow::default();
         flow.pushed(at(3_000), PARENT, 10);
-        assert!(flow.brings(at(3_000), PARENT, (20, at(1))));
-        assert!(!flow.brings(at(3_000), PARENT, (20, at(0))));
+        assert!(flow.brings(at(3_000), (20, at(1)), |_| Pace::Usual));
+        assert!(!flow.brings(at(3_000), (20, at(0)), |_| Pace::Usual));
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::Peer;
 use super::announced::{Due, Key, Wanted};
+use super::flow::Pace;
 use super::links::Phase;
 use super::silence::STALL_MAX;
 use super::trees::{self, GRAFT_MIN, NO_TREE, ORIGIN_TREE};
@@ -121,13 +122,19 @@ impl Peer {
                 fit.then_some(link.round_trip)
             };
             let (topics, now) = (&self.topics, self.now);
-            let coming = |(_, origin, first_seq): Key, wanted: &Wanted| {
+            let coming = |(_, origin, first_seq): Key, wanted: &Wanted, is_crowd| {
                 let local = topics.get(&wanted.topic)?;
-                let parent = local.by_slot(local.trees.parent(origin)?)?;
                 let stream = local.streams.get(&local.streams.named(origin)?)?;
-                // A parent that announces does not push any more.
-                let is_behind = !wanted.is_announced_by(parent)
-                    && stream.flow.brings(now, parent, (first_seq, wanted.since));
+                // Who announces does not push any more.
+                let pushes = |slot: &u8| wanted.slots & trees::slot_bit(*slot) == 0;
+                let pace = |id| match (local.slot(id).filter(pushes), links.get(id)) {
+                    (Some(_), Some(link)) if is_crowd && !link.silence.is_unusual(now) => {
+                        Pace::Crowded
+                    }
+                    (Some(_), Some(_)) => Pace::Usual,
+                    _ => Pace::Out,
+                };
+                let is_behind = stream.flow.brings(now, (first_seq, wanted.since), pace);
                 is_behind.then(|| local.trees.graft_after(origin))
             };
             let due = self.announced.pop_due(now, round_trip, coming);
@@ -201,9 +208,14 @@ impl Peer {
         wanted: Option<&Wanted>,
     ) {
         let Some(local) = self.topics.get_mut(topic) else { return };
-        let announcer = wanted.map(|wanted| wanted.first);
+        let is_crowd = self.announced.is_crowd(local.hash, origin);
+        let stream = local.streams.named(origin).and_then(|id| local.streams.get_mut(&id));
+        let Some(flow) = stream.map(|stream| &mut stream.flow) else { return };
+        let announcer = wanted.filter(|_| flow.may_change(self.now, is_crowd));
+        let announcer = announcer.map(|wanted| wanted.first);
         let lag = wanted.map_or(Duration::ZERO, |wanted| self.now.since(wanted.since));
         let Some(swap) = local.trees.learn(origin, parent, announcer, lag) else { return };
+        flow.changed(self.now);
         let (Some(faster), Some(slower)) = (local.by_slot(swap.graft), local.by_slot(swap.prune))
         else {
             return;
