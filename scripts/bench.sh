@@ -3,14 +3,14 @@
 #
 # Measures this build on this machine. --quick (the default) takes under 3 minutes, --full under
 # 20, the build not counted. Results go to DIR (default target/bench) as JSON lines, CSV and SVG,
-# and to stdout as Markdown tables. --full takes medians of three where a target is a median. As root each run gets a network namespace of its own, so that
-# nobody else's packets are counted. See bench/README.md for what the figures mean.
+# and to stdout as Markdown tables. --full takes medians of three where a target is a median. As
+# root each run gets a network namespace of its own, so that nobody else's packets are counted.
+# See bench/README.md for what the figures mean.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 mode=quick
-target=${CARGO_TARGET_DIR:-$root/target}
 out=$target/bench
 while (($#)); do
     case $1 in

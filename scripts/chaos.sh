@@ -16,7 +16,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 if [[ -z $built ]]; then
     command -v cargo >/dev/null ||
         fail "cargo is missing: install Rust from https://rustup.rs, then run this again"
-    bin=${CARGO_TARGET_DIR:-$root/target}/release
     (cd "$root" && cargo build --release --locked --bins -p tidings-seed -p tidings -p tidings-tests)
 fi
 # In a process group of its own, so that an interrupt ends its cluster with it.

@@ -6,11 +6,15 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Where launched processes keep pid files, ports files, data and what they print.
 run=$root/run
+# Where cargo builds.
+# shellcheck disable=SC2034 # used by the scripts that source this
+target=${CARGO_TARGET_DIR:-$root/target}
+[[ $target == /* ]] || target=$root/$target
 # Set to a folder with `seed` and `peer` to use those instead of building them.
 # shellcheck disable=SC2034 # used by the scripts that source this
 built=${TIDINGS_BIN:-}
 # shellcheck disable=SC2034
-bin=${built:-$root/target/release}
+bin=${built:-$target/release}
 
 # Environment variables override the config file: a launched cluster must not depend on them.
 for variable in "${!TIDINGS_@}"; do unset "$variable"; done

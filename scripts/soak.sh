@@ -20,7 +20,7 @@ cd "$root"
 cargo build --release --locked -p tidings-sim || fail "the simulator does not build" 2
 started=$SECONDS
 code=0
-"${CARGO_TARGET_DIR:-target}/release/sim" sweep "$numbers" --scenario "$scenario" \
+"$target/release/sim" sweep "$numbers" --scenario "$scenario" \
     --jobs "$(nproc)" || code=$?
 took=$((SECONDS - started))
 say ""

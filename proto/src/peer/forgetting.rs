@@ -75,15 +75,16 @@ impl Peer {
         if self.forgets.open.get(&request).is_none_or(|asked| asked.link != id) {
             return;
         }
-        self.forgets.open.remove(&request);
         let result = match answer {
             AdminAnswer::Forgotten(item) => Ok(Answer::Forgotten(item)),
             AdminAnswer::Refused(text) => Err(CommandError::Refused(text)),
             AdminAnswer::NoQuorum => Err(self.no_quorum()),
+            // The request stays open: another seed is asked when this link is closed.
             AdminAnswer::Set(_) => {
                 return self.violation(id, "an answer that was not asked for");
             }
         };
+        self.forgets.open.remove(&request);
         self.out.answer(request, result);
     }
 

@@ -2,14 +2,16 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
-//! `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`, `proven`,
-//! `trust`. What happens to a peer is told in flows that compose them: `handshake` (a link becomes
-//! a neighbour), `neighbors` (finding, losing and suspecting them), `gossip` (batches in and out),
-//! `grafting` (trees and announcements), `catch_up` (heads, digests, pulls), `history` (what was
-//! published before), `holding` (what topics retain), `slow` (full queues), `registration`
-//! (sessions with seeds and their answers), `seed_set` (who the seeds are), `hosting` and `filters`
-//! (topics that this peer creates, and news of topics) and `commands` (what else the application
-//! asks). This file holds the parts together and dispatches; it decides nothing.
+//! `hedging`, `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`,
+//! `proven`, `trust`, `silence`, `settling`, `holes`, `overview`, `outbox`. What happens to a
+//! peer is told in flows that compose them: `handshake` (a link becomes a neighbour), `neighbors`
+//! (finding, losing and suspecting them), `verdicts` (deaths that seeds declare), `gossip`
+//! (batches in and out), `grafting` (trees and announcements), `catch_up` (heads, digests,
+//! pulls), `eclipse` (neighbours that keep news back), `history` (what was published before),
+//! `holding` (what topics retain), `slow` (full queues), `registration` (sessions with seeds and
+//! their answers), `seed_set` (who the seeds are), `forgetting` (a peer that is gone), `hosting`
+//! and `filters` (topics that this peer creates, and news of topics) and `commands` (what else
+//! the application asks). This file holds the parts together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;

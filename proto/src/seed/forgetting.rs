@@ -98,7 +98,7 @@ impl Seed {
         };
         let (node, incarnation) = (item.node, item.incarnation);
         let has_share = self.forgets.of_asker(asker) < OPEN_PER_LINK_MAX;
-        let entry = self.forgets.entry(node, incarnation).filter(|_| has_share);
+        let entry = has_share.then(|| self.forgets.entry(node, incarnation)).flatten();
         let Some(forget) = entry else {
             let text = "too many are to be forgotten at once: try again".to_owned();
             return self.answer_admin(asker, AdminAnswer::Refused(text));

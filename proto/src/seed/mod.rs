@@ -111,10 +111,10 @@ pub struct Seed {
     ready: VecDeque<Output<Event, Durable>>,
     /// Rows that the disk does not hold as they are here; each table has others.
     touched: BTreeSet<Key>,
-    /// Rows that are still to be written anew.
     /// The end of the leases of peers that were on disk when this seed started, and have not
     /// renewed since.
     restored_until: Instant,
+    /// Rows that are still to be written anew.
     rewriting: BTreeSet<Key>,
     timers: Timers<Timer>,
     heads: KnownHeads,

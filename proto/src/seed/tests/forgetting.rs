@@ -186,3 +186,16 @@ fn a_peer_may_ask_on_its_session_and_has_a_share() {
     rig.run(20);
     assert_eq!(rig.seed(0).status().stats.violations, 1, "a peer may ask for nothing else");
 }
+
+#[test]
+fn what_is_refused_takes_no_room() {
+    let mut rig = cluster(76);
+    (1..76).for_each(|n| vanish(&mut rig, n));
+    let link = rig.peers[0].sessions[&0];
+    for n in 1..75 {
+        let command = AdminCommand::Forget(format!("peer-{n}"));
+        rig.carry(End::Peer(0), link, Frame::Admin(RequestId(n), command));
+    }
+    rig.run(20);
+    assert_eq!(ask(&mut rig, 0, "peer-75", 20), None, "eight of 64 are open: it is looked for");
+}
