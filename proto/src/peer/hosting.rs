@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Peer;
 use super::event::{Answer, CommandError, Durable, Event, LocalInfo, TopicInfo};
-use super::requests::{Findings, Goal};
+use super::requests::{Creation, Findings, Goal};
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::Hosting;
@@ -14,16 +14,21 @@ use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// The rate of a topic is that of so many last seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// A topic is proposed so often, each time because somebody was faster and has deleted it since.
+/// Guess: whoever loses that often had better ask again later.
+const ATTEMPTS_MAX: u32 = 8;
 
 impl Peer {
     pub(super) fn create(
         &mut self,
         request: RequestId,
         topic: &Topic,
-        (exist_ok, policy): (bool, TopicPolicy),
+        creation: Creation,
         found: &Findings,
         quorum: bool,
     ) {
+        let Creation { exist_ok, policy, attempts } = creation;
+        let creation = Creation { attempts: attempts + 1, ..creation };
         let live = self.topics.directory.live(topic).map(|(record, _)| record.clone());
         if let Some(record) = &live {
             let is_mine = record.host == self.node;
@@ -35,10 +40,11 @@ impl Peer {
             if is_mine && (exist_ok || !self.topics.hosts(topic)) {
                 // A record of a former life of this host, or one that was only half stored.
                 let signed = SignedRecord::sign(Record::Topic(record.clone()), &self.signer);
-                let goal = Goal::Created { request, record: signed.clone() };
+                let goal = Goal::Created { request, record: signed.clone(), creation };
                 return self.propose(topic, goal, signed);
             }
-            if is_mine || !matches!(found.hosting, Hosting::Orphaned(_)) {
+            // What is only remembered may have been deleted since.
+            if quorum && (is_mine || !matches!(found.hosting, Hosting::Orphaned(_))) {
                 let host = record.host;
                 let error = CommandError::TopicExists { topic: topic.clone(), host };
                 return self.out.answer(request, Err(error));
@@ -54,7 +60,8 @@ impl Peer {
             return self.out.answer(request, Err(error));
         }
         let record = self.new_record(topic, policy);
-        self.propose(topic, Goal::Created { request, record: record.clone() }, record);
+        let goal = Goal::Created { request, record: record.clone(), creation };
+        self.propose(topic, goal, record);
     }
 
     /// A record by which this peer becomes the topic's host: of a new generation, or, when the
@@ -107,10 +114,15 @@ impl Peer {
         &mut self,
         request: RequestId,
         topic: &Topic,
-        signed: SignedRecord,
+        (signed, creation): (SignedRecord, Creation),
         found: &Findings,
         quorum: bool,
     ) {
+        let against = found.refusals > 0 && found.full.is_none();
+        if quorum && against && creation.attempts < ATTEMPTS_MAX {
+            // Somebody was faster, perhaps an application of this peer: what is there now counts.
+            return self.create(request, topic, creation, found, quorum);
+        }
         if let Some(error) = self.not_kept(topic, found, quorum) {
             return self.out.answer(request, Err(error));
         }
@@ -146,6 +158,8 @@ impl Peer {
         let error = match &live {
             None if quorum => Some(CommandError::TopicNotFound(topic.clone())),
             None => Some(self.no_quorum()),
+            // What is only remembered may have changed hands.
+            Some(record) if record.host != self.node && !quorum => Some(self.no_quorum()),
             Some(record) if record.host != self.node => {
                 Some(CommandError::NotHost { topic: topic.clone(), host: record.host })
             }
@@ -184,6 +198,14 @@ impl Peer {
         self.spread_news(signed);
         self.on_topic_record(signed, Some(self.now));
         self.out.answer(request, Ok(Answer::Done));
+        // Whoever else of this peer asked for the same deletion was too late: it happens once.
+        let same = |goal: &Goal| matches!(goal, Goal::Deleted { record, .. } if record == signed);
+        for goal in self.requests.end_all(topic, same) {
+            if let Goal::Deleted { request, .. } = goal {
+                let error = CommandError::TopicNotFound(topic.clone());
+                self.out.answer(request, Err(error));
+            }
+        }
     }
 
     /// What is shown of a topic.

@@ -211,6 +211,12 @@ impl<K: Ord + Clone> History<K> {
         }
     }
 
+    /// A call that waits for its answer.
+    pub fn waiting(&self, number: u64) -> Option<&Call> {
+        let (key, at) = self.waiting.get(&number)?;
+        self.keys.get(key)?.calls.get(*at)
+    }
+
     /// The topic's last known host, for who wants to choose.
     pub fn host(&self, key: &K) -> Option<u32> {
         let answered = |call: &Call| Some((call.answered?, call.by));
@@ -251,11 +257,11 @@ impl<K: Ord + Clone> History<K> {
     }
 
     /// The same, for the judges of a run.
-    pub fn judge(&self, verdicts: &mut Verdicts)
+    pub fn judge(&self, verdicts: &mut Verdicts) -> usize
     where
         K: fmt::Display,
     {
-        if let Err(fault) = self.check() {
+        self.check().unwrap_or_else(|fault| {
             let (at_us, node) = match &fault {
                 Fault::Broken { call, .. } | Fault::TooMany { call, .. } => {
                     (call.answered.map_or(call.asked_us, |(at_us, _)| at_us), call.by)
@@ -263,7 +269,8 @@ impl<K: Ord + Clone> History<K> {
                 Fault::TooLong => (0, 0),
             };
             verdicts.report(RULE, Instant::from_micros(at_us), node, format_args!("{fault}"));
-        }
+            0
+        })
     }
 }
 
