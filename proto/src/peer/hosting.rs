@@ -16,7 +16,7 @@ const PERSIST_EVERY: Duration = Duration::from_secs(1);
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// A topic is proposed so often, each time because somebody was faster and has deleted it since.
 /// Guess: whoever loses that often had better ask again later.
-const ATTEMPTS_MAX: u32 = 8;
+pub(super) const ATTEMPTS_MAX: u32 = 8;
 
 impl Peer {
     pub(super) fn create(
@@ -118,7 +118,17 @@ impl Peer {
         found: &Findings,
         quorum: bool,
     ) {
+        let Record::Topic(record) = &signed.record else { return };
+        let record = record.clone();
         let against = found.refusals > 0 && found.full.is_none();
+        let is_over = found.topic_record().is_some_and(|other| {
+            other.deleted && (other.host, other.generation) == (self.node, record.generation)
+        });
+        if against && is_over {
+            // It was created, and another application of this peer has deleted it since.
+            let info = self.topic_info(&record, found, true);
+            return self.out.answer(request, Ok(Answer::topic(info)));
+        }
         if quorum && against && creation.attempts < ATTEMPTS_MAX {
             // Somebody was faster, perhaps an application of this peer: what is there now counts.
             return self.create(request, topic, creation, found, quorum);
@@ -126,8 +136,6 @@ impl Peer {
         if let Some(error) = self.not_kept(topic, found, quorum) {
             return self.out.answer(request, Err(error));
         }
-        let Record::Topic(record) = &signed.record else { return };
-        let record = record.clone();
         self.on_topic_record(&signed, Some(self.now));
         // Who cannot ask a majority of the seeds knows of topics only what is spread.
         self.spread_news(&signed);
@@ -191,19 +199,44 @@ impl Peer {
             let error = self.no_quorum();
             return self.out.answer(request, Err(error));
         }
-        if found.refusals > 0 {
+        let Record::Topic(own) = &signed.record else { return };
+        // Somebody else's later creation can only be because the deletion took effect.
+        let is_followed = found.topic_record().is_some_and(|other| {
+            other.generation > own.generation && (other.host != self.node || other.deleted)
+        });
+        if found.refusals > 0 && !is_followed {
             // The seeds know a newer record: of this host, or of one that took the topic over.
             return self.delete(request, topic, quorum);
         }
         self.spread_news(signed);
         self.on_topic_record(signed, Some(self.now));
         self.out.answer(request, Ok(Answer::Done));
-        // Whoever else of this peer asked for the same deletion was too late: it happens once.
-        let same = |goal: &Goal| matches!(goal, Goal::Deleted { record, .. } if record == signed);
-        for goal in self.requests.end_all(topic, same) {
-            if let Goal::Deleted { request, .. } = goal {
-                let error = CommandError::TopicNotFound(topic.clone());
-                self.out.answer(request, Err(error));
+        self.end_with(topic, signed, own.generation);
+    }
+
+    /// Other applications of this peer wait for what has happened with a deletion.
+    fn end_with(&mut self, topic: &Topic, deletion: &SignedRecord, generation: u64) {
+        let ended = self.requests.end_all(topic, |goal| match goal {
+            Goal::Deleted { record, .. } => record == deletion,
+            Goal::Created { record: SignedRecord { record: Record::Topic(of), .. }, .. } => {
+                of.generation == generation
+            }
+            _ => false,
+        });
+        for goal in ended {
+            match goal {
+                // It happens once, and these were too late.
+                Goal::Deleted { request, .. } => {
+                    let error = CommandError::TopicNotFound(topic.clone());
+                    self.out.answer(request, Err(error));
+                }
+                // What was deleted had been created.
+                Goal::Created { request, record, .. } => {
+                    let Record::Topic(record) = &record.record else { continue };
+                    let info = self.topic_info(record, &Findings::default(), true);
+                    self.out.answer(request, Ok(Answer::topic(info)));
+                }
+                _ => {}
             }
         }
     }

@@ -28,6 +28,8 @@ use super::Verdicts;
 pub const RULE: &str = "S7 linearizable";
 /// Calls that a history has room for: about 100 MB. One more is an error.
 pub const CALLS_MAX: usize = 1_000_000;
+/// Calls among which the last one is looked for that saw a host.
+const RECENT: usize = 100;
 /// Of the calls that were answered before one that fits nowhere, so many are shown.
 const SHOWN: usize = 12;
 
@@ -217,10 +219,11 @@ impl<K: Ord + Clone> History<K> {
         self.keys.get(key)?.calls.get(*at)
     }
 
-    /// The topic's last known host, for who wants to choose.
+    /// The topic's host as the last of the recent calls saw it, for who wants to choose.
     pub fn host(&self, key: &K) -> Option<u32> {
         let answered = |call: &Call| Some((call.answered?, call.by));
-        let last = self.keys.get(key)?.calls.iter().filter_map(answered).max_by_key(|of| of.0.0);
+        let latest = self.keys.get(key)?.calls.iter().rev().take(RECENT);
+        let last = latest.filter_map(answered).max_by_key(|of| of.0.0);
         match last? {
             ((_, Outcome::Created { .. }), by) => Some(by),
             ((_, Outcome::There { host, .. }), _) => Some(host),
