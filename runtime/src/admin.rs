@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use thiserror::Error;
 use tidings_proto::wire::codec::{self, Decoded, FRAME_BYTES_MAX};
 use tidings_proto::wire::frame::{
-    AdminAnswer, AdminCommand, Frame, Hello, PROTOCOL_VERSION, Purpose, Role,
+    AdminAnswer, AdminCommand, Frame, Hello, PROTOCOL_VERSION, Purpose, Role, SetView,
 };
 use tidings_proto::{Incarnation, RequestId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,30 +35,44 @@ pub async fn ask(
     asked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
-/// Looks whether a seed of `cluster` answers at `address`.
+/// Looks whether a seed of `cluster` answers at `address`. Returns which seeds it knows.
 ///
 /// # Errors
 /// Nobody answers there, or no seed of that cluster.
-pub async fn look(address: SocketAddr, key: &NodeKey, cluster: &str) -> Result<(), AdminError> {
+pub async fn look(
+    address: SocketAddr,
+    key: &NodeKey,
+    cluster: &str,
+) -> Result<SetView, AdminError> {
     let looked = tokio::time::timeout(TIMEOUT, look_at(address, key, cluster)).await;
     looked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
-async fn look_at(address: SocketAddr, key: &NodeKey, cluster: &str) -> Result<(), AdminError> {
+async fn look_at(address: SocketAddr, key: &NodeKey, cluster: &str) -> Result<SetView, AdminError> {
     let tls = Tls::new(key).map_err(|error| AdminError::Key(error.to_string()))?;
     let tcp = TcpStream::connect(address).await?;
     let mut stream = tls.stream(tcp, address, None).await?;
     send(&mut stream, &Frame::Hello(Box::new(hello(address, cluster, Purpose::Probe)))).await?;
-    match receive(&mut stream, &mut BytesMut::new()).await? {
+    let mut received = BytesMut::new();
+    match receive(&mut stream, &mut received).await? {
         Frame::Hello(hello) if hello.role != Role::Seed => {
-            Err(AdminError::Refused("a peer, not a seed, answers there".to_owned()))
+            return Err(AdminError::Refused("a peer, not a seed, answers there".to_owned()));
         }
         Frame::Hello(hello) if hello.cluster != cluster => {
-            Err(AdminError::Refused(format!("it belongs to cluster '{}'", hello.cluster)))
+            let text = format!("it belongs to cluster '{}'", hello.cluster);
+            return Err(AdminError::Refused(text));
         }
-        Frame::Hello(_) => Ok(()),
+        Frame::Hello(_) => {}
+        Frame::Goodbye(goodbye) => return Err(AdminError::Refused(goodbye.text)),
+        _ => return Err(AdminError::Refused("no greeting".to_owned())),
+    }
+    match receive(&mut stream, &mut received).await? {
+        Frame::AdminDone(_, answer) => match *answer {
+            AdminAnswer::Set(view) => Ok(view),
+            _ => Err(AdminError::Refused("it does not say which seeds it knows".to_owned())),
+        },
         Frame::Goodbye(goodbye) => Err(AdminError::Refused(goodbye.text)),
-        _ => Err(AdminError::Refused("no greeting".to_owned())),
+        _ => Err(AdminError::Refused("it does not say which seeds it knows".to_owned())),
     }
 }
 

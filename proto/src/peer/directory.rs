@@ -8,7 +8,7 @@ use crate::crypto::Signature;
 use crate::filter::TopicFilter;
 use crate::id::Topic;
 use crate::time::Instant;
-use crate::wire::record::{Record, SignedRecord, TopicRecord};
+use crate::wire::record::{FORGOTTEN_MAX, Record, SignedRecord, TopicRecord};
 
 /// A topic as this peer knows it.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ impl Known {
 pub(crate) struct Directory {
     known: BTreeMap<Topic, Known>,
     changed: bool,
+    /// The highest generation of which seeds have said that they forgot a deletion.
+    forgotten: u64,
 }
 
 impl Directory {
@@ -58,6 +60,17 @@ impl Directory {
     pub(crate) fn live(&self, topic: &Topic) -> Option<(&TopicRecord, Option<Instant>)> {
         let known = self.known.get(topic)?;
         known.is_live().then_some((&known.record, known.asked_at))
+    }
+
+    /// A seed has forgotten deletions of topics up to this generation.
+    pub(crate) fn forgotten(&mut self, generation: u64) {
+        self.forgotten = self.forgotten.max(generation.min(FORGOTTEN_MAX));
+    }
+
+    /// The generation in which a topic that is not there is created: the majority of the seeds
+    /// that was asked, or one that it shares a seed with, knows of no later one, nor has known.
+    pub(crate) fn next_generation(&self, topic: &Topic) -> u64 {
+        self.record(topic).map_or(0, |known| known.generation).max(self.forgotten) + 1
     }
 
     /// The seeds have dropped the topic.

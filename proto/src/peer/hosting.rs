@@ -70,7 +70,7 @@ impl Peer {
         let known = self.topics.directory.record(topic);
         let new = TopicRecord {
             topic: topic.clone(),
-            generation: known.map_or(0, |known| known.generation) + 1,
+            generation: self.topics.directory.next_generation(topic),
             version: 1,
             host: self.node,
             created_at_us: self.wall_us(self.now),

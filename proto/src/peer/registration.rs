@@ -263,6 +263,7 @@ impl Peer {
 
     fn on_found(&mut self, id: LinkId, found: Found) {
         let scheme = self.config.identity.scheme;
+        let forgotten = found.forgotten;
         let Some(pending) = self.answered(found.request, id) else { return };
         let findings = &mut pending.findings;
         findings.answers += 1;
@@ -279,6 +280,7 @@ impl Peer {
             Some(_) => return self.violation(id, "forged record"),
             None => {}
         }
+        self.topics.directory.forgotten(forgotten);
         self.finish(found.request);
     }
 

@@ -223,8 +223,12 @@ impl Seed {
     /// What an acceptor says to an attempt of this seed.
     fn take_answer(&mut self, now: Instant, from: NodeId, decree: Decree) {
         let Decree { topic, ballot, step, .. } = decree;
+        let takes_back = self.is_taken_back(&topic);
         let (me, sync) = (self.me(), &self.sync);
-        let is_quorum = |has: &dyn Fn(&NodeId) -> bool| sync.is_majority(me, has);
+        let is_quorum = |has: &dyn Fn(&NodeId) -> bool| match takes_back {
+            true => sync.knows_all(me, has),
+            false => sync.is_majority(me, has),
+        };
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         let Some(proposer) = &mut proposal.proposer else { return };
         if proposer.ballot != ballot {
@@ -246,6 +250,20 @@ impl Seed {
             }
             Step::Refuse(promised) => self.refused(now, from, topic, promised),
             Step::Prepare | Step::Accept(_) => {}
+        }
+    }
+
+    /// Whether what is being agreed on takes back a change of the seeds, for which those before
+    /// it are enough: what is to be accepted, or, until that is known, what is wanted.
+    fn is_taken_back(&self, topic: &Topic) -> bool {
+        let Some(proposal) = self.proposals.get(topic) else { return false };
+        match (&proposal.value, &proposal.purpose) {
+            (Some((signed, _)), _) => match &signed.record {
+                Record::SeedSet(of) => self.sync.set.takes_back(&of.seeds, of.before.as_deref()),
+                _ => false,
+            },
+            (None, Purpose::Change { change, .. }) => self.takes_back(*change),
+            (None, _) => false,
         }
     }
 
@@ -329,6 +347,7 @@ impl Seed {
     fn refused(&mut self, now: Instant, from: NodeId, topic: Topic, promised: Ballot) {
         self.round = self.round.max(promised.round);
         let me = self.me();
+        let takes_back = self.is_taken_back(&topic);
         let Some(proposal) = self.proposals.get_mut(&topic) else { return };
         proposal.refused.insert(from);
         let sync = &self.sync;
@@ -336,7 +355,11 @@ impl Seed {
             *node == me || sync.slot_of(node).is_some_and(|slot| slot.link.is_some())
         };
         let refused = &proposal.refused;
-        let may_succeed = sync.is_majority(me, |node| is_linked(node) && !refused.contains(node));
+        let is_left = |node: &NodeId| is_linked(node) && !refused.contains(node);
+        let may_succeed = match takes_back {
+            true => sync.knows_all(me, is_left),
+            false => sync.is_majority(me, is_left),
+        };
         let counted = proposal.proposer.as_ref();
         let is_counted = counted.is_some_and(|p| p.acceptors().any(|acceptor| acceptor == from));
         let is_accepting = proposal.value.is_some() && is_counted;

@@ -317,10 +317,26 @@ impl Seed {
             if open.waiting.len() < WAITING_MAX {
                 return open.waiting.push_back(purpose);
             }
-        } else if self.proposals.has_room() && self.sync.has_quorum() && self.sync.is_member() {
+        } else if self.proposals.has_room() && self.may_change(change) {
             return self.begin(now, topic, purpose, VecDeque::new());
         }
         self.answer_admin(asker, AdminAnswer::NoQuorum);
+    }
+
+    /// Whether enough seeds are linked for a change.
+    fn may_change(&self, change: Change) -> bool {
+        let set = &self.sync.set;
+        let is_linked = |address| address == self.sync.own() || self.sync.is_linked(address);
+        let is_enough =
+            if self.takes_back(change) { SeedSet::knows_all } else { SeedSet::is_majority };
+        self.sync.is_member() && is_enough(set, is_linked)
+    }
+
+    /// Whether a change takes back the one that is under way.
+    pub(super) fn takes_back(&self, change: Change) -> bool {
+        let set = &self.sync.set;
+        let next = set.after(change);
+        next.is_ok_and(|next| set.takes_back(&next.seeds, next.before.as_deref()))
     }
 
     /// A majority has promised: what the set is, and what it is to be.
@@ -347,7 +363,8 @@ impl Seed {
                 self.answer_admin(asker, AdminAnswer::Refused(text));
                 match value {
                     Some(value) => {
-                        let held = (value, current.is_chosen);
+                        // Who promised may be fewer than a decision needs.
+                        let held = (value, current.is_chosen && !self.takes_back(change));
                         self.settle_value(now, &topic, held, Outcome::Kept);
                     }
                     None => self.conclude(now, &topic, Some((None, Outcome::Kept))),

@@ -86,6 +86,7 @@ impl Seed {
             Key::Membership => Some(Row::Membership(Membership {
                 floor: self.acceptors.floor(),
                 rounds: self.rounds_reserved,
+                forgotten: self.forgotten,
                 // A disk that has lost rows is trusted again when all are written anew.
                 votes: !self.acceptors.is_learning() && self.rewriting.is_empty(),
             })),
@@ -191,6 +192,7 @@ impl Seed {
             Row::Membership(of) => {
                 self.acceptors.restore_floor(of.floor);
                 self.rounds_reserved = of.rounds;
+                self.forgotten = of.forgotten;
                 self.round = of.rounds;
                 true
             }

@@ -12,6 +12,7 @@ use crate::seed::transfer::{Cursor, Wanted};
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{RECORDS_MAX, Teacher, Vote, Votes};
+use crate::wire::record::FORGOTTEN_MAX;
 
 /// A seed that has never voted waits this long to hear from all others. Seeds dial each other at
 /// once when they start, so who has not been heard by then is down. Less than a peer waits for an
@@ -55,7 +56,8 @@ impl Seed {
         let more = topics.last().filter(|_| votes.len() == RECORDS_MAX);
         let next =
             more.map(|topic| Telling { floor, teacher, from: Bound::Excluded((*topic).clone()) });
-        (Votes { floor, votes, teacher, last: next.is_none() }, next)
+        let forgotten = self.forgotten;
+        (Votes { floor, forgotten, votes, teacher, last: next.is_none() }, next)
     }
 
     /// What another seed has accepted.
@@ -82,6 +84,7 @@ impl Seed {
             self.touched.insert(Key::Register(topic));
         }
         if votes.last {
+            self.forgotten = self.forgotten.max(votes.forgotten.min(FORGOTTEN_MAX));
             self.acceptors.learned(from, votes.teacher, votes.floor);
             self.touched.insert(Key::Membership);
             self.graduate(now);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use core::time::Duration;
 
-use crate::id::{DialId, Incarnation, LinkId, NodeId};
+use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId};
 use crate::machine::{LinkDown, Output};
 use crate::seed::admin::Asker;
 use crate::seed::event::Notice;
@@ -13,7 +13,7 @@ use crate::seed::slots::Claim;
 use crate::seed::{Dialed, Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{
-    Frame, Goodbye, Hello, PROTOCOL_VERSION, Purpose, Reason, Role, TEXT_BYTES_MAX,
+    AdminAnswer, Frame, Goodbye, Hello, PROTOCOL_VERSION, Purpose, Reason, Role, TEXT_BYTES_MAX,
 };
 
 /// A link without a first frame is closed after this (design §7.29).
@@ -219,6 +219,12 @@ impl Seed {
             }
             (Some(Dialed::Seed(slot)), _, Role::Seed) => self.establish(now, slot, id, &hello),
             (Some(_), ..) => self.refuse(now, id, Reason::WrongRole, "a peer, not a seed"),
+            (None, Purpose::Probe, Role::Seed) => {
+                // Whoever wants to add this seed sees first whether it knows whom it is added to.
+                let view = self.set_view();
+                self.answer_admin(Asker::Link(id, RequestId::default()), AdminAnswer::Set(view));
+                self.close(now, id, Reason::NotNeeded, "answered");
+            }
             (None, Purpose::Probe, _) => self.close(now, id, Reason::NotNeeded, "answered"),
             (None, Purpose::Session, Role::Peer) => self.start_session(now, id, hello),
             (None, Purpose::Table, Role::Seed) => match self.sync.claim(&node, hello.address) {

@@ -73,6 +73,8 @@ pub struct Membership {
     pub floor: Ballot,
     /// Rounds up to this one may have been used by attempts of this seed.
     pub rounds: u64,
+    /// The highest generation of a topic whose mark of deletion was forgotten.
+    pub forgotten: u64,
     /// It has learned what others know, or founded the cluster with them, and votes since. A disk
     /// of which any row was lost must not say so.
     pub votes: bool,

@@ -11,7 +11,9 @@ use crate::seed::listed::{Peer, Subscription, entry};
 use crate::seed::memory::Key;
 use crate::seed::registry::Standing;
 use crate::time::Instant;
-use crate::wire::record::{PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord};
+use crate::wire::record::{
+    FORGOTTEN_MAX, PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicRecord,
+};
 
 /// What became of a record.
 #[derive(Debug)]
@@ -190,6 +192,11 @@ impl Seed {
     pub(super) fn forget_oldest_deleted(&mut self) {
         let Some(record) = self.index.forget_oldest_deleted() else { return };
         self.deserted.forget(&record.topic, &record.host);
+        let generation = record.generation.min(FORGOTTEN_MAX);
+        if generation > self.forgotten {
+            self.forgotten = generation;
+            self.touched.insert(Key::Membership);
+        }
         // What was accepted since is a topic that is being created again.
         let accepted = self.acceptors.accepted(&record.topic).and_then(topic_of);
         if accepted.is_none_or(|accepted| *accepted == record) {

@@ -131,6 +131,8 @@ pub struct Seed {
     proposals: Proposals,
     /// The highest round of an attempt that is known here.
     round: u64,
+    /// The highest generation of a topic whose mark of deletion was forgotten here.
+    forgotten: u64,
     /// Rounds up to this one are written down as used.
     rounds_reserved: u64,
     /// With whom this seed founded the cluster in this life, and in which life of theirs.
@@ -227,6 +229,7 @@ impl Seed {
             proposals: Proposals::default(),
             round: 0,
             rounds_reserved: 0,
+            forgotten: 0,
             founders: BTreeMap::new(),
             seed_set: None,
             settling: Settling::default(),

@@ -59,7 +59,11 @@ pub(super) fn judge(
         let may_begin = old.deleted || old.host == new.host || abandoned == Abandoned::Dropped;
         new.generation > old.generation && may_begin && !new.deleted
     };
-    if follows && is_plausible(current, new) { Judged::Accepted } else { Judged::Against }
+    // What is created anew begins above all that was forgotten of other topics.
+    let is_anew = old.deleted || abandoned == Abandoned::Dropped;
+    let begins = is_anew && new.generation <= FIRST_MAX && new.version <= AHEAD_MAX;
+    let is_plausible = is_plausible(current, new) || (new.generation > old.generation && begins);
+    if follows && is_plausible { Judged::Accepted } else { Judged::Against }
 }
 
 #[cfg(test)]
@@ -103,7 +107,9 @@ mod tests {
             (Some(&dead), &record(2, 1, 2, false), No, Judged::Accepted),
             (Some(&dead), &record(2, 1, 2, true), No, Judged::Against),
             (Some(&live), &record(1, 3_000, 1, false), No, Judged::Against),
-            (Some(&dead), &record(3_000, 1, 2, false), No, Judged::Against),
+            (Some(&live), &record(3_000, 1, 1, false), No, Judged::Against),
+            (Some(&dead), &record(3_000, 1, 2, false), No, Judged::Accepted),
+            (Some(&dead), &record(1 << 33, 1, 2, false), No, Judged::Against),
             (Some(&dead), &record(2, 3_000, 2, false), No, Judged::Against),
         ] {
             assert_eq!(judge(current, new, abandoned), expected, "{current:?} then {new:?}");

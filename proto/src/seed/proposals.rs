@@ -62,6 +62,10 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
+    pub(super) fn get(&self, topic: &Topic) -> Option<&Proposal> {
+        self.open.get(topic)
+    }
+
     pub(super) fn get_mut(&mut self, topic: &Topic) -> Option<&mut Proposal> {
         self.open.get_mut(topic)
     }

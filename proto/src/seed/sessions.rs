@@ -205,7 +205,8 @@ impl Seed {
         let (subscribers, total) = self.draw(&topic, node);
         let record = self.index.get(&topic).and_then(|entry| entry.signed());
         let hosting = self.hosting(self.now, &topic);
-        let found = Found { request, topic, record, subscribers, total, hosting };
+        let forgotten = self.forgotten;
+        let found = Found { request, topic, record, forgotten, subscribers, total, hosting };
         self.send(link, Frame::Found(Box::new(found)));
     }
 

@@ -92,6 +92,16 @@ impl SeedSet {
         is_majority(self.before.as_ref().unwrap_or(&self.seeds), &has)
     }
 
+    /// Whether this set is what was before the change that is under way. To take a change back
+    /// needs a majority of those before alone: every other decision until it is over has one of
+    /// them too, so of two decisions one knows of the other, and nobody else may ever decide again.
+    pub(super) fn takes_back(&self, seeds: &[SeedPlace], before: Option<&[SeedPlace]>) -> bool {
+        let same = |old: &Vec<SeedPlace>| {
+            old.len() == seeds.len() && old.iter().zip(seeds).all(|(a, b)| a.address == b.address)
+        };
+        before.is_none() && self.before.as_ref().is_some_and(same)
+    }
+
     /// Whether the change may be finished once these seeds have settled what they hold: a
     /// majority of the seeds before, so that one of them had a part in each decision, and a seed
     /// that is added, so that it is of use.

@@ -125,6 +125,11 @@ impl Sync {
         self.set.quorum()
     }
 
+    /// Where this seed is.
+    pub(super) fn own(&self) -> SocketAddr {
+        self.own
+    }
+
     /// Whether this seed takes part in decisions.
     pub(super) fn is_member(&self) -> bool {
         self.set.contains(self.own)

@@ -56,6 +56,11 @@ pub const RETENTION_BYTES_MAX: u64 = 1 << 40;
 /// The highest generation or version of a topic: what follows one more never wraps.
 pub const TOPIC_ORDINAL_MAX: u64 = 1 << 48;
 
+/// The highest generation that seeds remember of topics whose marks of deletion they forgot. No
+/// topic comes to more in centuries, and a seed that lies of it makes nobody ask for what others
+/// refuse.
+pub const FORGOTTEN_MAX: u64 = 1 << 31;
+
 /// What a topic's host asks of those who keep its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TopicPolicy {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use tidings_proto::wire::frame::{AdminAnswer, AdminCommand};
+use tidings_proto::wire::frame::{AdminAnswer, AdminCommand, SetView};
 use tidings_runtime::NodeKey;
 use tidings_runtime::admin::{self, AdminError};
 use tidings_runtime::data::KEY;
@@ -32,10 +32,10 @@ impl Operator {
         Ok(Self { key, address: ports.listen, cluster })
     }
 
-    /// Looks whether another seed of the cluster is there.
-    pub(crate) async fn look(&self, address: SocketAddr) -> Result<(), Failure> {
+    /// Looks whether another seed of the cluster is there. Returns which seeds it knows.
+    pub(crate) async fn look(&self, address: SocketAddr) -> Result<SetView, Failure> {
         match admin::look(address, &self.key, &self.cluster).await {
-            Ok(()) => Ok(()),
+            Ok(view) => Ok(view),
             Err(AdminError::Refused(text)) => Err(Failure::refused(format!("{address}: {text}"))),
             Err(error) => {
                 let text = format!("no seed answers at {address}, start it first: {error}");

@@ -70,7 +70,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Some(What::Remove { addr }) => AdminCommand::RemoveSeed(addr),
     };
     if let AdminCommand::AddSeed(place) = command {
-        seed.look(place.address).await?;
+        let new = seed.look(place.address).await?;
+        may_be_added(place.address, &new, &ask(&seed, AdminCommand::ShowSet).await?)?;
     }
     let is_change = command != AdminCommand::ShowSet;
     let mut view = ask(&seed, command).await?;
@@ -78,6 +79,32 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         view = follow(&seed, view, Duration::from_secs(args.wait.into())).await?;
     }
     if args.json { Ok(print_json(&as_json(&view))?) } else { print(&view) }
+}
+
+/// A seed that does not find the others, or is not found by them, would keep the change from
+/// getting over.
+fn may_be_added(address: SocketAddr, new: &SetView, set: &SetView) -> Result<(), Failure> {
+    if new.own != address {
+        let own = new.own;
+        let text = format!("the seed at {address} says that it is at {own}: add it as that");
+        return Err(Failure::refused(text));
+    }
+    let present = |member: &&SetMember| member.reachable && member.place.address != address;
+    let present: Vec<_> = set.seeds.iter().filter(present).map(|m| m.place.address).collect();
+    if new.seeds.iter().any(|known| present.contains(&known.place.address)) {
+        return Ok(());
+    }
+    let (known, present) = (list(new.seeds.iter().map(|m| m.place.address)), list(present));
+    let text = format!(
+        "the seed at {address} would find none of the seeds that are there, {present}: it knows \
+         {known}; start it with a configuration that names one of them"
+    );
+    Err(Failure::refused(text))
+}
+
+fn list(addresses: impl IntoIterator<Item = SocketAddr>) -> String {
+    let addresses: Vec<_> = addresses.into_iter().map(|address| address.to_string()).collect();
+    addresses.join(", ")
 }
 
 /// Waits until the change is over.
@@ -89,7 +116,8 @@ async fn follow(seed: &Operator, mut view: SetView, limit: Duration) -> Result<S
     while view.changing && limit > Duration::ZERO {
         if begun.elapsed() >= limit {
             let missing = missing(&view);
-            let text = format!("not over after {} s: {missing}", limit.as_secs());
+            let limit = limit.as_secs();
+            let text = format!("not over after {limit} s: {missing}{}", opposite(&view));
             return Err(Failure::unreachable(text));
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -114,6 +142,18 @@ fn missing(view: &SetView) -> String {
         format!("{} {word}", member.place.address)
     });
     waits.collect::<Vec<_>>().join(", ")
+}
+
+/// What takes the change back.
+fn opposite(view: &SetView) -> String {
+    let changed = view.seeds.iter().find(|member| member.state != MemberState::Stays);
+    let word = |member: &SetMember| match member.state {
+        MemberState::Goes => "add",
+        _ => "remove",
+    };
+    changed.map_or_else(String::new, |member| {
+        format!("; 'seed set {} {}' takes it back", word(member), member.place.address)
+    })
 }
 
 fn word(state: MemberState) -> &'static str {

@@ -65,7 +65,7 @@ fn topic_record(name: &str) -> SignedRecord {
 
 fn membership(votes: bool) -> Row {
     let floor = Ballot { round: 4, seed: node(9) };
-    Row::Membership(Membership { floor, rounds: 1_000, votes })
+    Row::Membership(Membership { floor, rounds: 1_000, forgotten: 3, votes })
 }
 
 /// A row of each kind.

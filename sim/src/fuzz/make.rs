@@ -306,6 +306,7 @@ fn rendezvous(script: &mut Script<'_>, n: u8, kind: fn(u8) -> usize) -> Frame {
             request: id,
             topic: topic(script),
             record: (script.below(2) == 0).then(|| record(script, n)),
+            forgotten: script.number().into(),
             subscribers: entries(script),
             total,
             hosting: match script.below(4) {

@@ -1,6 +1,6 @@
 //! The set of seeds changes while the cluster runs.
 
-use super::rig::{Rig, seed_address};
+use super::rig::{End, Rig, seed_address};
 use crate::id::RequestId;
 use crate::machine::Input;
 use crate::seed::event::{Command, Event, Notice};
@@ -120,10 +120,17 @@ fn a_change_needs_a_majority_and_can_be_taken_back() {
     assert_eq!(propose(&mut rig, 0, 0, "a"), Outcome::Kept);
     rig.stop_seed(2);
     assert_eq!(propose(&mut rig, 0, 0, "b"), Outcome::NoQuorum, "two of four");
+    // To take it back those that were there before are enough, and a majority of them is needed.
+    rig.stop_seed(1);
+    rig.run(100);
     assert!(matches!(ask(&mut rig, 0, remove(9)), AdminAnswer::NoQuorum));
+    rig.start_seed(1);
+    rig.run(3_000);
+    assert!(matches!(ask(&mut rig, 0, remove(9)), AdminAnswer::Set(_)));
+    becomes(&mut rig, 1, 2, 3);
+    assert_eq!(propose(&mut rig, 0, 0, "b"), Outcome::Kept);
     rig.start_seed(2);
     rig.run(3_000);
-    assert!(matches!(ask(&mut rig, 2, remove(9)), AdminAnswer::Set(_)));
     becomes(&mut rig, 0, 2, 3);
     rig.stop_seed(2);
     rig.stop_seed(1);
@@ -176,4 +183,71 @@ fn sessions_are_told_of_sets_that_stand() {
     becomes(&mut rig, 3, 4, 3);
     let goodbye = rig.goodbye(0).expect("closed");
     assert_eq!(goodbye.reason, crate::wire::frame::Reason::NotInSet);
+}
+
+/// A seed that knows of the second one only when it is added, and a second one that knows it.
+fn one_and_another() -> Rig {
+    let mut rig = Rig::with(2, 2, |config| {
+        config.seeds = vec![seed_address(0)];
+        if config.identity.address != seed_address(0) {
+            config.seeds.push(config.identity.address);
+        }
+    });
+    rig.run(2_000);
+    rig.join(0, 0);
+    rig
+}
+
+#[test]
+fn the_only_seed_takes_back_one_that_was_added_and_died_at_once() {
+    let mut rig = one_and_another();
+    assert_eq!(propose(&mut rig, 0, 0, "old"), Outcome::Kept);
+    rig.kill_seed(1);
+    assert!(matches!(ask(&mut rig, 0, add(1)), AdminAnswer::Set(view) if view.changing));
+    rig.run(10_000);
+    assert_eq!(propose(&mut rig, 0, 0, "new"), Outcome::NoQuorum, "both are needed meanwhile");
+    let back = ask(&mut rig, 0, remove(1));
+    assert!(matches!(back, AdminAnswer::Set(ref view) if !view.changing), "{back:?}");
+    becomes(&mut rig, 0, 2, 1);
+    assert_eq!(propose(&mut rig, 0, 0, "new"), Outcome::Kept);
+    assert!(holds(&rig, 0, "old"));
+    // The other one comes back, is told, and may be added once more.
+    rig.start_seed(1);
+    rig.run(5_000);
+    assert!(!rig.seed(1).status().has_quorum || rig.seed(1).status().learning);
+    assert!(matches!(ask(&mut rig, 0, add(1)), AdminAnswer::Set(_)));
+    becomes(&mut rig, 1, 4, 2);
+    assert!(holds(&rig, 1, "old") && holds(&rig, 1, "new"));
+}
+
+#[test]
+fn one_that_was_cut_off_while_it_was_added_does_not_decide_by_itself() {
+    let mut rig = one_and_another();
+    assert!(matches!(ask(&mut rig, 0, add(1)), AdminAnswer::Set(_)));
+    becomes(&mut rig, 1, 2, 2);
+    assert!(matches!(ask(&mut rig, 0, remove(1)), AdminAnswer::Set(_)));
+    becomes(&mut rig, 0, 4, 1);
+    // Added again, cut off once it knows, and taken back without it.
+    rig.start_seed(1);
+    rig.run(2_000);
+    rig.events.clear();
+    let command = Command::Admin { request: RequestId(9), command: add(1) };
+    rig.input(0, Input::Command(command));
+    for _ in 0..1_000 {
+        if rig.seed(1).status().set_version == 5 {
+            break;
+        }
+        rig.run(1);
+    }
+    assert_eq!(rig.seed(1).status().set_version, 5);
+    rig.cut.insert((End::Seed(0), End::Seed(1)));
+    rig.run(10_000);
+    assert!(rig.seed(0).status().changing);
+    assert!(matches!(ask(&mut rig, 0, remove(1)), AdminAnswer::Set(view) if !view.changing));
+    assert_eq!(propose(&mut rig, 0, 0, "new"), Outcome::Kept);
+    assert!(matches!(ask(&mut rig, 1, remove(0)), AdminAnswer::NoQuorum | AdminAnswer::Refused(_)));
+    rig.cut.clear();
+    rig.run(10_000);
+    assert!(!rig.seed(1).status().member, "it is told");
+    assert_eq!(rig.seed(0).status().seeds.len(), 1);
 }

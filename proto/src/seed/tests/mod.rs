@@ -5,6 +5,7 @@ mod actions;
 mod changing;
 mod deaths;
 mod forgetting;
+mod forgotten;
 mod join;
 mod leases;
 mod lists;

@@ -1,5 +1,6 @@
 //! All that can happen to one register with three seeds and two writers, of which each tries
-//! twice at most, while one seed loses its memory: every order of every message.
+//! twice at most, while one seed loses its memory: every order of every message. And to the
+//! register of the seeds themselves, while one wants to finish a change and another takes it back.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -43,7 +44,12 @@ struct World {
     taught: BTreeSet<(usize, usize)>,
     /// With whom each founded the cluster.
     founders: BTreeSet<(usize, NodeId)>,
+    /// The register is that of the seeds, of which the first one is being removed.
+    is_joint: bool,
 }
+
+/// The wish of the first writer in a joint set: the change is taken back. The other finishes it.
+const BACK: Value = 0;
 
 fn seed_id(seed: usize) -> NodeId {
     NodeId([u8::try_from(seed).unwrap(); 32])
@@ -51,6 +57,13 @@ fn seed_id(seed: usize) -> NodeId {
 
 fn is_quorum(has: &dyn Fn(&NodeId) -> bool) -> bool {
     (0..3).filter(|seed| has(&seed_id(*seed))).count() >= QUORUM
+}
+
+/// Whether these may choose a value. For all but taking the change back a joint set needs both of
+/// the seeds that are left as well.
+fn may_choose(is_joint: bool, value: Value, has: &dyn Fn(&NodeId) -> bool) -> bool {
+    let is_left = || (1..3).all(|seed| has(&seed_id(seed)));
+    is_quorum(has) && (!is_joint || value == BACK || is_left())
 }
 
 fn writer_id(writer: usize) -> NodeId {
@@ -77,6 +90,7 @@ impl World {
             crashes: 0,
             taught: BTreeSet::new(),
             founders: BTreeSet::new(),
+            is_joint: false,
         }
     }
 
@@ -107,9 +121,12 @@ impl World {
                 self.promised(seed, writer, ballot, accepted);
             }
             Message::Accepted { writer, ballot } => {
-                let state = &mut self.writers[writer];
-                let Some(proposer) = &mut state.proposer else { return };
-                if proposer.ballot == ballot && proposer.accepted(seed_id(seed), is_quorum) {
+                let (state, is_joint) = (&mut self.writers[writer], self.is_joint);
+                let (Some(proposer), Some(value)) = (&mut state.proposer, state.value) else {
+                    return;
+                };
+                let may = |has: &dyn Fn(&NodeId) -> bool| may_choose(is_joint, value, has);
+                if proposer.ballot == ballot && proposer.accepted(seed_id(seed), may) {
                     state.told = state.value;
                     state.proposer = None;
                 }
@@ -129,9 +146,13 @@ impl World {
         if proposer.ballot != ballot {
             return;
         }
-        let Some(current) = proposer.promised(seed_id(seed), accepted, is_quorum) else { return };
-        let value = current.value.unwrap_or_else(|| u8::try_from(writer).expect("two writers"));
-        if current.is_chosen && current.value.is_some() {
+        let (wish, is_joint) = (u8::try_from(writer).expect("two writers"), self.is_joint);
+        let may = |has: &dyn Fn(&NodeId) -> bool| may_choose(is_joint, wish, has);
+        let Some(current) = proposer.promised(seed_id(seed), accepted, may) else { return };
+        let value = current.value.unwrap_or(wish);
+        // Who takes back asks fewer than a decision on something else needs.
+        let is_enough = !is_joint || wish != BACK || value == BACK;
+        if current.is_chosen && current.value.is_some() && is_enough {
             state.told = current.value;
             state.proposer = None;
             return;
@@ -227,7 +248,9 @@ impl World {
     }
 
     fn check(&self) {
-        let chosen = self.accepted.iter().filter(|(_, by)| by.len() >= QUORUM);
+        let chosen = self.accepted.iter().filter(|((_, value), by)| {
+            may_choose(self.is_joint, *value, &|node| by.contains(&usize::from(node.0[0])))
+        });
         let chosen: BTreeSet<Value> = chosen.map(|((_, value), _)| *value).collect();
         assert!(chosen.len() <= 1, "two values were chosen: {self:#?}");
         for told in self.writers.iter().filter_map(|writer| writer.told) {
@@ -276,4 +299,14 @@ fn seeds_that_found_a_cluster_at_different_times_choose_once() {
     assert!(!world.seeds[0].is_learning() && !world.seeds[1].is_learning());
     let (worlds, settled) = explore(world, [&[7], &[8]]);
     assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
+}
+
+#[test]
+fn a_change_of_the_seeds_is_either_finished_or_taken_back() {
+    let mut world = World::new(0);
+    world.is_joint = true;
+    for rounds in [[&[1, 3][..], &[2][..]], [&[2], &[1, 3]]] {
+        let (worlds, settled) = explore(world.clone(), rounds);
+        assert!(worlds > 10_000 && settled > 100, "{worlds} worlds, {settled} settled");
+    }
 }

@@ -106,6 +106,10 @@ pub struct Found {
     pub topic: Topic,
     /// The [`crate::wire::record::TopicRecord`], also of a deleted topic.
     pub record: Option<SignedRecord>,
+    /// The highest generation of a topic, this one or another, whose mark of deletion the seed
+    /// forgot: who creates the topic begins above it, as a seed that was away may still know of
+    /// that deletion.
+    pub forgotten: u64,
     /// Random live subscribers, at most [`super::SAMPLE_MAX`], without the asker.
     pub subscribers: Vec<PeerEntry>,
     /// How many subscribers there are in all.

@@ -118,6 +118,8 @@ pub struct Vote {
 pub struct Votes {
     /// The sender accepts nothing below this any more.
     pub floor: Ballot,
+    /// The highest generation of a topic whose mark of deletion the sender forgot.
+    pub forgotten: u64,
     /// At most [`super::RECORDS_MAX`].
     pub votes: Vec<Vote>,
     /// What the sender was when it began to tell.
