@@ -298,8 +298,8 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "  judged: {topics_kept} x topics kept, {verdicts_of_death} verdicts (p99 after \
-             {death_p99_ms:.0} ms, {evicted} on living peers), {claims} claims, {linear} calls in order, \
-             tables differed {} ms, p99 of those never slow {:.1} ms",
+             {death_p99_ms:.0} ms, {evicted} on living peers), {claims} claims, \
+             {linear} calls in order, tables differed {} ms, p99 of those never slow {:.1} ms",
             self.judged.tables_differed_ms, self.bystanders_ms.p99
         )?;
         let kinds = self.bytes.iter().filter(|(_, bytes)| **bytes > 0);
