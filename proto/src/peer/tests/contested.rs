@@ -56,6 +56,7 @@ fn find(stage: &mut Stage, record: Option<&SignedRecord>) {
                 subscribers: Vec::new(),
                 total: 0,
                 hosting: Hosting::None,
+                forgotten: 0,
             };
             stage.input(Input::Received { link, frame: Frame::Found(Box::new(found)) });
         } else {
