@@ -27,6 +27,17 @@ pub(crate) const SILENT: Duration = Duration::from_millis(400);
 /// other end before the 15 s in which an application is answered.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How a topic is to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Creation {
+    /// It may be there already, if this peer hosts it.
+    pub(crate) exist_ok: bool,
+    /// How its messages are kept.
+    pub(crate) policy: TopicPolicy,
+    /// How often it was proposed.
+    pub(crate) attempts: u32,
+}
+
 /// What a question is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
@@ -35,7 +46,7 @@ pub(crate) enum Goal {
     /// Subscribe if the topic exists.
     Subscribe(RequestId, From),
     /// Create the topic if it does not exist.
-    Create { request: RequestId, exist_ok: bool, policy: TopicPolicy },
+    Create { request: RequestId, creation: Creation },
     /// Delete the topic if this peer hosts it.
     Delete(RequestId),
     /// Let waiting publications go, or refuse them.
@@ -47,7 +58,7 @@ pub(crate) enum Goal {
     /// The topics that a filter selects are known.
     Watched(RequestId, TopicFilter),
     /// The record of a created topic is stored.
-    Created { request: RequestId, record: SignedRecord },
+    Created { request: RequestId, record: SignedRecord, creation: Creation },
     /// The record of a deleted topic is stored.
     Deleted { request: RequestId, record: SignedRecord },
     /// The record of a subscription is stored; the topic had so many subscribers before.
@@ -248,6 +259,14 @@ impl Requests {
         let pending = self.open.remove(&id)?;
         self.late.remove(&(pending.late_at, id));
         Some(pending)
+    }
+
+    /// Ends all open questions about a topic that are for such a goal.
+    pub(crate) fn end_all(&mut self, topic: &Topic, is_such: impl Fn(&Goal) -> bool) -> Vec<Goal> {
+        let such = |pending: &Pending| pending.topic == *topic && is_such(&pending.goal);
+        let open = self.open.iter().filter(|(_, pending)| such(pending));
+        let open: Vec<RequestId> = open.map(|(id, _)| *id).collect();
+        open.into_iter().filter_map(|id| Some(self.end(id)?.goal)).collect()
     }
 
     /// Whether a question of this kind is open.
