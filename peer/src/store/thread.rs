@@ -1,8 +1,10 @@
 //! The thread that writes: what came together is committed together.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
+
+use tidings_runtime::jobs::JobReceiver;
 
 use super::write::Writer;
 use super::{Counts, Job};
@@ -17,7 +19,7 @@ const GATHER: Duration = Duration::from_millis(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes until the last sender is gone.
-pub(super) fn run(mut writer: Writer, queue: &Receiver<Job>, counts: &Counts) {
+pub(super) fn run(mut writer: Writer, queue: &JobReceiver<Job>, counts: &Counts) {
     let mut checkpoint_at: Option<Instant> = None;
     loop {
         let first = match checkpoint_at {
@@ -42,7 +44,7 @@ pub(super) fn run(mut writer: Writer, queue: &Receiver<Job>, counts: &Counts) {
     }
 }
 
-fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
+fn gather(first: Job, queue: &JobReceiver<Job>) -> Vec<Job> {
     let until = Instant::now() + GATHER;
     let mut group = vec![first];
     while group.len() < GROUP_MAX {
