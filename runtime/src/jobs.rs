@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvError, RecvTimeoutError, TryRecvError, TrySendEr
 use std::time::Duration;
 
 /// A queue in which at most `limit` jobs wait.
+#[expect(clippy::disallowed_methods, reason = "senders count what waits, up to the limit")]
 pub fn queue<T>(limit: usize) -> (JobSender<T>, JobReceiver<T>) {
     let (jobs, queue) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
