@@ -44,7 +44,7 @@ impl Contest {
         let history = lock(&self.history);
         let is_mine = history.host(&topic) == u32::try_from(peer).ok();
         let act = match (turn * 3 + peer) % 5 {
-            0 | 1 | 2 if is_mine => Act::Delete,
+            0..=2 if is_mine => Act::Delete,
             0 | 1 => Act::Create,
             2 => Act::Delete,
             _ => Act::Read,
