@@ -308,6 +308,17 @@ impl Requests {
         over.then(|| self.end(id)).flatten()
     }
 
+    /// Who the seeds are has changed: from now on only the voices of those count that the peer has
+    /// a session with, as others may be no seeds any more. Returns all open questions, as fewer
+    /// voices than before may be enough.
+    pub(crate) fn recount(&mut self, has_session: impl Fn(&NodeId) -> bool) -> Vec<RequestId> {
+        for pending in self.open.values_mut().filter(|pending| !pending.alone) {
+            pending.answered.retain(&has_session);
+            pending.findings.answers = pending.findings.answers.min(pending.answered.len());
+        }
+        self.open.keys().copied().collect()
+    }
+
     /// Questions whose time is over; longer, where a majority `is_there` and only slow.
     pub(crate) fn expired(&mut self, now: Instant, is_there: bool) -> Vec<Pending> {
         let patience = if is_there { PATIENCE } else { Duration::ZERO };
@@ -386,6 +397,28 @@ mod tests {
         requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 2).is_some());
         assert_eq!(requests.next_deadline(), None);
+    }
+
+    #[test]
+    fn when_the_seeds_change_only_those_count_that_are_left() {
+        let mut requests = Requests::default();
+        let now = Instant::ZERO;
+        let ids = [requests.next_id(), requests.next_id()];
+        for (id, by) in ids.into_iter().zip([[1, 2], [2, 3]]) {
+            requests.open(now, id, question(), &[1, 2, 3, 4].map(LinkId), LATER);
+            for n in by {
+                requests.answered(now, id, seed(n)).expect("asked").findings.answers += 1;
+            }
+            assert!(requests.finish(id, 3).is_none(), "three of four are needed");
+        }
+        // The first seed is removed: of those that are left two are enough.
+        requests.lost(LinkId(1));
+        let left: Vec<NodeId> = (2..=4).map(|n| seed(n).1).collect();
+        assert_eq!(requests.recount(|node| left.contains(node)), ids);
+        assert!(requests.finish(ids[0], 2).is_none(), "one of them answered it");
+        assert!(requests.finish(ids[1], 2).is_some());
+        requests.answered(now, ids[0], seed(4)).expect("asked").findings.answers += 1;
+        assert!(requests.finish(ids[0], 2).is_some());
     }
 
     #[test]
