@@ -3,11 +3,11 @@
 //! [`run`] starts a cluster of its own, has one application at each peer create, subscribe,
 //! publish, look up and delete, and meanwhile kills, wipes, stops and cuts off a minority of the
 //! seeds, or fills their disks, one fault after the other. At the end every record that was
-//! acknowledged is read back from every seed, and what applications saw of topics that they contested
-//! must be linearizable. The [`Verdict`] says what came of it.
+//! acknowledged is read back from every seed, and what applications saw of topics that they
+//! contested must be linearizable. The [`Verdict`] says what came of it.
 //!
-//! [`client`] is an application and what it may rely on, [`contest`] what it contests, [`faults`] what is done to the seeds,
-//! [`readback`] what seeds must list, [`verdict`] the figures.
+//! [`client`] is an application and what it may rely on, [`contest`] what it contests, [`faults`]
+//! what is done to the seeds, [`readback`] what seeds must list, [`verdict`] the figures.
 
 mod client;
 mod contest;

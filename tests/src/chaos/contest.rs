@@ -133,11 +133,12 @@ mod tests {
     #[test]
     fn answers_of_peers_are_understood_and_those_that_contradict_are_found() {
         let contest = Contest::new(Instant::now(), vec!["aa11".into(), "bb22".into()]);
-        let there = |confirmed: bool, host: &str| {
+        let there = |is: bool, host: &str| {
             let generation = 1;
-            json!({"status": "ok", "confirmed": confirmed, "generation": generation, "host": host})
+            json!({"status": "ok", "confirmed": is, "generation": generation, "host": host})
         };
-        let refused = |code: &str, message: &str| json!({"status": "error", "code": code, "message": message});
+        let refused =
+            |code: &str, why: &str| json!({"status": "error", "code": code, "message": why});
         call(&contest, 1, Act::Read, &refused("topic_not_found", "Topic 't' not found"));
         call(&contest, 0, Act::Create, &there(true, "aa11"));
         call(&contest, 1, Act::Create, &refused("topic_exists", "exists, hosted by aa11"));
