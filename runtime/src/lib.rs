@@ -15,7 +15,6 @@ mod driver;
 pub mod http;
 pub mod identity;
 mod inbox;
-pub mod jobs;
 pub mod key;
 mod link;
 pub mod listen;

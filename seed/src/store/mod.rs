@@ -20,8 +20,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tidings_proto::seed::memory::{Change, Memory};
-use tidings_runtime::jobs::{self, JobSender};
-use tidings_runtime::store::{StoreError, failed};
+use tidings_runtime::store::{Jobs, StoreError, failed, jobs};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 pub(crate) use copy::{backup, restore};
@@ -57,7 +56,7 @@ pub(crate) enum News {
 /// The way to the file. It is closed, with everything written, when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Store {
-    jobs: Option<JobSender<(u64, Vec<Change>)>>,
+    jobs: Option<Jobs<(u64, Vec<Change>)>>,
     persisted: Receiver<u64>,
     news: Sender<News>,
     thread: Option<JoinHandle<()>>,
@@ -78,7 +77,7 @@ impl Store {
             file::drop_damaged(&mut opened, &contents.damaged)
                 .map_err(|source| failed(&path, source))?;
         }
-        let (jobs, queue) = jobs::queue(WAITING_MAX);
+        let (jobs, queue) = jobs(WAITING_MAX);
         let (synced, persisted) = channel(WAITING_MAX);
         let (news, told) = channel(NEWS_MAX);
         let writer = thread::Writer::new(opened, synced, news.clone());
