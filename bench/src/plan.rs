@@ -202,7 +202,8 @@ impl Plan {
         ensure!(!configured, "--config cannot be combined with --processes");
         let program =
             args.processes.then(|| args.peer.map_or_else(|| beside("peer"), Ok)).transpose()?;
-        let verify = args.verify.or(args.cluster.config.is_none().then_some(Verify::Every));
+        let by_default = args.cluster.config.is_none().then_some(Verify::Every);
+        let verify = args.verify.or(by_default);
         Ok(Self {
             system: system(args.processes, args.no_tls, verify),
             scenario,

@@ -118,12 +118,7 @@ impl Peer {
             store: store.clone(),
             retention_bytes_max: config.retention.bytes_max,
         };
-        let limits = SessionLimits {
-            sessions: config.limits.sessions,
-            subscriptions: config.limits.subscriptions,
-            expiry: config.peer.session_expiry,
-        };
-        let sessions = Arc::new(Sessions::new(limits, store));
+        let sessions = Arc::new(Sessions::new(session_limits(&config), store));
         let peer = Self { inner: Arc::new(inner), sessions };
         peer.tell_that_it_lives();
         restore(&peer, saved, now_us).await.map_err(JoinError::Restore)?;
@@ -148,6 +143,14 @@ impl Peer {
                 }
             }
         });
+    }
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        sessions: config.limits.sessions,
+        subscriptions: config.limits.subscriptions,
+        expiry: config.peer.session_expiry,
     }
 }
 

@@ -2,6 +2,7 @@
 //! those who keep something: `peer` and `seed`.
 
 mod error;
+mod jobs;
 mod sum;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use error::StoreError;
+pub use jobs::{JobQueue, Jobs, jobs};
 pub use sum::{SUM_BYTES, Sum};
 
 /// The directory is locked, so nobody else has the file open but a person who looks at it.

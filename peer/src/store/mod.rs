@@ -20,7 +20,6 @@ mod write;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -30,6 +29,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use load::{Saved, SavedLog, SavedSubscription};
 pub use tidings_runtime::store::StoreError;
+use tidings_runtime::store::{Jobs, jobs};
 
 use crate::error::Error;
 use crate::journal::{QueueLimits, Slot};
@@ -52,7 +52,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Inner {
     /// `None` while the store is closed.
-    jobs: Mutex<Option<SyncSender<Job>>>,
+    jobs: Mutex<Option<Jobs<Job>>>,
     counts: Arc<Counts>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -119,7 +119,7 @@ impl Store {
         let path = directory.join(FILE);
         let connection = schema::FORMAT.open(&path)?;
         let saved = load::load(&connection, &path, now_us)?;
-        let (jobs, queue) = mpsc::sync_channel(WAITING_JOBS_MAX);
+        let (jobs, queue) = jobs(WAITING_JOBS_MAX);
         let counts = Arc::new(Counts::default());
         let writer = write::Writer::new(connection, limits, &saved);
         let counting = Arc::clone(&counts);

@@ -1,8 +1,10 @@
 //! The thread that writes: what came together is committed together.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
+
+use tidings_runtime::store::JobQueue;
 
 use super::write::Writer;
 use super::{Counts, Job};
@@ -17,11 +19,11 @@ const GATHER: Duration = Duration::from_millis(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes until the last sender is gone.
-pub(super) fn run(mut writer: Writer, queue: &Receiver<Job>, counts: &Counts) {
+pub(super) fn run(mut writer: Writer, queue: &JobQueue<Job>, counts: &Counts) {
     let mut checkpoint_at: Option<Instant> = None;
     loop {
         let first = match checkpoint_at {
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => queue.recv().ok_or(RecvTimeoutError::Disconnected),
             Some(at) => queue.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match first {
@@ -42,13 +44,13 @@ pub(super) fn run(mut writer: Writer, queue: &Receiver<Job>, counts: &Counts) {
     }
 }
 
-fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
+fn gather(first: Job, queue: &JobQueue<Job>) -> Vec<Job> {
     let until = Instant::now() + GATHER;
     let mut group = vec![first];
     while group.len() < GROUP_MAX {
         let awaited = group.last().is_some_and(Job::is_awaited);
         let next = match awaited {
-            true => queue.try_recv().ok(),
+            true => queue.try_recv(),
             false => queue.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
         };
         match next {

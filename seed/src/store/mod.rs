@@ -15,12 +15,12 @@ mod thread;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::mpsc::TrySendError;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use tidings_proto::seed::memory::{Change, Memory};
-use tidings_runtime::store::{StoreError, failed};
+use tidings_runtime::store::{Jobs, StoreError, failed, jobs};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 pub(crate) use copy::{backup, restore};
@@ -56,7 +56,7 @@ pub(crate) enum News {
 /// The way to the file. It is closed, with everything written, when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Store {
-    jobs: Option<SyncSender<(u64, Vec<Change>)>>,
+    jobs: Option<Jobs<(u64, Vec<Change>)>>,
     persisted: Receiver<u64>,
     news: Sender<News>,
     thread: Option<JoinHandle<()>>,
@@ -77,7 +77,7 @@ impl Store {
             file::drop_damaged(&mut opened, &contents.damaged)
                 .map_err(|source| failed(&path, source))?;
         }
-        let (jobs, queue) = mpsc::sync_channel(WAITING_MAX);
+        let (jobs, queue) = jobs(WAITING_MAX);
         let (synced, persisted) = channel(WAITING_MAX);
         let (news, told) = channel(NEWS_MAX);
         let writer = thread::Writer::new(opened, synced, news.clone());

@@ -1,10 +1,11 @@
 //! The thread that writes: what came together is committed together, and synced once.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tidings_proto::seed::memory::Change;
+use tidings_runtime::store::JobQueue;
 use tokio::sync::mpsc::Sender;
 
 use super::News;
@@ -54,7 +55,7 @@ impl Writer {
 
     /// Writes until the last sender is gone, or until something could not be written: then
     /// nothing is, and nobody is told that anything was.
-    pub(super) fn run(mut self, queue: &Receiver<Job>) {
+    pub(super) fn run(mut self, queue: &JobQueue<Job>) {
         loop {
             let wait = self.scrub_at.saturating_duration_since(Instant::now());
             let done = match queue.recv_timeout(wait) {
@@ -71,9 +72,9 @@ impl Writer {
     }
 
     /// Nothing is waited for: while one transaction is synced, the next gathers.
-    fn commit(&mut self, first: Job, queue: &Receiver<Job>) -> rusqlite::Result<()> {
+    fn commit(&mut self, first: Job, queue: &JobQueue<Job>) -> rusqlite::Result<()> {
         let mut group = vec![first];
-        group.extend(queue.try_iter().take(GROUP_MAX - 1));
+        group.extend(std::iter::from_fn(|| queue.try_recv()).take(GROUP_MAX - 1));
         file::write(&mut self.file, group.iter().flat_map(|(_, changes)| changes))?;
         if let Some((token, _)) = group.last() {
             // A driver that is gone waits for nothing. There is room: it takes notice after each
