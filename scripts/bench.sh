@@ -66,6 +66,9 @@ else
     for rep in 0 1 2; do
         # What the targets are about; s2 is also where growth with peers, sizes and topics shows.
         for scenario in s1 s2 s2w s3; do measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep"; done
+        # Like with like: what others leave out.
+        measure s2 --n 64 "${short[@]}" --no-tls --rep "$rep"
+        for scenario in s1 s3; do measure "$scenario" --n 64 "${short[@]}" --verify links --rep "$rep"; done
         for n in 64 256; do measure s5 --n "$n" --rep "$rep"; done
         for n in 4 16 256; do measure s2 --n "$n" "${short[@]}" --rep "$rep"; done
         for topics in 100 1000; do measure s2 --n 16 --topics "$topics" "${short[@]}" --rep "$rep"; done

@@ -40,6 +40,18 @@ pub(crate) enum Log {
     Info,
 }
 
+/// Which batches of others a peer checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verify {
+    /// All: the default of a peer
+    Every,
+    /// One in twenty of those that neighbours push
+    Links,
+    /// The first of each stream only. They are signed nevertheless
+    None,
+}
+
 /// Options of a cluster of peers.
 #[derive(Clone, Debug, Args, Serialize)]
 pub(crate) struct ClusterOptions {
@@ -95,6 +107,13 @@ pub(crate) struct RunArgs {
     /// s2w: messages that are not yet everywhere
     #[arg(long, default_value_t = 128)]
     pub(crate) window: u64,
+    /// Links without encryption, to measure what it costs: keys are proven, then frames go as they
+    /// are. Nothing but this program starts such nodes
+    #[arg(long, conflicts_with = "processes")]
+    pub(crate) no_tls: bool,
+    /// Whose signatures the peers check [default: every, or what --config says]
+    #[arg(long, value_enum)]
+    pub(crate) verify: Option<Verify>,
     /// One OS process per peer, driven over its control port
     #[arg(long)]
     pub(crate) processes: bool,
@@ -120,7 +139,7 @@ pub(crate) struct RunArgs {
 /// A run, complete. Serialized it is the first part of the result.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
-    pub(crate) system: &'static str,
+    pub(crate) system: String,
     pub(crate) scenario: Scenario,
     pub(crate) n: usize,
     pub(crate) payload: usize,
@@ -130,6 +149,11 @@ pub(crate) struct Plan {
     pub(crate) window: u64,
     pub(crate) seed: u64,
     pub(crate) rep: u32,
+    /// Whether links are encrypted.
+    pub(crate) tls: bool,
+    /// Whose signatures are checked; absent when a configuration file says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verify: Option<Verify>,
     pub(crate) opts: Opts,
     #[serde(skip)]
     pub(crate) warmup: Duration,
@@ -178,8 +202,10 @@ impl Plan {
         ensure!(!configured, "--config cannot be combined with --processes");
         let program =
             args.processes.then(|| args.peer.map_or_else(|| beside("peer"), Ok)).transpose()?;
+        let by_default = args.cluster.config.is_none().then_some(Verify::Every);
+        let verify = args.verify.or(by_default);
         Ok(Self {
-            system: if args.processes { "tidings-processes" } else { "tidings" },
+            system: system(args.processes, args.no_tls, verify),
             scenario,
             n: args.n,
             payload,
@@ -189,6 +215,8 @@ impl Plan {
             window: args.window,
             seed: args.seed,
             rep: args.rep,
+            tls: !args.no_tls,
+            verify,
             warmup: seconds(args.warmup)?,
             settle: seconds(args.settle)?,
             drain: seconds(args.drain)?,
@@ -216,6 +244,23 @@ impl Plan {
     }
 }
 
+/// A name of its own for everything whose figures must not be mixed with those of others.
+fn system(processes: bool, no_tls: bool, verify: Option<Verify>) -> String {
+    let mut name = "tidings".to_owned();
+    if processes {
+        name.push_str("-processes");
+    }
+    if no_tls {
+        name.push_str("-notls");
+    }
+    name.push_str(match verify {
+        None | Some(Verify::Every) => "",
+        Some(Verify::Links) => "-links",
+        Some(Verify::None) => "-unchecked",
+    });
+    name
+}
+
 /// Options in seconds are sane.
 fn seconds(value: f64) -> anyhow::Result<Duration> {
     ensure!((0.0..=86_400.0).contains(&value), "{value} s is not a time from 0 to 86400 s");
@@ -229,4 +274,41 @@ pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let advice = format!("build it in the same profile: cargo build --release -p {package}");
     ensure!(program.is_file(), "{} is not there; {advice}", program.display());
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn result(options: &[&str]) -> serde_json::Value {
+        let line = Line::try_parse_from(["bench", "s2"].iter().chain(options)).expect("legal");
+        serde_json::to_value(Plan::new(line.run).expect("a plan")).expect("JSON")
+    }
+
+    #[test]
+    fn what_is_switched_off_is_marked() {
+        let usual = result(&[]);
+        assert_eq!((&usual["system"], &usual["verify"]), (&"tidings".into(), &"every".into()));
+        assert_eq!(usual["tls"], true);
+        let off = result(&["--no-tls", "--verify", "none"]);
+        assert_eq!(off["system"], "tidings-notls-unchecked");
+        assert_eq!((&off["tls"], &off["verify"]), (&false.into(), &"none".into()));
+        assert_eq!(result(&["--verify", "links"])["system"], "tidings-links");
+        let configured = result(&["--config", "some.toml"]);
+        assert_eq!(configured["verify"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn peer_processes_always_encrypt() {
+        let line = Line::try_parse_from(["bench", "s2", "--no-tls", "--processes"]);
+        let error = line.expect_err("refused").to_string();
+        assert!(error.contains("--no-tls") && error.contains("--processes"), "{error}");
+    }
 }

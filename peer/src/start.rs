@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidings_proto::Peer as Machine;
 use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_runtime::listen::{BindError, bind};
+use tidings_runtime::tls::Encryption;
 use tidings_runtime::{Clock, Config, DataDir, NodeOptions, advertised, identity};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -43,6 +44,24 @@ impl Peer {
     /// # Errors
     /// Its data directory cannot be used, or the socket has no address.
     pub async fn join_on(listener: TcpListener, config: Config) -> Result<Self, JoinError> {
+        Self::start(listener, config, Encryption::Always).await
+    }
+
+    /// [`Self::join`] among nodes that prove their keys and encrypt nothing after it: to measure
+    /// what encryption costs. Others refuse this peer, as it refuses them.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub async fn join_unencrypted(config: Config) -> Result<Self, JoinError> {
+        Self::start(bind(config.peer.listen)?, config, Encryption::HandshakeOnly).await
+    }
+
+    async fn start(
+        listener: TcpListener,
+        config: Config,
+        encryption: Encryption,
+    ) -> Result<Self, JoinError> {
         let listen = listener
             .local_addr()
             .map_err(|source| BindError::Io { address: config.peer.listen, source })?;
@@ -81,7 +100,8 @@ impl Peer {
             store: store.clone(),
         };
         let node = key.node_id();
-        let options = NodeOptions { key, listener, clock, limits: config.limits.links };
+        let limits = config.limits.links;
+        let options = NodeOptions { key, listener, clock, limits, encryption };
         let running = tidings_runtime::node::spawn(machine, host, options);
         let handle = running.handle.clone();
         let inner = Inner {
@@ -98,12 +118,7 @@ impl Peer {
             store: store.clone(),
             retention_bytes_max: config.retention.bytes_max,
         };
-        let limits = SessionLimits {
-            sessions: config.limits.sessions,
-            subscriptions: config.limits.subscriptions,
-            expiry: config.peer.session_expiry,
-        };
-        let sessions = Arc::new(Sessions::new(limits, store));
+        let sessions = Arc::new(Sessions::new(session_limits(&config), store));
         let peer = Self { inner: Arc::new(inner), sessions };
         peer.tell_that_it_lives();
         restore(&peer, saved, now_us).await.map_err(JoinError::Restore)?;
@@ -128,6 +143,14 @@ impl Peer {
                 }
             }
         });
+    }
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        sessions: config.limits.sessions,
+        subscriptions: config.limits.subscriptions,
+        expiry: config.peer.session_expiry,
     }
 }
 

@@ -17,6 +17,7 @@ use tidings_proto::{
     Class, DialId, Incarnation, Input, Instant, LinkId, Machine, Origin, Output, Topic,
 };
 use tidings_runtime::listen::bind;
+use tidings_runtime::tls::Encryption;
 use tidings_runtime::{Clock, Host, Kept, LinkLimits, Node, NodeKey, NodeOptions, node};
 
 /// Sends what it is told to, and counts what comes.
@@ -101,7 +102,8 @@ fn start() -> Result<Started, Box<dyn Error>> {
     let machine = Pipe { received: received.clone(), ..Pipe::default() };
     let (clock, limits) = (Clock::start(), LinkLimits::default());
     let key = Arc::new(NodeKey::generate()?);
-    let running = node::spawn(machine, Nobody, NodeOptions { key, listener, clock, limits });
+    let options = NodeOptions { key, listener, clock, limits, encryption: Encryption::Always };
+    let running = node::spawn(machine, Nobody, options);
     Ok((running, address, received))
 }
 

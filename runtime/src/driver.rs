@@ -50,7 +50,7 @@ pub(crate) async fn run<M: Machine, H: Host<M>>(
     options: NodeOptions,
     inbox: Inbox<M>,
 ) {
-    let tls = match Tls::new(&options.key) {
+    let tls = match Tls::with(&options.key, options.encryption) {
         Ok(tls) => tls,
         Err(error) => {
             tracing::error!(cause = %error, "tls_unusable");

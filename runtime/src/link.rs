@@ -1,4 +1,5 @@
-//! One connection, polled in place by the driver: ciphertext in, frames out, and back.
+//! One connection, polled in place by the driver: ciphertext in, frames out, and back. Without TLS
+//! (see [`crate::tls::Encryption`]) frames are read and written as they are.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
@@ -209,14 +210,15 @@ impl Link {
             }
             let read = buffer.filled().len();
             budget = budget.saturating_sub(read);
-            if let Err(down) = self.decrypt(&scratch[..read], receive) {
+            if let Err(down) = self.take(&scratch[..read], receive) {
                 return Polled::Ended(down);
             }
         }
         Polled::More
     }
 
-    fn decrypt(
+    /// What was read from the socket.
+    fn take(
         &mut self,
         mut ciphertext: &[u8],
         receive: &mut impl FnMut(Frame, usize),
@@ -225,8 +227,12 @@ impl Link {
             return Ok(());
         }
         while !ciphertext.is_empty() {
-            let taken = self.peer.tls.read_tls(&mut ciphertext);
-            let processed = self.peer.tls.process_new_packets();
+            let Some(tls) = &mut self.peer.tls else {
+                self.bytes_in += ciphertext.len() as u64;
+                return take_frames(self.state, &mut self.inbox, ciphertext, receive);
+            };
+            let taken = tls.read_tls(&mut ciphertext);
+            let processed = tls.process_new_packets();
             let (Ok(_), Ok(state)) = (taken, processed) else {
                 return Err(LinkDown::Malformed("TLS record"));
             };
@@ -241,8 +247,9 @@ impl Link {
     /// Moves what TLS has decrypted to the inbox, and hands on the frames that are complete.
     fn take_plaintext(&mut self, receive: &mut impl FnMut(Frame, usize)) -> Result<(), LinkDown> {
         use io::BufRead as _;
+        let Some(tls) = &mut self.peer.tls else { return Ok(()) };
         loop {
-            let mut reader = self.peer.tls.reader();
+            let mut reader = tls.reader();
             // An error means that there is nothing (yet, or ever).
             let Ok(plaintext) = reader.fill_buf() else { return Ok(()) };
             if plaintext.is_empty() {
@@ -250,21 +257,18 @@ impl Link {
             }
             let length = plaintext.len();
             self.bytes_in += length as u64;
-            let taken = match self.state {
-                State::Open => self.inbox.take(plaintext, receive),
-                _ => Ok(()),
-            };
+            let taken = take_frames(self.state, &mut self.inbox, plaintext, receive);
             reader.consume(length);
-            taken.map_err(|error| LinkDown::Malformed(in_words(&error)))?;
+            taken?;
         }
     }
 
     /// Whether all is sent.
     fn write_ready(&mut self, traffic: &mut Traffic) -> io::Result<bool> {
+        let mut socket = Socket { tcp: &mut self.peer.tcp, waker: &self.waker };
         loop {
-            while self.peer.tls.wants_write() {
-                let mut socket = Socket { tcp: &mut self.peer.tcp, waker: &self.waker };
-                match self.peer.tls.write_tls(&mut socket) {
+            while let Some(tls) = self.peer.tls.as_mut().filter(|tls| tls.wants_write()) {
+                match tls.write_tls(&mut socket) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -279,7 +283,17 @@ impl Link {
             // so in the queue, in the order of classes.
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = self.queue.gather(&mut slices, WRITE_BYTES_MAX);
-            let taken = self.peer.tls.writer().write_vectored(&slices[..count])?;
+            let slices = &slices[..count];
+            let written = match &mut self.peer.tls {
+                Some(tls) => tls.writer().write_vectored(slices),
+                None => socket.write_vectored(slices),
+            };
+            let taken = match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => taken,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            };
             self.queue.advance(taken, traffic);
             self.bytes_out += taken as u64;
         }
@@ -290,7 +304,9 @@ impl Link {
         if self.state != State::Closing {
             return Polled::Pending;
         }
-        self.peer.tls.send_close_notify();
+        if let Some(tls) = &mut self.peer.tls {
+            tls.send_close_notify();
+        }
         self.state = State::Lingering;
         // A few bytes after a socket that took all before them: if it is full now, the end of
         // the connection tells the other end as well.
@@ -301,6 +317,20 @@ impl Link {
             _ => Polled::Pending,
         }
     }
+}
+
+/// Hands on the frames that are complete, unless the link is closing.
+fn take_frames(
+    state: State,
+    inbox: &mut Inbox,
+    bytes: &[u8],
+    receive: &mut impl FnMut(Frame, usize),
+) -> Result<(), LinkDown> {
+    match state {
+        State::Open => inbox.take(bytes, receive),
+        _ => Ok(()),
+    }
+    .map_err(|error| LinkDown::Malformed(in_words(&error)))
 }
 
 fn in_words(error: &DecodeError) -> &'static str {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::driver;
 use crate::key::NodeKey;
+use crate::tls::Encryption;
 use crate::traffic::{CLASSES, Count, Traffic};
 
 /// What the machine tells the application and the disk. Lives in the driver's task: it is called
@@ -98,6 +99,8 @@ pub struct NodeOptions {
     pub clock: Clock,
     /// The bounds of its links.
     pub limits: LinkLimits,
+    /// Whether they are encrypted.
+    pub encryption: Encryption,
 }
 
 /// Starts the driver's task. Must be called within a tokio runtime.

@@ -1,5 +1,9 @@
 //! Who is at the other end: TLS 1.3 with raw Ed25519 public keys (RFC 7250), proven by both
 //! ends. There are no certificates, names or authorities: the key is the identity.
+//!
+//! For measuring what encryption costs, both ends of a link may leave it after the handshake
+//! ([`Encryption::HandshakeOnly`]). They name another protocol, so that neither meets an end that
+//! encrypts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +18,12 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, Connection, DigitallySignedStruct, DistinguishedName, Error,
-    ServerConfig, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, Connection, DigitallySignedStruct,
+    DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
 use thiserror::Error;
 use tidings_proto::NodeId;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -27,12 +32,27 @@ use crate::key::NodeKey;
 
 /// The protocol that both ends must name in the handshake.
 pub const ALPN: &[u8] = b"tidings/1";
+/// The same, of links that are not encrypted.
+const ALPN_PLAIN: &[u8] = b"tidings/1-plain";
+/// What both ends of such a link write last before frames follow as they are.
+const SWITCH: u8 = 1;
+
+/// Whether links are encrypted. No configuration says so: nobody turns it off by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// TLS, always.
+    #[default]
+    Always,
+    /// Both ends prove their keys; what follows can be read and changed on the way. For measuring.
+    HandshakeOnly,
+}
 
 /// How this node proves its key, and has others prove theirs.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
+    encryption: Encryption,
 }
 
 /// A connection whose other end has proved its key.
@@ -40,8 +60,8 @@ pub struct Tls {
 pub struct Established {
     /// The socket.
     pub tcp: TcpStream,
-    /// The TLS session on it.
-    pub tls: Connection,
+    /// The TLS session on it; `None` when frames follow as they are.
+    pub tls: Option<Connection>,
     /// Who is at the other end.
     pub node: NodeId,
     /// Where the other end is, as seen here.
@@ -54,7 +74,19 @@ impl Tls {
     /// # Errors
     /// The key or the protocol version is not supported by the TLS library.
     pub fn new(key: &NodeKey) -> Result<Self, Error> {
-        Self::with_alpn(key, vec![ALPN.to_vec()])
+        Self::with(key, Encryption::Always)
+    }
+
+    /// As [`Self::new`], and says whether links are encrypted. The other end has to do the same.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with(key: &NodeKey, encryption: Encryption) -> Result<Self, Error> {
+        let alpn = match encryption {
+            Encryption::Always => ALPN,
+            Encryption::HandshakeOnly => ALPN_PLAIN,
+        };
+        Ok(Self { encryption, ..Self::with_alpn(key, vec![alpn.to_vec()])? })
     }
 
     /// As [`Self::new`], naming other protocols: for tests of what others refuse.
@@ -86,6 +118,7 @@ impl Tls {
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
             acceptor: TlsAcceptor::from(Arc::new(server)),
+            encryption: Encryption::Always,
         })
     }
 
@@ -100,9 +133,18 @@ impl Tls {
     ) -> Result<Established, HandshakeError> {
         // The name is not sent and not looked at.
         let name = ServerName::IpAddress(remote.ip().into());
-        let stream = self.connector.connect(name, tcp).await.map_err(HandshakeError::Failed)?;
-        let (tcp, tls) = stream.into_inner();
-        established(tcp, Connection::Client(tls), remote)
+        let mut stream = self.connector.connect(name, tcp).await.map_err(failed)?;
+        let mut switch = [0];
+        if self.encryption == Encryption::HandshakeOnly {
+            // Until it has come nothing else does: the TLS session has read nothing of frames.
+            stream.read_exact(&mut switch).await.map_err(failed)?;
+        }
+        let (mut tcp, tls) = stream.into_inner();
+        let (node, tls) = self.established(Connection::Client(tls))?;
+        if tls.is_none() {
+            tcp.write_all(&switch).await.map_err(failed)?;
+        }
+        Ok(Established { tcp, tls, node, remote })
     }
 
     /// As [`Self::connect`], for who wants a stream of bytes and may say who has to be at the
@@ -117,7 +159,7 @@ impl Tls {
         expected: Option<NodeId>,
     ) -> Result<TlsStream<TcpStream>, HandshakeError> {
         let name = ServerName::IpAddress(remote.ip().into());
-        let stream = self.connector.connect(name, tcp).await.map_err(HandshakeError::Failed)?;
+        let stream = self.connector.connect(name, tcp).await.map_err(failed)?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|shown| shown.first());
         match shown.and_then(|key| node_id(key)) {
             Some(node) if expected.is_none_or(|expected| node == expected) => Ok(stream),
@@ -135,9 +177,32 @@ impl Tls {
         tcp: TcpStream,
         remote: SocketAddr,
     ) -> Result<Established, HandshakeError> {
-        let stream = self.acceptor.accept(tcp).await.map_err(HandshakeError::Failed)?;
-        let (tcp, tls) = stream.into_inner();
-        established(tcp, Connection::Server(tls), remote)
+        let mut stream = self.acceptor.accept(tcp).await.map_err(failed)?;
+        let mut switch = [SWITCH];
+        if self.encryption == Encryption::HandshakeOnly {
+            stream.write_all(&switch).await.map_err(failed)?;
+            stream.flush().await.map_err(failed)?;
+        }
+        let (mut tcp, tls) = stream.into_inner();
+        let (node, tls) = self.established(Connection::Server(tls))?;
+        if tls.is_none() {
+            tcp.read_exact(&mut switch).await.map_err(failed)?;
+        }
+        Ok(Established { tcp, tls, node, remote })
+    }
+
+    /// Who is at the other end, and the session as far as the link goes on with it.
+    fn established(&self, tls: Connection) -> Result<(NodeId, Option<Connection>), HandshakeError> {
+        let alpn = match self.encryption {
+            Encryption::Always => ALPN,
+            Encryption::HandshakeOnly => ALPN_PLAIN,
+        };
+        if tls.alpn_protocol() != Some(alpn) {
+            return Err(HandshakeError::Protocol);
+        }
+        let shown = tls.peer_certificates().and_then(|shown| shown.first());
+        let node = shown.and_then(|key| node_id(key)).ok_or(HandshakeError::NoKey)?;
+        Ok((node, Some(tls).filter(|_| self.encryption == Encryption::Always)))
     }
 }
 
@@ -153,8 +218,8 @@ pub enum HandshakeError {
     /// The TLS library says why.
     #[error("TLS: {0}")]
     Failed(std::io::Error),
-    /// The other end did not name the protocol.
-    #[error("the other end does not speak tidings/1")]
+    /// The other end did not name the protocol, or only one end wants links to be encrypted.
+    #[error("the other end does not speak tidings/1 as this node does")]
     Protocol,
     /// Another node is at the other end.
     #[error("another node answers there")]
@@ -164,17 +229,16 @@ pub enum HandshakeError {
     NoKey,
 }
 
-fn established(
-    tcp: TcpStream,
-    tls: Connection,
-    remote: SocketAddr,
-) -> Result<Established, HandshakeError> {
-    if tls.alpn_protocol() != Some(ALPN) {
-        return Err(HandshakeError::Protocol);
+/// In words of this protocol where TLS has none.
+fn failed(error: std::io::Error) -> HandshakeError {
+    let refused = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    match refused {
+        Some(
+            Error::NoApplicationProtocol
+            | Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => HandshakeError::Protocol,
+        _ => HandshakeError::Failed(error),
     }
-    let shown = tls.peer_certificates().and_then(|shown| shown.first());
-    let node = shown.and_then(|key| node_id(key)).ok_or(HandshakeError::NoKey)?;
-    Ok(Established { tcp, tls, node, remote })
 }
 
 fn certified_key(key: &NodeKey, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {

@@ -139,6 +139,8 @@ pub struct Judged {
     pub evicted: u64,
     /// S7: acts on contested names that were answered.
     pub claims: u64,
+    /// S7: calls on topics that have their place in an order that explains all.
+    pub linear: u64,
     /// Commands that were refused for want of a majority of the seeds.
     pub no_quorum: u64,
     /// L4: how often all tables were the same.
@@ -291,13 +293,13 @@ impl fmt::Display for Report {
             self.last_receiver_ms, self.last_receiver_ms_max, self.hops_max, self.redundancy
         )?;
         self.beside(f)?;
-        let Judged { topics_kept, verdicts_of_death, claims, death_p99_ms, evicted, .. } =
-            self.judged;
+        let Judged { topics_kept, verdicts_of_death, claims, linear, .. } = self.judged;
+        let Judged { death_p99_ms, evicted, .. } = self.judged;
         writeln!(
             f,
             "  judged: {topics_kept} x topics kept, {verdicts_of_death} verdicts (p99 after \
              {death_p99_ms:.0} ms, {evicted} on living peers), {claims} claims, \
-             tables differed {} ms, p99 of those never slow {:.1} ms",
+             {linear} calls in order, tables differed {} ms, p99 of those never slow {:.1} ms",
             self.judged.tables_differed_ms, self.bystanders_ms.p99
         )?;
         let kinds = self.bytes.iter().filter(|(_, bytes)| **bytes > 0);

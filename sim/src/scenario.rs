@@ -87,6 +87,9 @@ pub struct Scenario {
     /// Names that several peers want to own.
     #[serde(default)]
     pub claim: Vec<Claim>,
+    /// Further names, which several peers create, delete and read without regard for each other.
+    #[serde(default)]
+    pub contest: Vec<Claim>,
     /// Changes of the set of seeds, one after the other.
     #[serde(default)]
     pub change: Vec<Change>,
@@ -247,13 +250,13 @@ pub struct Overrides {
 }
 
 /// Names that peers contest: at each step one of them is created by several peers at once, read,
-/// or deleted by its owner.
+/// or deleted by its owner; in a contest, several peers do something each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// How many names.
     pub names: u32,
-    /// How many peers create a name at the same time.
+    /// How many peers create a name, or do something, at the same time.
     pub contenders: u32,
     /// Between two steps.
     pub every_ms: u64,
@@ -336,6 +339,11 @@ impl Scenario {
         behind < u32::from(wanted)
     }
 
+    /// How many names are claimed; the contested ones come after them.
+    pub fn claimed_names(&self) -> u32 {
+        self.claim.iter().map(|claim| claim.names).max().unwrap_or(0)
+    }
+
     /// When many peers have just crashed, or a partition has just ended.
     pub fn disturbances_ms(&self) -> impl Iterator<Item = u64> + '_ {
         let crashes = self.crash.iter().filter(|crash| !crash.seeds).map(|crash| crash.at_ms);
@@ -368,10 +376,10 @@ impl Scenario {
             ensure!(self.peers >= 2, "liars: they need a peer to lie about");
         }
         ensure!(self.forget_every_ms != Some(0), "forget_every_ms: at least 1");
-        for claim in &self.claim {
-            ensure!(claim.names >= 1, "claim.names: at least 1");
-            ensure!(claim.every_ms >= 1, "claim.every_ms: at least 1");
-            ensure!((1..=self.peers).contains(&claim.contenders), "claim.contenders: 1 to peers");
+        for claim in self.claim.iter().chain(&self.contest) {
+            ensure!(claim.names >= 1, "names of claims and contests: at least 1");
+            ensure!(claim.every_ms >= 1, "every_ms of claims and contests: at least 1");
+            ensure!((1..=self.peers).contains(&claim.contenders), "contenders: 1 to peers");
         }
         ensure!(
             self.expect.bystanders_more_ppm.is_none() || self.beside.contains(&Beside::Unslowed),

@@ -1,6 +1,8 @@
 //! Worlds that are broken on purpose: each judge that looks at a whole cluster speaks.
 
-use tidings_sim::check::{bystanders, converge, evicted, happened, kept, owners, refused, verdict};
+use tidings_sim::check::{
+    bystanders, converge, evicted, happened, kept, linear, owners, refused, verdict,
+};
 use tidings_sim::cluster::{Options, run_beside};
 use tidings_sim::report::Report;
 use tidings_sim::scenario::Scenario;
@@ -89,8 +91,33 @@ back_after_ms = 1_200
 ";
     let report = play(&format!("{claim} {forgotten} {WIPED} seeds_lost_max = 3"));
     assert!(broke(&report, owners::READ_RULE), "{report}");
+    assert!(broke(&report, linear::RULE), "{report}");
     let report = play(claim);
     assert!(report.violations == 0 && report.judged.claims > 500, "{report}");
+}
+
+#[test]
+fn what_was_seen_of_contested_topics_and_has_no_order_is_noticed() {
+    let contest = "
+[[contest]]
+names = 3
+contenders = 3
+every_ms = 100
+from_ms = 5_000
+until_ms = 35_000
+";
+    let forgotten = "
+[[crash]]
+at_ms = 15_000
+ppm = 1_000_000
+back_after_ms = 1_200
+";
+    let report = play(&format!("{contest} {forgotten} {WIPED} seeds_lost_max = 3"));
+    assert!(broke(&report, linear::RULE) && report.judged.linear == 0, "{report}");
+    let report = play(&format!("{contest} {forgotten} {WIPED}"));
+    assert!(report.violations == 0, "nothing is promised when all are lost: {report}");
+    let report = play(contest);
+    assert!(report.violations == 0 && report.judged.linear > 700, "{report}");
 }
 
 #[test]

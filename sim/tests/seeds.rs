@@ -9,7 +9,7 @@ const SEEDS: (u64, u64) = (0, 20);
 #[test]
 fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     let scenario = Scenario::load("seeds").expect("legal");
-    let judged = std::sync::Mutex::new([0; 5]);
+    let judged = std::sync::Mutex::new([0; 6]);
     let sum = sweep(&scenario, SEEDS, 2, true, |report| {
         let found = &report.judged;
         let counts = [
@@ -17,6 +17,7 @@ fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
             found.verdicts_of_death,
             found.claims,
             found.tables_equal,
+            found.linear,
             found.forgotten.min(found.not_forgotten),
         ];
         let mut judged = judged.lock().expect("nobody panics");
@@ -27,7 +28,8 @@ fn seeds_keep_what_they_acknowledged_and_agree_in_the_end() {
     assert_eq!(sum.missing_faults(&scenario), Vec::<&str>::new());
     let judged = judged.into_inner().expect("nobody panics");
     // Whoever is to be forgotten is drawn: few are dead just then.
-    let enough = judged.iter().zip([100, 100, 100, 100, 10]).all(|(count, least)| *count > least);
+    let enough =
+        judged.iter().zip([100, 100, 100, 100, 20_000, 10]).all(|(count, least)| *count > least);
     assert!(enough, "little was judged: {judged:?}");
 }
 
@@ -44,7 +46,7 @@ fn no_call_is_refused_whichever_minority_of_the_seeds_fails() {
     let found = FOUND.into_iter().map(|(seed, _)| (seed, seed + 1));
     for seeds in std::iter::once((0, 20)).chain(found) {
         let sum = sweep(&scenario, seeds, 2, true, |report| {
-            assert!(report.judged.claims > 3_000, "{report}");
+            assert!(report.judged.claims > 3_000 && report.judged.linear > 4_000, "{report}");
         });
         let faults = sum.faults;
         assert!(faults.seed_crashes + faults.pauses + faults.partitions > 10, "{faults:?}");

@@ -3,12 +3,14 @@
 //! [`run`] starts a cluster of its own, has one application at each peer create, subscribe,
 //! publish, look up and delete, and meanwhile kills, wipes, stops and cuts off a minority of the
 //! seeds, or fills their disks, one fault after the other. At the end every record that was
-//! acknowledged is read back from every seed. The [`Verdict`] says what came of it.
+//! acknowledged is read back from every seed, and what applications saw of topics that they
+//! contested must be linearizable. The [`Verdict`] says what came of it.
 //!
-//! [`client`] is an application and what it may rely on, [`faults`] what is done to the seeds,
-//! [`readback`] what seeds must list, [`verdict`] the figures.
+//! [`client`] is an application and what it may rely on, [`contest`] what it contests, [`faults`]
+//! what is done to the seeds, [`readback`] what seeds must list, [`verdict`] the figures.
 
 mod client;
+mod contest;
 mod faults;
 mod readback;
 mod verdict;
@@ -62,7 +64,8 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Verdict {
     }
     let mut cluster = setup.start();
     drop(cluster.topic(client::COMMON));
-    let board = Arc::new(Board::new(plan.peers));
+    let peers = cluster.peers.iter().map(|peer| peer.id().to_owned());
+    let board = Arc::new(Board::new(peers.collect()));
     let start = board.start();
     // Also when a seed does not start again and this function panics.
     let _stop = StopAtEnd(&board);

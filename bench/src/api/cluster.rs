@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use serde_json::Value;
 use tidings::control::{Client, Keep, Request, Subscribe, TopicView};
+use tidings_runtime::tls::Encryption;
 use tokio::task::JoinSet;
 
 use crate::api::Outcome;
@@ -45,7 +46,7 @@ impl ApiCluster {
         let records = &mut config.limits.records_per_peer;
         *records = (*records).max(2 * topics.div_ceil(peers) + 1_000);
         let log = start_log(options, true)?;
-        let seeds = Seeds::start(&mut config, options.seeds)?;
+        let seeds = Seeds::start(&mut config, options.seeds, Encryption::Always)?;
         let file = config_file(options, &config, folder.path())?;
         let spawned = (0..peers).map(|number| spawn(program, &file, folder.path(), number));
         let spawned: Vec<_> = spawned.collect::<anyhow::Result<_>>()?;

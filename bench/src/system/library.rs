@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use tidings::{CommandError, Config, Delivery, Error, Peer, Receipt, Subscription};
+use tidings_runtime::tls::Encryption;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -36,12 +37,13 @@ impl Library {
         config: &Config,
         folder: &Path,
         sinks: Vec<Sink>,
+        encryption: Encryption,
     ) -> anyhow::Result<Self> {
         let (created, creation) = watch::channel(false);
         let created = Arc::new(created);
         let mut starting = JoinSet::new();
         for (number, sink) in sinks.into_iter().enumerate() {
-            let config = peer_config(config, folder, number);
+            let config = (peer_config(config, folder, number), encryption);
             let (created, creation) = (Arc::clone(&created), creation.clone());
             starting.spawn(async move {
                 let (peer, subscription) = start(config, number, &created, creation).await?;
@@ -129,12 +131,16 @@ pub(crate) fn peer_config(config: &Config, folder: &Path, number: usize) -> Conf
 }
 
 async fn start(
-    config: Config,
+    (config, encryption): (Config, Encryption),
     number: usize,
     created: &watch::Sender<bool>,
     mut creation: watch::Receiver<bool>,
 ) -> anyhow::Result<(Peer, Subscription)> {
-    let peer = Peer::join(config).await.context("a peer does not start")?;
+    let joined = match encryption {
+        Encryption::Always => Peer::join(config).await,
+        Encryption::HandshakeOnly => Peer::join_unencrypted(config).await,
+    };
+    let peer = joined.context("a peer does not start")?;
     peer.joined().await?;
     if number == 0 {
         peer.ensure_topic(TOPIC).await.context("the topic is not created")?;

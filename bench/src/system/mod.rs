@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings::Config;
+use tidings_proto::config::{self, GossipConfig};
 use tidings_runtime::logging::{self, LogConfig, LogFormat, LogGuard, LogLevel};
+use tidings_runtime::tls::Encryption;
 
-use crate::plan::{ClusterOptions, Log, Plan};
+use crate::plan::{ClusterOptions, Log, Plan, Verify};
 use crate::system::library::Library;
 use crate::system::process::Processes;
 use crate::system::seeds::Seeds;
@@ -111,11 +113,15 @@ impl System {
         let folder = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
         let mut config = base_config(options)?;
         let log = start_log(options, plan.program.is_some())?;
-        let seeds = Seeds::start(&mut config, options.seeds)?;
+        if let Some(verify) = plan.verify {
+            config.gossip = gossip(verify);
+        }
+        let encryption = if plan.tls { Encryption::Always } else { Encryption::HandshakeOnly };
+        let seeds = Seeds::start(&mut config, options.seeds, encryption)?;
         let sinks: Vec<_> = (0..plan.n).map(|node| Sink::new(tally, node)).collect();
         let peers = match &plan.program {
             None => {
-                let mut peers = Library::start(&config, folder.path(), sinks).await?;
+                let mut peers = Library::start(&config, folder.path(), sinks, encryption).await?;
                 peers.idle_topics(plan.topics - 1).await?;
                 Peers::Library(peers)
             }
@@ -176,6 +182,15 @@ impl System {
         // What still runs ends with this process.
         let _ = tokio::time::timeout(STOP_TIMEOUT, stopping).await;
         drop(self.folder);
+    }
+}
+
+fn gossip(verify: Verify) -> GossipConfig {
+    let usual = GossipConfig::default();
+    match verify {
+        Verify::Every => usual,
+        Verify::Links => GossipConfig { verify: config::Verify::Links, ..usual },
+        Verify::None => GossipConfig { verify: config::Verify::Links, verify_share: 0 },
     }
 }
 

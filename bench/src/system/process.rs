@@ -15,6 +15,7 @@ use tidings::control::{
     Client, Code, EventView, Incoming, Keep, Publish, Receiver, Request, Sender, StatusView,
     Subscribe, TopicView,
 };
+use tidings_proto::config::Verify;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -179,6 +180,12 @@ pub(crate) fn config_file(
     for seed in &config.seeds {
         write!(text, "[[seeds]]\naddr = \"{}\"\n", seed.addr)?;
     }
+    let verify = match config.gossip.verify {
+        Verify::Every => "every",
+        Verify::Links => "links",
+    };
+    let share = config.gossip.verify_share;
+    write!(text, "[gossip]\nverify = \"{verify}\"\nverify_share = {share}\n")?;
     write!(text, "[log]\nlevel = \"{level}\"\ndir = {:?}\nstderr = false\n", log_folder())?;
     let path = folder.join("config.toml");
     std::fs::write(&path, text)?;

@@ -10,6 +10,7 @@ use tidings_proto::seed::memory::Memory;
 use tidings_proto::{Instant, config};
 use tidings_runtime::config::SeedEntry;
 use tidings_runtime::listen::bind;
+use tidings_runtime::tls::Encryption;
 use tidings_runtime::{Clock, Host, Kept, Node, NodeKey, NodeOptions, identity, node};
 use tokio::net::TcpListener;
 
@@ -21,13 +22,17 @@ pub(crate) struct Seeds {
 
 impl Seeds {
     /// Starts so many seeds on free ports of the loopback interface, and puts them into `config`.
-    pub(crate) fn start(config: &mut Config, count: usize) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        config: &mut Config,
+        count: usize,
+        encryption: Encryption,
+    ) -> anyhow::Result<Self> {
         let listeners = (0..count).map(|_| bind(loopback())).collect::<Result<Vec<_>, _>>()?;
         for listener in &listeners {
             config.seeds.push(SeedEntry { addr: listener.local_addr()?, http: None });
         }
         let running = listeners.into_iter().enumerate();
-        let running = running.map(|(number, listener)| start(config, number, listener));
+        let running = running.map(|(number, listener)| start(config, number, listener, encryption));
         Ok(Self { running: running.collect::<anyhow::Result<_>>()? })
     }
 
@@ -44,7 +49,12 @@ pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-fn start(config: &Config, number: usize, listener: TcpListener) -> anyhow::Result<Node<Seed>> {
+fn start(
+    config: &Config,
+    number: usize,
+    listener: TcpListener,
+    encryption: Encryption,
+) -> anyhow::Result<Node<Seed>> {
     let clock = Clock::start();
     let key = Arc::new(NodeKey::generate()?);
     let name = format!("seed-{number}");
@@ -52,7 +62,8 @@ fn start(config: &Config, number: usize, listener: TcpListener) -> anyhow::Resul
     let me: config::Identity =
         identity(&config.cluster.name, &name, address, Incarnation(1), &clock)?;
     let machine = Seed::new(config.seed_config(me), key.signer(), Memory::default(), clock.now());
-    let options = NodeOptions { key, listener, clock, limits: config.limits.links };
+    let limits = config.limits.links;
+    let options = NodeOptions { key, listener, clock, limits, encryption };
     Ok(node::spawn(machine, Deaf, options))
 }
 

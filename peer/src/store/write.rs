@@ -61,6 +61,19 @@ impl Job {
         )
     }
 
+    /// Whether it is synced before its answer: what an application wants from now on may be known
+    /// to nobody else, while no seed can be told.
+    pub(super) fn is_promise(&self) -> bool {
+        matches!(
+            self,
+            Self::Begin(..)
+                | Self::End(..)
+                | Self::KeepLog { .. }
+                | Self::BeginFilter(..)
+                | Self::EndFilter(..)
+        )
+    }
+
     /// Bytes that it holds while it waits.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -157,6 +170,12 @@ impl Writer {
     /// Does all of a group, or nothing of it.
     pub(super) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
         let Self { connection, limits, unread, logs, doubtful } = self;
+        let is_promise = group.iter().any(Job::is_promise);
+        connection.pragma_update(
+            None,
+            "synchronous",
+            if is_promise { "FULL" } else { "NORMAL" },
+        )?;
         let written = connection.transaction().and_then(|transaction| {
             let (limits, doubtful) = (*limits, *doubtful);
             let mut rows = Rows { db: &transaction, limits, unread, logs, doubtful };

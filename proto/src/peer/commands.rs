@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Peer;
 use super::event::{Answer, Command, CommandError, From, TopicInfo};
 use super::publish::Publication;
-use super::requests::{Findings, Goal, PATIENCE};
+use super::requests::{Creation, Findings, Goal, PATIENCE};
 use super::topics::PUBLISHING_FOR;
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
@@ -36,7 +36,8 @@ impl Peer {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::CreateTopic { request, topic, exist_ok, policy } => {
-                let goal = Goal::Create { request, exist_ok, policy };
+                let creation = Creation { exist_ok, policy, attempts: 0 };
+                let goal = Goal::Create { request, creation };
                 self.question(request, &topic, goal);
             }
             Command::DeleteTopic { request, topic } => {
@@ -107,13 +108,13 @@ impl Peer {
                 self.out.answer(request, answer);
             }
             Goal::Subscribe(request, from) => self.subscribe(request, topic, from, found, quorum),
-            Goal::Create { request, exist_ok, policy } => {
-                self.create(request, topic, (exist_ok, policy), found, quorum);
+            Goal::Create { request, creation } => {
+                self.create(request, topic, creation, found, quorum);
             }
             Goal::Delete(request) => self.delete(request, topic, quorum),
             Goal::Publish => self.go_on_publishing(topic, quorum),
-            Goal::Created { request, record } => {
-                self.created(request, topic, record, found, quorum)
+            Goal::Created { request, record, creation } => {
+                self.created(request, topic, (record, creation), found, quorum);
             }
             Goal::Deleted { request, record } => {
                 self.deleted(request, topic, &record, found, quorum);

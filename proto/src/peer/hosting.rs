@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Peer;
 use super::event::{Answer, CommandError, Durable, Event, LocalInfo, TopicInfo};
-use super::requests::{Findings, Goal};
+use super::requests::{Creation, Findings, Goal};
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
 use crate::wire::frame::Hosting;
@@ -14,16 +14,21 @@ use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// The rate of a topic is that of so many last seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// A topic is proposed so often, each time because somebody was faster and has deleted it since.
+/// Guess: whoever loses that often had better ask again later.
+pub(super) const ATTEMPTS_MAX: u32 = 8;
 
 impl Peer {
     pub(super) fn create(
         &mut self,
         request: RequestId,
         topic: &Topic,
-        (exist_ok, policy): (bool, TopicPolicy),
+        creation: Creation,
         found: &Findings,
         quorum: bool,
     ) {
+        let Creation { exist_ok, policy, attempts } = creation;
+        let creation = Creation { attempts: attempts + 1, ..creation };
         let live = self.topics.directory.live(topic).map(|(record, _)| record.clone());
         if let Some(record) = &live {
             let is_mine = record.host == self.node;
@@ -35,10 +40,11 @@ impl Peer {
             if is_mine && (exist_ok || !self.topics.hosts(topic)) {
                 // A record of a former life of this host, or one that was only half stored.
                 let signed = SignedRecord::sign(Record::Topic(record.clone()), &self.signer);
-                let goal = Goal::Created { request, record: signed.clone() };
+                let goal = Goal::Created { request, record: signed.clone(), creation };
                 return self.propose(topic, goal, signed);
             }
-            if is_mine || !matches!(found.hosting, Hosting::Orphaned(_)) {
+            // What is only remembered may have been deleted since.
+            if quorum && (is_mine || !matches!(found.hosting, Hosting::Orphaned(_))) {
                 let host = record.host;
                 let error = CommandError::TopicExists { topic: topic.clone(), host };
                 return self.out.answer(request, Err(error));
@@ -54,7 +60,8 @@ impl Peer {
             return self.out.answer(request, Err(error));
         }
         let record = self.new_record(topic, policy);
-        self.propose(topic, Goal::Created { request, record: record.clone() }, record);
+        let goal = Goal::Created { request, record: record.clone(), creation };
+        self.propose(topic, goal, record);
     }
 
     /// A record by which this peer becomes the topic's host: of a new generation, or, when the
@@ -107,15 +114,28 @@ impl Peer {
         &mut self,
         request: RequestId,
         topic: &Topic,
-        signed: SignedRecord,
+        (signed, creation): (SignedRecord, Creation),
         found: &Findings,
         quorum: bool,
     ) {
+        let Record::Topic(record) = &signed.record else { return };
+        let record = record.clone();
+        let against = found.refusals > 0 && found.full.is_none();
+        let is_over = found.topic_record().is_some_and(|other| {
+            other.deleted && (other.host, other.generation) == (self.node, record.generation)
+        });
+        if against && is_over {
+            // It was created, and another application of this peer has deleted it since.
+            let info = self.topic_info(&record, found, true);
+            return self.out.answer(request, Ok(Answer::topic(info)));
+        }
+        if quorum && against && creation.attempts < ATTEMPTS_MAX {
+            // Somebody was faster, perhaps an application of this peer: what is there now counts.
+            return self.create(request, topic, creation, found, quorum);
+        }
         if let Some(error) = self.not_kept(topic, found, quorum) {
             return self.out.answer(request, Err(error));
         }
-        let Record::Topic(record) = &signed.record else { return };
-        let record = record.clone();
         self.on_topic_record(&signed, Some(self.now));
         // Who cannot ask a majority of the seeds knows of topics only what is spread.
         self.spread_news(&signed);
@@ -146,6 +166,8 @@ impl Peer {
         let error = match &live {
             None if quorum => Some(CommandError::TopicNotFound(topic.clone())),
             None => Some(self.no_quorum()),
+            // What is only remembered may have changed hands.
+            Some(record) if record.host != self.node && !quorum => Some(self.no_quorum()),
             Some(record) if record.host != self.node => {
                 Some(CommandError::NotHost { topic: topic.clone(), host: record.host })
             }
@@ -177,13 +199,46 @@ impl Peer {
             let error = self.no_quorum();
             return self.out.answer(request, Err(error));
         }
-        if found.refusals > 0 {
+        let Record::Topic(own) = &signed.record else { return };
+        // Somebody else's later creation can only be because the deletion took effect.
+        let is_followed = found.topic_record().is_some_and(|other| {
+            other.generation > own.generation && (other.host != self.node || other.deleted)
+        });
+        if found.refusals > 0 && !is_followed {
             // The seeds know a newer record: of this host, or of one that took the topic over.
             return self.delete(request, topic, quorum);
         }
         self.spread_news(signed);
         self.on_topic_record(signed, Some(self.now));
         self.out.answer(request, Ok(Answer::Done));
+        self.end_with(topic, signed, own.generation);
+    }
+
+    /// Other applications of this peer wait for what has happened with a deletion.
+    fn end_with(&mut self, topic: &Topic, deletion: &SignedRecord, generation: u64) {
+        let ended = self.requests.end_all(topic, |goal| match goal {
+            Goal::Deleted { record, .. } => record == deletion,
+            Goal::Created { record: SignedRecord { record: Record::Topic(of), .. }, .. } => {
+                of.generation == generation
+            }
+            _ => false,
+        });
+        for goal in ended {
+            match goal {
+                // It happens once, and these were too late.
+                Goal::Deleted { request, .. } => {
+                    let error = CommandError::TopicNotFound(topic.clone());
+                    self.out.answer(request, Err(error));
+                }
+                // What was deleted had been created.
+                Goal::Created { request, record, .. } => {
+                    let Record::Topic(record) = &record.record else { continue };
+                    let info = self.topic_info(record, &Findings::default(), true);
+                    self.out.answer(request, Ok(Answer::topic(info)));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// What is shown of a topic.

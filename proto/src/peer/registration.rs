@@ -368,7 +368,7 @@ impl Peer {
         self.finish(request);
     }
 
-    fn finish(&mut self, request: RequestId) {
+    pub(super) fn finish(&mut self, request: RequestId) {
         if let Some(pending) = self.requests.finish(request, self.rendezvous.quorum()) {
             self.conclude(pending, true);
         }

@@ -27,6 +27,17 @@ pub(crate) const SILENT: Duration = Duration::from_millis(400);
 /// other end before the 15 s in which an application is answered.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How a topic is to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Creation {
+    /// It may be there already, if this peer hosts it.
+    pub(crate) exist_ok: bool,
+    /// How its messages are kept.
+    pub(crate) policy: TopicPolicy,
+    /// How often it was proposed.
+    pub(crate) attempts: u32,
+}
+
 /// What a question is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
@@ -35,7 +46,7 @@ pub(crate) enum Goal {
     /// Subscribe if the topic exists.
     Subscribe(RequestId, From),
     /// Create the topic if it does not exist.
-    Create { request: RequestId, exist_ok: bool, policy: TopicPolicy },
+    Create { request: RequestId, creation: Creation },
     /// Delete the topic if this peer hosts it.
     Delete(RequestId),
     /// Let waiting publications go, or refuse them.
@@ -47,7 +58,7 @@ pub(crate) enum Goal {
     /// The topics that a filter selects are known.
     Watched(RequestId, TopicFilter),
     /// The record of a created topic is stored.
-    Created { request: RequestId, record: SignedRecord },
+    Created { request: RequestId, record: SignedRecord, creation: Creation },
     /// The record of a deleted topic is stored.
     Deleted { request: RequestId, record: SignedRecord },
     /// The record of a subscription is stored; the topic had so many subscribers before.
@@ -250,6 +261,14 @@ impl Requests {
         Some(pending)
     }
 
+    /// Ends all open questions about a topic that are for such a goal.
+    pub(crate) fn end_all(&mut self, topic: &Topic, is_such: impl Fn(&Goal) -> bool) -> Vec<Goal> {
+        let such = |pending: &Pending| pending.topic == *topic && is_such(&pending.goal);
+        let open = self.open.iter().filter(|(_, pending)| such(pending));
+        let open: Vec<RequestId> = open.map(|(id, _)| *id).collect();
+        open.into_iter().filter_map(|id| Some(self.end(id)?.goal)).collect()
+    }
+
     /// Whether a question of this kind is open.
     pub(crate) fn is_open(&self, topic: &Topic, goal: &Goal) -> bool {
         self.open.values().any(|pending| pending.topic == *topic && pending.goal == *goal)
@@ -287,6 +306,17 @@ impl Requests {
         let enough = if pending.alone { 1 } else { quorum };
         let over = pending.findings.answers >= enough || pending.findings.refusals > 0;
         over.then(|| self.end(id)).flatten()
+    }
+
+    /// Who the seeds are has changed: from now on only the voices of those count that the peer has
+    /// a session with, as others may be no seeds any more. Returns all open questions, as fewer
+    /// voices than before may be enough.
+    pub(crate) fn recount(&mut self, has_session: impl Fn(&NodeId) -> bool) -> Vec<RequestId> {
+        for pending in self.open.values_mut().filter(|pending| !pending.alone) {
+            pending.answered.retain(&has_session);
+            pending.findings.answers = pending.findings.answers.min(pending.answered.len());
+        }
+        self.open.keys().copied().collect()
     }
 
     /// Questions whose time is over; longer, where a majority `is_there` and only slow.
@@ -367,6 +397,28 @@ mod tests {
         requests.answered(now, id, seed(2)).expect("asked").findings.answers += 1;
         assert!(requests.finish(id, 2).is_some());
         assert_eq!(requests.next_deadline(), None);
+    }
+
+    #[test]
+    fn when_the_seeds_change_only_those_count_that_are_left() {
+        let mut requests = Requests::default();
+        let now = Instant::ZERO;
+        let ids = [requests.next_id(), requests.next_id()];
+        for (id, by) in ids.into_iter().zip([[1, 2], [2, 3]]) {
+            requests.open(now, id, question(), &[1, 2, 3, 4].map(LinkId), LATER);
+            for n in by {
+                requests.answered(now, id, seed(n)).expect("asked").findings.answers += 1;
+            }
+            assert!(requests.finish(id, 3).is_none(), "three of four are needed");
+        }
+        // The first seed is removed: of those that are left two are enough.
+        requests.lost(LinkId(1));
+        let left: Vec<NodeId> = (2..=4).map(|n| seed(n).1).collect();
+        assert_eq!(requests.recount(|node| left.contains(node)), ids);
+        assert!(requests.finish(ids[0], 2).is_none(), "one of them answered it");
+        assert!(requests.finish(ids[1], 2).is_some());
+        requests.answered(now, ids[0], seed(4)).expect("asked").findings.answers += 1;
+        assert!(requests.finish(ids[0], 2).is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::Peer;
 use super::event::{Durable, Notice};
-use crate::id::LinkId;
+use crate::id::{LinkId, NodeId};
 use crate::time::Instant;
 use crate::wire::frame::Reason;
 use crate::wire::record::{Record, SignedRecord};
@@ -102,6 +102,11 @@ impl Peer {
         }
         self.tend_sessions();
         self.tell_quorum();
+        let sessions = self.rendezvous.sessions().filter_map(|link| self.links.get(link));
+        let nodes: Vec<NodeId> = sessions.map(|link| link.node).collect();
+        for request in self.requests.recount(|node| nodes.contains(node)) {
+            self.finish(request);
+        }
     }
 }
 

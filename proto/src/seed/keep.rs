@@ -7,6 +7,7 @@ use crate::machine::Output;
 use crate::seed::links::{End, goodbye};
 use crate::seed::listed::Subscription;
 use crate::seed::memory::{Change, Key, Membership, Memory, Row};
+use crate::seed::status::Death;
 use crate::seed::{Seed, Timer};
 use crate::time::Instant;
 use crate::wire::frame::{Reason, Vote};
@@ -83,6 +84,10 @@ impl Seed {
                 Some(Row::Register { topic, promised, accepted })
             }
             Key::SeedSet => self.seed_set.clone().map(Row::SeedSet),
+            Key::Death(..) => {
+                let deaths = &self.reports.deaths;
+                deaths.iter().find(|death| death.key() == *key).cloned().map(Row::Death)
+            }
             Key::Membership => Some(Row::Membership(Membership {
                 floor: self.acceptors.floor(),
                 rounds: self.rounds_reserved,
@@ -197,6 +202,10 @@ impl Seed {
                 true
             }
             Row::SeedSet(signed) => legal(signed) && self.restore_set_row(signed),
+            Row::Death(death) => {
+                self.reports.restore_death(death);
+                true
+            }
             Row::Peer(_) | Row::Subscription(_) => false,
         }
     }
@@ -206,6 +215,7 @@ impl Seed {
         let mut keys: BTreeSet<Key> = self.acceptors.keys().cloned().map(Key::Register).collect();
         keys.extend(self.registry.keys());
         keys.extend(self.index.keys());
+        keys.extend(self.reports.deaths.iter().map(Death::key));
         keys.extend([Key::Membership, Key::SeedSet]);
         self.rewriting = keys;
         self.timers.set(Timer::Rewrite, now);

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeId, Topic};
+use crate::id::{Incarnation, NodeId, Topic};
+use crate::seed::status::Death;
 use crate::wire::frame::{Ballot, Vote};
 use crate::wire::record::{Record, SignedRecord};
 
@@ -31,6 +32,8 @@ pub enum Key {
     Membership,
     /// Who the seeds are, when that differs from the configuration. One row.
     SeedSet,
+    /// Why a life of a peer was taken for over; for people.
+    Death(NodeId, Incarnation),
 }
 
 /// A row.
@@ -64,6 +67,8 @@ pub enum Row {
     Membership(Membership),
     /// Who the seeds are.
     SeedSet(SignedRecord),
+    /// A verdict that this seed came to.
+    Death(Death),
 }
 
 /// What a seed remembers of itself.
@@ -141,6 +146,7 @@ impl Row {
                 Record::SeedSet(_) => Some(Key::SeedSet),
                 _ => None,
             },
+            Self::Death(death) => Some(death.key()),
         }
     }
 }

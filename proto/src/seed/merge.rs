@@ -197,9 +197,10 @@ impl Seed {
             self.forgotten = generation;
             self.touched.insert(Key::Membership);
         }
-        // What was accepted since is a topic that is being created again.
+        // What was accepted since is a topic that is being created again. What was accepted before
+        // the deletion, by a seed that had no part in that, must not outlive the mark.
         let accepted = self.acceptors.accepted(&record.topic).and_then(topic_of);
-        if accepted.is_none_or(|accepted| *accepted == record) {
+        if accepted.is_none_or(|accepted| accepted.rank() <= record.rank()) {
             self.acceptors.forget(&record.topic);
             self.touched.insert(Key::Register(record.topic));
         }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Incarnation, NodeId, Topic};
 use crate::stats::SeedStats;
 use crate::time::Instant;
@@ -128,19 +130,19 @@ pub struct SessionView {
     pub unanswered_pings: u32,
 }
 
-/// A verdict of death.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A verdict of death. A seed keeps those that it came to over its restarts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
     /// The peer, and the life that ended.
     pub peer: PeerEntry,
     /// Its name.
     pub name: String,
-    /// When this seed had votes of a majority.
-    pub at: Instant,
+    /// When this seed had votes of a majority, in microseconds since 1970 by its own clock.
+    pub at_us: i64,
     /// Who reported it here: peers, seeds that voted, this seed itself.
     pub reporters: Vec<NodeId>,
     /// How this seed's own probe went, in words.
-    pub probe: &'static str,
+    pub probe: String,
     /// Seeds that voted.
     pub voters: Vec<NodeId>,
 }

@@ -8,7 +8,8 @@ use crate::id::{LinkId, NodeId};
 use crate::seed::Seed;
 use crate::seed::event::Notice;
 use crate::seed::listed::Peer;
-use crate::seed::reports::Case;
+use crate::seed::memory::Key;
+use crate::seed::reports::{Case, Reports};
 use crate::seed::status::Death;
 use crate::time::Instant;
 use crate::wire::frame::{Dead, Frame, SAMPLE_MAX};
@@ -162,15 +163,13 @@ impl Seed {
             _ => None,
         });
         let voters: Vec<NodeId> = voters.collect();
-        if self.reports.deaths.len() >= DEATHS_MAX {
-            self.reports.deaths.pop_front();
-        }
-        self.reports.deaths.push_back(Death {
+        let since_start = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        self.keep_death(Death {
             peer: entry,
             name: peer.name.to_string(),
-            at: now,
+            at_us: self.config.identity.wall_origin_us.saturating_add(since_start),
             reporters: case.reporters.into_iter().collect(),
-            probe: case.result,
+            probe: case.result.to_owned(),
             voters,
         });
         let until = now + self.config.dead_kept;
@@ -184,6 +183,36 @@ impl Seed {
             self.send(link, Frame::Dead(Dead { node, incarnation, votes: votes.clone() }));
         }
         self.is_gone(node);
+    }
+
+    /// Keeps a verdict for people, on the disk as well, in the place of the oldest one.
+    fn keep_death(&mut self, death: Death) {
+        self.touched.insert(death.key());
+        self.touched.extend(self.reports.keep_death(death));
+    }
+}
+
+impl Death {
+    /// Names its row.
+    pub(super) fn key(&self) -> Key {
+        Key::Death(self.peer.node, self.peer.incarnation)
+    }
+}
+
+impl Reports {
+    /// Keeps a verdict. Returns the key of the oldest one if that had to go.
+    fn keep_death(&mut self, death: Death) -> Option<Key> {
+        let key = death.key();
+        self.deaths.retain(|known| known.key() != key);
+        self.deaths.push_back(death);
+        let is_full = self.deaths.len() > DEATHS_MAX;
+        is_full.then(|| self.deaths.pop_front()).flatten().map(|oldest| oldest.key())
+    }
+
+    /// The same for those of former runs, in any order.
+    pub(super) fn restore_death(&mut self, death: &Death) {
+        self.keep_death(death.clone());
+        self.deaths.make_contiguous().sort_by_key(|death| death.at_us);
     }
 }
 

@@ -142,7 +142,7 @@ impl Seed {
         Topology { total, nodes: nodes.iter().filter_map(node).collect(), edges }
     }
 
-    /// The last verdicts of death, the newest first; at most 256.
+    /// The last verdicts of death, those of former runs included, the newest first; at most 256.
     pub fn deaths(&self) -> Vec<Death> {
         self.reports.deaths.iter().rev().cloned().collect()
     }

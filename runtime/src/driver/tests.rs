@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::key::NodeKey;
 use crate::listen::bind;
 use crate::node::{Handle, Host, Kept, LinkLimits, Node, NodeOptions, spawn};
-use crate::tls::{Established, HandshakeError, Tls};
+use crate::tls::{Encryption, Established, HandshakeError, Tls};
 use crate::traffic::ShedReason;
 
 /// A machine that does what it is told, tells what it sees, and answers pings.
@@ -141,13 +141,17 @@ impl Rig {
     }
 
     fn limited(limits: LinkLimits) -> Self {
+        Self::with(limits, Encryption::Always)
+    }
+
+    fn with(limits: LinkLimits, encryption: Encryption) -> Self {
         let key = Arc::new(NodeKey::generate().unwrap());
         let id = key.node_id();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let clock = Clock::start();
         let (events, seen) = channel(EVENTS_MAX);
-        let options = NodeOptions { key, listener, clock, limits };
+        let options = NodeOptions { key, listener, clock, limits, encryption };
         let (synced, syncs) = channel(EVENTS_MAX);
         let node = spawn(Echo::default(), Watch(events, syncs), options);
         Self { node, seen, synced, address, id, clock }
@@ -186,7 +190,12 @@ impl Rig {
 
 /// A link between two fresh nodes, and its number at both ends.
 async fn linked() -> (Rig, LinkId, Rig, LinkId) {
-    let (mut a, mut b) = (Rig::start(), Rig::start());
+    linked_with(Encryption::Always).await
+}
+
+async fn linked_with(encryption: Encryption) -> (Rig, LinkId, Rig, LinkId) {
+    let start = || Rig::with(LinkLimits::default(), encryption);
+    let (mut a, mut b) = (start(), start());
     a.dial(b.address).await;
     let (at_a, node, dialed) = a.up().await;
     assert_eq!((node, dialed), (b.id, Some(DialId(7))));
@@ -303,6 +312,43 @@ async fn a_first_frame_over_its_limit_is_answered_with_a_reason() {
     assert_eq!(goodbye.reason, Reason::Violation);
     assert_eq!(a.next().await, Seen::Down(LinkDown::Closed));
     assert!(b.handle().links().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn without_encryption_keys_are_proven_and_frames_arrive_in_order() {
+    // Its own assertions say that each end knows who the other one is.
+    let (mut a, at_a, mut b, at_b) = linked_with(Encryption::HandshakeOnly).await;
+    // A small frame comes first, as between nodes.
+    a.send(at_a, Class::Own, Frame::Pong(7)).await;
+    assert_eq!(b.next().await, Seen::Frame(Frame::Pong(7)));
+    // More than a socket takes at once, and less than a queue.
+    for number in 0..8 {
+        a.send(at_a, Class::Own, batch(256 << 10)).await;
+        a.send(at_a, Class::Own, Frame::Pong(number)).await;
+    }
+    a.send(at_a, Class::Own, Frame::Ping(8)).await;
+    for number in 0..8 {
+        assert_eq!(b.next().await, Seen::Frame(batch(256 << 10)));
+        assert_eq!(b.next().await, Seen::Frame(Frame::Pong(number)));
+    }
+    assert_eq!(b.next().await, Seen::Frame(Frame::Ping(8)));
+    let goodbye = Goodbye { reason: Reason::Leaving, text: "so long".into() };
+    assert_eq!(a.next().await, Seen::Frame(Frame::Pong(8)));
+    b.tell(Output::Close { link: at_b, goodbye: Some(goodbye.clone()) }).await;
+    assert_eq!(a.next().await, Seen::Frame(Frame::Goodbye(goodbye)));
+    assert_eq!(a.next().await, Seen::Down(LinkDown::Closed));
+}
+
+#[tokio::test]
+async fn an_end_that_encrypts_and_one_that_does_not_refuse_each_other() {
+    let plain = || Rig::with(LinkLimits::default(), Encryption::HandshakeOnly);
+    for (mut dialer, listener) in [(Rig::start(), plain()), (plain(), Rig::start())] {
+        dialer.dial(listener.address).await;
+        assert_eq!(dialer.next().await, Seen::DialFailed(DialFailure::Handshake));
+        assert!(listener.handle().links().await.unwrap().is_empty());
+    }
+    let error = connect(&plain(), &[b"tidings/1"]).await.unwrap_err();
+    assert!(matches!(error, HandshakeError::Protocol), "{error}");
 }
 
 #[tokio::test]

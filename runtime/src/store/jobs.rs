@@ -24,6 +24,7 @@ pub struct JobQueue<T> {
 }
 
 /// A queue in which at most `most` jobs wait.
+#[expect(clippy::disallowed_methods, reason = "`try_send` is what limits it")]
 pub fn jobs<T>(most: usize) -> (Jobs<T>, JobQueue<T>) {
     let (sender, receiver) = channel();
     let waiting = Arc::new(AtomicUsize::new(0));

@@ -12,6 +12,7 @@ use tidings_runtime::config::SeedEntry;
 use tidings_runtime::listen::bind;
 use tidings_runtime::logging::LogGuard;
 use tidings_runtime::ports_file::Ports;
+use tidings_runtime::tls::Encryption;
 use tidings_runtime::{
     Clock, Config, DataDir, Node, NodeOptions, Overrides, advertised, http, identity, logging,
     node, shutdown,
@@ -157,7 +158,9 @@ impl Running {
         let left = CancellationToken::new();
         let host = SeedHost::new(clock, address, store, left.clone());
         let (key, limits) = (data.key().clone(), config.limits.links);
-        let node = node::spawn(machine, host, NodeOptions { key, listener, clock, limits });
+        let encryption = Encryption::Always;
+        let options = NodeOptions { key, listener, clock, limits, encryption };
+        let node = node::spawn(machine, host, options);
         Ok(Self { node, clock, left })
     }
 

@@ -219,9 +219,9 @@ pub(super) async fn deaths(
         addr: death.peer.address,
         name: death.name,
         incarnation: death.peer.incarnation.0,
-        at: time(pages.clock.wall_us(death.at)),
+        at: time(death.at_us),
         reporters: ids(&death.reporters),
-        probe: death.probe.to_owned(),
+        probe: death.probe,
         voters: ids(&death.voters),
     };
     Ok(Json(Items { total: page.total, items: page.items.into_iter().map(view).collect() }))

@@ -6,6 +6,7 @@
 use rusqlite::types::Value;
 use tidings_proto::NodeId;
 use tidings_proto::seed::memory::{Key, Row};
+use tidings_proto::seed::status::Death;
 use tidings_proto::wire::frame::Ballot;
 use tidings_proto::wire::record::{PeerRecord, Record, SeedPlace, SignedRecord};
 use tidings_runtime::store::Sum;
@@ -53,9 +54,15 @@ pub(super) const MEMBERSHIP: Table = Table {
 pub(super) const SEED_SET: Table =
     Table { name: "seed_set", columns: &["one", "version", "seeds", "former", "author"], keys: 1 };
 
+pub(super) const DEATH: Table = Table {
+    name: "death",
+    columns: &["node", "incarnation", "address", "name", "at_us", "reporters", "probe", "voters"],
+    keys: 2,
+};
+
 /// All tables of rows.
-pub(super) const ALL: [&Table; 7] =
-    [&MEMBERSHIP, &SEED_SET, &PEER, &ENDED, &SUBSCRIPTION, &TOPIC, &REGISTER];
+pub(super) const ALL: [&Table; 8] =
+    [&MEMBERSHIP, &SEED_SET, &PEER, &ENDED, &SUBSCRIPTION, &TOPIC, &REGISTER, &DEATH];
 
 /// The statements that make an empty file of version 1. `sum` is eight bytes of BLAKE3.
 pub(super) const VERSION_1: &str = "
@@ -80,6 +87,9 @@ CREATE TABLE register (topic TEXT PRIMARY KEY, promised_round INTEGER NOT NULL,
 CREATE TABLE seed_set (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,
     seeds TEXT NOT NULL, former TEXT, author TEXT NOT NULL,
     row BLOB NOT NULL, sum BLOB NOT NULL);
+CREATE TABLE death (node TEXT NOT NULL, incarnation INTEGER NOT NULL, address TEXT NOT NULL,
+    name TEXT NOT NULL, at_us INTEGER NOT NULL, reporters TEXT NOT NULL, probe TEXT NOT NULL,
+    voters TEXT NOT NULL, row BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (node, incarnation));
 ";
 
 /// Where a row belongs, and its columns; none when it is none that a seed writes.
@@ -123,6 +133,7 @@ pub(super) fn columns(row: &Row) -> Option<(&'static Table, Vec<Value>)> {
             let author = node(of.author);
             (&SEED_SET, vec![Value::Integer(1), count(of.version), seeds, before, author])
         }
+        Row::Death(of) => (&DEATH, death_columns(of)),
         Row::Membership(of) => {
             let mut columns = vec![Value::Integer(1)];
             columns.extend(ballot(of.floor));
@@ -143,6 +154,7 @@ pub(super) fn place(key: &Key) -> (&'static Table, Vec<Value>) {
         Key::Register(topic) => (&REGISTER, vec![text(topic.as_str())]),
         Key::Membership => (&MEMBERSHIP, vec![Value::Integer(1)]),
         Key::SeedSet => (&SEED_SET, vec![Value::Integer(1)]),
+        Key::Death(of, life) => (&DEATH, vec![node(*of), count(life.0)]),
     }
 }
 
@@ -185,6 +197,23 @@ fn ballot(ballot: Ballot) -> [Value; 2] {
 fn places(seeds: &[SeedPlace]) -> String {
     let addresses: Vec<String> = seeds.iter().map(|seed| seed.address.to_string()).collect();
     addresses.join(",")
+}
+
+fn death_columns(of: &Death) -> Vec<Value> {
+    let all = |ids: &[NodeId]| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        text(&ids.join(","))
+    };
+    vec![
+        node(of.peer.node),
+        count(of.peer.incarnation.0),
+        text(&of.peer.address.to_string()),
+        text(&of.name),
+        Value::Integer(of.at_us),
+        all(&of.reporters),
+        text(&of.probe),
+        all(&of.voters),
+    ]
 }
 
 fn peer_of(signed: &SignedRecord) -> Option<&PeerRecord> {

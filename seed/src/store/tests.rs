@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tidings_proto::crypto::{Scheme, Signer};
 use tidings_proto::seed::memory::{Key, Membership, Row, apply};
-use tidings_proto::wire::frame::{Ballot, Vote};
+use tidings_proto::seed::status::Death;
+use tidings_proto::wire::frame::{Ballot, PeerEntry, Vote};
 use tidings_proto::wire::record::{
     PeerRecord, Record, SignedRecord, SubscriptionRecord, TopicPolicy, TopicRecord,
 };
@@ -68,6 +69,17 @@ fn membership(votes: bool) -> Row {
     Row::Membership(Membership { floor, rounds: 1_000, forgotten: 3, votes })
 }
 
+fn death(n: u8, incarnation: u64) -> Death {
+    let peer = PeerEntry {
+        node: node(n),
+        incarnation: Incarnation(incarnation),
+        address: ([127, 0, 0, 1], 7_200).into(),
+    };
+    let probe = "it answered no probe".to_owned();
+    let (reporters, voters) = (vec![node(1), node(9)], vec![node(8), node(9)]);
+    Death { peer, name: "peer-3".to_owned(), at_us: 1_700_000, reporters, probe, voters }
+}
+
 /// A row of each kind.
 fn some() -> Vec<Change> {
     let ballot = Ballot { round: 9, seed: node(3) };
@@ -84,6 +96,7 @@ fn some() -> Vec<Change> {
         Row::Topic(topic_record("a/b")),
         promised,
         accepted,
+        Row::Death(death(3, 8)),
         membership(true),
     ];
     rows.into_iter().map(Change::Put).collect()

@@ -14,6 +14,7 @@ pub mod evicted;
 pub mod genuine;
 pub mod happened;
 pub mod kept;
+pub mod linear;
 pub mod liveness;
 pub mod order;
 pub mod overlay;

@@ -12,6 +12,7 @@ use tidings_proto::wire::frame::Frame;
 use tidings_proto::{Instant, Origin, RequestId, Topic, peer};
 
 use super::Tap;
+use super::contests::Contests;
 use super::lies::Lies;
 use super::node::{self, AnyNode};
 use super::roster::{Disk, Request, Roster};
@@ -59,6 +60,8 @@ pub(super) enum Token {
     Publish(u32),
     /// A pattern of claims is due.
     Claim(u32),
+    /// A pattern of contests is due.
+    Contest(u32),
     /// A fault begins.
     Fault(u32),
     /// A fault ends; for a node, if it is still in this life.
@@ -143,6 +146,7 @@ pub(super) struct Apps {
     pub(super) deaths: Deaths,
     /// S7.
     pub(super) owners: Owners,
+    pub(super) contests: Contests,
     /// Nodes that are slow for a while, in order: L5 is about the others.
     pub(super) slow: Vec<u32>,
     /// Who is shown all frames.
@@ -182,6 +186,7 @@ impl Apps {
             certificates: Certificates::new(roster.seeds().end, PROBE, NEWS),
             deaths: Deaths::default(),
             owners: Owners::default(),
+            contests: Contests::default(),
             slow: Vec::new(),
             tap: None,
             lies: Lies::default(),
@@ -225,6 +230,7 @@ impl Apps {
     pub(super) fn disk_hurt(&mut self, node: u32) {
         if self.kept.seed_lost(node) {
             self.owners.void();
+            self.contests.history.void();
         }
     }
 
@@ -278,6 +284,7 @@ impl Apps {
                 self.ledger.all[number as usize].state = State::Refused;
             }
             (Some(Request::Claim(act)), result) => self.claimed(now, act, result),
+            (Some(Request::Contest(call)), result) => self.contested(now, call.into(), &result),
             (Some(Request::Leave), _) => timers.at(now + RETRY, Token::Stop(node, life)),
             (None, _) => {}
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidings_proto::peer::event::{Answer, Command, CommandError};
-use tidings_proto::wire::record::TopicPolicy;
+use tidings_proto::peer::event::{Answer, CommandError};
 use tidings_proto::{Instant, Topic};
 
 use super::apps::{Apps, Token};
+use super::contests::command;
 use super::roster::Request;
 use super::{Cluster, node};
 use crate::check::owners::{Act, Outcome};
@@ -59,22 +59,13 @@ impl Cluster<'_> {
         let now = self.world.now();
         let apps = &mut self.world.host;
         let number = apps.owners.asked(name, peer, act);
+        apps.contests.claimed(now, number, (name, peer), act.into());
         let request = apps.request(now, peer, Request::Claim(number));
         let topic: Topic = apps.roster.topic(topic_number(name)).clone();
-        let command = match act {
-            Act::Create => Command::CreateTopic {
-                request,
-                topic,
-                exist_ok: false,
-                policy: TopicPolicy::default(),
-            },
-            Act::Delete => {
-                apps.kept.forget(name);
-                Command::DeleteTopic { request, topic }
-            }
-            Act::Read => Command::TopicInfo { request, topic },
-        };
-        self.world.command(peer, node::Command::Peer(command));
+        if act == Act::Delete {
+            apps.kept.forget(name);
+        }
+        self.world.command(peer, node::Command::Peer(command(act.into(), request, topic)));
     }
 }
 
@@ -90,6 +81,7 @@ impl Apps {
         number: u32,
         result: Result<Answer, CommandError>,
     ) {
+        self.claim_answered(now, number, &result);
         let outcome = match &result {
             // What a peer only remembers is no read of a majority.
             Ok(Answer::Topic(info)) if !info.confirmed => Outcome::Refused,

@@ -35,6 +35,7 @@ impl Cluster<'_> {
         self.judge_subscriptions();
         self.judge_seed_set();
         self.judge_chaos();
+        let linear = self.judge_history();
         let parts = self.judge_overlay();
         let counters = self.counters();
         let count = |name| counters.get(name).copied().unwrap_or_default();
@@ -62,7 +63,7 @@ impl Cluster<'_> {
             last_receiver_ms_max: last_ms_max,
             latency_ms: latency(&tally.latency_us),
             bystanders_ms: latency(&tally.bystanders_us),
-            judged: self.judged(),
+            judged: Judged { linear, ..self.judged() },
             delivered_share: found.share(),
             expected: found.expected,
             missed: found.missed,
@@ -168,6 +169,12 @@ impl Cluster<'_> {
         apps.deaths.judge(&mut apps.verdicts, now, within, expect.evicted_max);
     }
 
+    /// An order must explain all that was seen of contested names.
+    fn judge_history(&mut self) -> u64 {
+        let apps = &mut self.world.host;
+        apps.contests.history.judge(&mut apps.verdicts) as u64
+    }
+
     fn judge_answers(&mut self) {
         let now = self.world.now();
         let limit = Duration::from_millis(self.scenario.expect.answered_within_ms);
@@ -230,6 +237,7 @@ impl Cluster<'_> {
             not_forgotten: apps.tally.not_forgotten,
             verdicts_of_death: apps.certificates.judged(),
             claims: apps.owners.judged(),
+            linear: 0,
             no_quorum: apps.refused.count(),
             death_p99_ms: apps.deaths.p99().as_micros() as f64 / 1_000.0,
             evicted: apps.deaths.evicted(),

@@ -3,6 +3,7 @@
 mod apps;
 mod changes;
 mod claims;
+mod contests;
 mod faults;
 mod finish;
 mod forgets;
@@ -94,6 +95,8 @@ struct Cluster<'a> {
     changes_done: usize,
     /// Draws of the claims on names.
     draws: Rng,
+    /// Draws of the contests.
+    contest_draws: Rng,
     /// L4.
     converge: Option<Converge>,
     /// From then on nothing is wrong.
@@ -162,7 +165,8 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options) -> Report {
 /// The world of a run, without nodes.
 fn world(scenario: &Scenario, seed: u64, options: &mut Options) -> World<AnyNode, Apps> {
     let scheme = if options.ed25519 { Scheme::Ed25519 } else { Scheme::Checksum };
-    let names = scenario.claim.iter().map(|claim| claim.names).max().unwrap_or(0);
+    let contested = scenario.contest.iter().map(|contest| contest.names).max().unwrap_or(0);
+    let names = scenario.claimed_names() + contested;
     let nodes = [scenario.seeds, scenario.peers];
     let mut roster = Roster::new(seed, scheme, nodes, (scenario.topics, names));
     roster.tune = scenario.tune;
@@ -232,6 +236,9 @@ impl<'a> Cluster<'a> {
         for (number, claim) in (0..).zip(&scenario.claim) {
             world.at(Instant::from_millis(claim.from_ms), Token::Claim(number));
         }
+        for (number, contest) in (0..).zip(&scenario.contest) {
+            world.at(Instant::from_millis(contest.from_ms), Token::Contest(number));
+        }
         if scenario.forget_every_ms.is_some() {
             world.at(Instant::from_millis(scenario.join_ms), Token::Forget);
         }
@@ -262,6 +269,7 @@ impl<'a> Cluster<'a> {
             inspected: 0,
             changes_done: 0,
             draws: Rng::new(seed, "claims"),
+            contest_draws: Rng::new(seed, "contests"),
             converge: bound.map(Converge::new),
             calm_from: Instant::from_millis(over_ms.unwrap_or(0)),
             buried: BTreeMap::new(),
@@ -277,6 +285,7 @@ impl<'a> Cluster<'a> {
                 Token::Ask { node, life, topic } => self.ask(node, life, topic),
                 Token::Publish(pattern) => self.publish(pattern),
                 Token::Claim(pattern) => self.claim(pattern),
+                Token::Contest(pattern) => self.contest(pattern),
                 Token::Fault(number) => self.fault(number),
                 Token::Undo(number, life) => self.undo(number, life),
                 Token::Stop(node, life) => self.stop(node, life),

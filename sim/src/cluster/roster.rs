@@ -265,6 +265,8 @@ pub(super) enum Request {
     Leave,
     /// An act on a contested name.
     Claim(u32),
+    /// A call on a name that is contested without regard for others.
+    Contest(u32),
 }
 
 impl Request {
@@ -276,6 +278,7 @@ impl Request {
             Self::Publish(publication) => (3, publication),
             Self::Leave => (4, 0),
             Self::Claim(act) => (5, act),
+            Self::Contest(call) => (6, call),
         };
         RequestId(kind << 56 | u64::from(turn & 0xff_ffff) << 32 | u64::from(number))
     }
@@ -289,6 +292,7 @@ impl Request {
             3 => Some(Self::Publish(number)),
             4 => Some(Self::Leave),
             5 => Some(Self::Claim(number)),
+            6 => Some(Self::Contest(number)),
             _ => None,
         }
     }
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn requests_are_known_by_their_numbers() {
         let mut all = vec![Request::Create(3), Request::Subscribe(9), Request::Publish(77)];
-        all.extend([Request::Leave, Request::Claim(5)]);
+        all.extend([Request::Leave, Request::Claim(5), Request::Contest(6)]);
         for request in all {
             assert_eq!(Request::from_id(request.id(5)), Some(request));
             assert_ne!(request.id(5), request.id(6));

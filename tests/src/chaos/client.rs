@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::contest::{Contest, REFUSALS};
 use super::verdict::Failed;
 use crate::control::Control;
 use crate::node::Node;
@@ -59,22 +60,26 @@ pub(super) struct Board {
     /// When writes were acknowledged.
     pub(super) writes: Mutex<Vec<Instant>>,
     pub(super) failed: Mutex<Vec<Failed>>,
+    pub(super) contest: Contest,
 }
 
 impl Board {
-    pub(super) fn new(peers: usize) -> Self {
+    /// For the peers with these ids.
+    pub(super) fn new(peers: Vec<String>) -> Self {
+        let start = Instant::now();
         Self {
-            start: Instant::now(),
+            start,
             stopped: AtomicBool::new(false),
             headless: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             promises: Mutex::default(),
-            received: (0..peers).map(|_| AtomicU64::new(0)).collect(),
+            received: peers.iter().map(|_| AtomicU64::new(0)).collect(),
             published: AtomicU64::new(0),
             calls: Mutex::default(),
             write_times: Mutex::default(),
             writes: Mutex::default(),
             failed: Mutex::default(),
+            contest: Contest::new(start, peers),
         }
     }
 
@@ -163,6 +168,7 @@ impl Client {
         self.publish();
         self.pull();
         self.meet();
+        self.contend();
         if self.passing.len() > PASSING_MAX {
             self.delete();
         }
@@ -218,6 +224,20 @@ impl Client {
         }
     }
 
+    /// Creates, deletes or looks up a topic that others want too: to be refused is all right.
+    fn contend(&mut self) {
+        let board = Arc::clone(&self.board);
+        let Some(next) = board.contest.next(self.number, self.created) else { return };
+        self.rest();
+        let call = board.contest.asked(self.number, &next);
+        let answer = self.ask(&next.request, &REFUSALS);
+        board.contest.answered(call, &next, answer.as_ref());
+        let is_write = next.request["command"] != "topic_info";
+        if is_write && answer.is_some_and(|answer| answer["status"] == "ok") {
+            self.wrote();
+        }
+    }
+
     /// Deletes the oldest topic that does not last.
     fn delete(&mut self) {
         let topic = self.passing.remove(0);
@@ -240,16 +260,29 @@ impl Client {
 
     /// A call that must succeed; `None` when it did not.
     fn call(&mut self, request: &Value) -> Option<Value> {
+        self.rest();
+        self.ask(request, &[])
+    }
+
+    fn rest(&self) {
         // Not all at the same pace, else they all write at the same moments.
         let uneven = u32::try_from((self.created * 7 + self.number * 13) % 8).unwrap_or(0);
         wait::pause(self.pause / 2 + self.pause * uneven / 8);
+    }
+
+    /// A call that must succeed, or be refused with one of these codes; `None` when it did not.
+    fn ask(&mut self, request: &Value, refusals: &[&str]) -> Option<Value> {
+        let is_right = |answer: &Value| {
+            let code = answer["code"].as_str().unwrap_or_default();
+            answer["status"] == "ok" || refusals.contains(&code)
+        };
         let headless = self.board.headless.load(Ordering::SeqCst);
         let at = Instant::now();
         let asked = self.control.send(format!("{request}\n").as_bytes());
         let answer = asked.map_err(anyhow::Error::from).and_then(|()| self.control.answer());
         let took = at.elapsed();
         let why = match answer {
-            Ok(answer) if answer["status"] == "ok" => {
+            Ok(answer) if is_right(&answer) => {
                 lock(&self.board.calls).push(took);
                 if matches!(request["command"].as_str(), Some(name) if WRITES.contains(&name)) {
                     lock(&self.board.write_times).push(took);

@@ -95,6 +95,9 @@ pub struct Verdict {
     pub published: u64,
     /// Of those, receipts that are missing or too many.
     pub undelivered: u64,
+    /// How many calls on contested topics have their place in an order that explains all of them,
+    /// and on how many topics; or why there is none.
+    pub linearizable: Result<(usize, usize), String>,
 }
 
 /// Takes the figures together.
@@ -133,17 +136,19 @@ pub(super) fn judge(
         missing,
         published: board.published(),
         undelivered,
+        linearizable: board.contest.check(),
     }
 }
 
 impl Verdict {
     /// Whether no call failed, nothing that was acknowledged is lost, everything published was
-    /// received, and every seed came back.
+    /// received, what was seen of contested topics is linearizable, and every seed came back.
     pub fn is_good(&self) -> bool {
         let back = self.happened.iter().all(|fault| fault.noticed && fault.back.is_some());
         let worked = self.calls > 0 && self.writes > 0 && !self.happened.is_empty();
         let lost = !self.missing.is_empty() || self.undelivered > 0;
-        worked && back && !lost && self.failed.is_empty()
+        let in_order = self.linearizable.as_ref().is_ok_and(|(calls, _)| *calls > 0);
+        worked && back && !lost && in_order && self.failed.is_empty()
     }
 }
 
@@ -186,6 +191,12 @@ impl fmt::Display for Verdict {
         writeln!(f, "records          {} read back, {missing} missing", self.records)?;
         let receipts = self.undelivered;
         writeln!(f, "messages         {} to all, {receipts} receipts missing", self.published)?;
+        match &self.linearizable {
+            Ok((calls, topics)) => {
+                writeln!(f, "linearizable     {calls} calls on {topics} contested topics")?;
+            }
+            Err(why) => writeln!(f, "NOT LINEARIZABLE {why}")?,
+        }
         for failed in self.failed.iter().take(SHOWN) {
             let Failed { at, took, peer, request, why } = failed;
             let (at, took) = (at.as_secs_f64(), took.as_millis());

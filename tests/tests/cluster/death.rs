@@ -51,6 +51,14 @@ fn a_killed_peer_is_reported_and_dropped_by_all_seeds() {
         });
     }
     verdict_is_shown(&cluster, id);
+    let id = id.to_owned();
+    let pages = |cluster: &Cluster| -> Vec<_> {
+        cluster.seeds.iter().map(|seed| seed.page("/v1/deaths")).collect()
+    };
+    let before = pages(&cluster);
+    cluster.seeds.iter_mut().for_each(Node::restart);
+    assert_eq!(pages(&cluster), before, "all of it is kept over restarts");
+    verdict_is_shown(&cluster, &id);
     controls[0].publish("Sports", "after");
     for (i, control) in controls.iter_mut().enumerate().filter(|(i, _)| *i != 4) {
         assert_eq!(control.pull_all("Sports", 1, SOON).len(), 1, "peer {i}");

@@ -1,3 +1,4 @@
+mod contested;
 mod eclipse;
 mod hearsay;
 mod history;

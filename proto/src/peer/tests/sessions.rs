@@ -10,18 +10,19 @@ use crate::crypto::{Scheme, Signer};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId};
 use crate::machine::{Input, Machine as _, Output};
 use crate::peer::Peer;
-use crate::peer::event::{Answer, Command, Event};
+use crate::peer::event::{Answer, Command, CommandError, Event};
 use crate::time::Instant;
 use crate::wire::frame::{Dead, Frame, Hello, Purpose, Registered, Role, TopicPage};
 use crate::wire::record::{DeathVote, Record, SignedRecord};
 
-struct Stage {
-    now: Instant,
+pub(super) struct Stage {
+    pub(super) now: Instant,
     peer: Peer,
     dials: Vec<(DialId, SocketAddr)>,
-    sent: Vec<(LinkId, Frame)>,
+    pub(super) sent: Vec<(LinkId, Frame)>,
     closed: Vec<LinkId>,
-    answers: Vec<Answer>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) refusals: Vec<CommandError>,
     /// The keys that seeds name as those of seeds.
     named: Vec<NodeId>,
 }
@@ -31,7 +32,7 @@ fn seed(n: u8) -> SocketAddr {
 }
 
 impl Stage {
-    fn new(seeds: u8) -> Self {
+    pub(super) fn new(seeds: u8) -> Self {
         let identity = Identity {
             cluster: "test".into(),
             name: "peer".into(),
@@ -43,14 +44,21 @@ impl Stage {
         };
         let config = PeerConfig::new(identity, (0..seeds).map(seed).collect());
         let peer = Peer::new(config, Signer::Checksum(NodeId([1; 32])), Instant::ZERO);
-        let (dials, sent, closed, answers) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
-        let mut stage =
-            Self { now: Instant::ZERO, peer, dials, sent, closed, answers, named: Vec::new() };
+        let mut stage = Self {
+            now: Instant::ZERO,
+            peer,
+            dials: Vec::new(),
+            sent: Vec::new(),
+            closed: Vec::new(),
+            answers: Vec::new(),
+            refusals: Vec::new(),
+            named: Vec::new(),
+        };
         stage.input(Input::Tick);
         stage
     }
 
-    fn input(&mut self, input: Input<Command>) {
+    pub(super) fn input(&mut self, input: Input<Command>) {
         self.peer.handle(self.now, input);
         while let Some(output) = self.peer.poll_output() {
             match output {
@@ -60,12 +68,15 @@ impl Stage {
                 Output::Event(Event::Answer { result: Ok(answer), .. }) => {
                     self.answers.push(answer);
                 }
+                Output::Event(Event::Answer { result: Err(error), .. }) => {
+                    self.refusals.push(error);
+                }
                 Output::Event(_) | Output::Persist { .. } => {}
             }
         }
     }
 
-    fn run(&mut self, millis: u64) {
+    pub(super) fn run(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);
         while let Some(at) = self.peer.next_deadline().filter(|at| *at <= end) {
             self.now = self.now.max(at);
@@ -75,7 +86,7 @@ impl Stage {
     }
 
     /// The oldest dial succeeds, and the seed takes the registration.
-    fn join(&mut self) -> LinkId {
+    pub(super) fn join(&mut self) -> LinkId {
         let (dial, remote) = self.dials.remove(0);
         let (link, node) = (LinkId(dial.0), NodeId([100 + remote.port() as u8; 32]));
         self.input(Input::LinkUp { link, node, remote, dialed: Some(dial) });

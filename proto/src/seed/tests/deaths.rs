@@ -56,7 +56,10 @@ fn a_crashed_peer_is_dead_on_all_seeds_within_three_seconds() {
         assert!(death.voters.len() >= 2 && !death.reporters.is_empty());
         assert_eq!(death.peer.node, rig.peers[3].node());
     }
-    assert_eq!(rig.seed(0).deaths()[0].reporters.len(), 4 + 1, "peers, itself, another seed");
+    let deaths = rig.seed(0).deaths();
+    assert_eq!(deaths[0].reporters.len(), 4 + 1, "peers, itself, another seed");
+    rig.start_seed(0);
+    assert_eq!(rig.seed(0).deaths(), deaths, "after a restart");
     let told: Vec<_> = rig.inbox(0).into_iter().filter(|f| matches!(f, Frame::Dead(_))).collect();
     assert_eq!(told.len(), 2, "by each of its seeds");
     let Frame::Dead(dead) = &told[0] else { unreachable!() };

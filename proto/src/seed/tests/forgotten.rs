@@ -109,6 +109,29 @@ fn what_was_forgotten_is_known_after_a_restart_and_to_a_seed_that_learns_anew() 
 }
 
 #[test]
+fn a_seed_that_had_no_part_in_a_deletion_forgets_the_topic_with_its_mark() {
+    let mut rig = cluster();
+    let live = rig.topic_record(0, "news", (1, 1), false);
+    rig.put(0, 0, vec![live]);
+    for (one, other) in [(0, 1), (1, 2)] {
+        rig.cut.insert((End::Seed(one), End::Seed(other)));
+    }
+    rig.run(10_000);
+    let mark = rig.topic_record(0, "news", (1, 2), true);
+    rig.put(0, 0, vec![mark]);
+    assert!(is_live(&rig, 1) && !is_live(&rig, 0));
+    heal(&mut rig);
+    assert!(!is_live(&rig, 1), "it was told");
+    for name in ["a", "b"] {
+        create_and_delete(&mut rig, name, 1);
+    }
+    let generation = next_generation(&mut rig, "news");
+    assert_eq!(create(&mut rig, generation), Outcome::Kept);
+    heal(&mut rig);
+    assert!((0..3).all(|seed| is_live(&rig, seed)));
+}
+
+#[test]
 fn a_topic_may_begin_far_above_the_mark_of_its_own() {
     let mut rig = cluster();
     create_and_delete(&mut rig, "news", 1);
