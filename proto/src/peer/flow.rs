@@ -20,9 +20,9 @@ const PROGRESS_IN_A_CROWD: Duration = Duration::from_secs(1);
 /// which a hole is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where many batches are late, what is announced and what is pushed race each other on full links,
-/// and who wins says little. What the old parent has queued comes a second time from the new one: so
-/// a parent is changed once in this time there. Guess: more than links have queued.
+/// Where many batches are late, what is announced and what is pushed race each other on full
+/// links, and who wins says little. What the old parent has queued comes a second time from the
+/// new one: so a parent is changed once in this time there. Guess: more than links have queued.
 const CROWDED_CHANGE_GAP: Duration = Duration::from_secs(1);
 
 /// How far a stream was pushed here, by the two links that pushed last: when a parent is changed,
