@@ -140,19 +140,7 @@ impl Seed {
     fn restore_row(&mut self, now: Instant, row: &Row) -> bool {
         let legal = |signed: &SignedRecord| signed.record.is_legal();
         match row {
-            Row::Peer(SignedRecord { record: Record::Peer(record), signature }) => {
-                let fits = self.registry.count() < self.config.records_max;
-                if legal(&SignedRecord {
-                    record: Record::Peer(record.clone()),
-                    signature: *signature,
-                }) && fits
-                {
-                    self.registry.remove(&record.node);
-                    self.registry.insert(record.clone(), *signature, self.restored_until);
-                    return true;
-                }
-                !fits
-            }
+            Row::Peer(signed) => self.restore_peer(signed),
             Row::Ended { record: signed, votes, forgotten } => {
                 let Record::Peer(record) = &signed.record else { return false };
                 let (until, max) = (now + self.config.dead_kept, self.ended_max());
@@ -206,8 +194,19 @@ impl Seed {
                 self.reports.restore_death(death);
                 true
             }
-            Row::Peer(_) | Row::Subscription(_) => false,
+            Row::Subscription(_) => false,
         }
+    }
+
+    fn restore_peer(&mut self, signed: &SignedRecord) -> bool {
+        let Record::Peer(record) = &signed.record else { return false };
+        let fits = self.registry.count() < self.config.records_max;
+        if fits && signed.record.is_legal() {
+            self.registry.remove(&record.node);
+            self.registry.insert(record.clone(), signed.signature, self.restored_until);
+            return true;
+        }
+        !fits
     }
 
     /// The disk has lost rows while the machine ran: everything is written anew, a part at a time.

@@ -227,10 +227,10 @@ impl Apps {
     }
 
     /// The disk of a seed was lost, or a part of it.
-    pub(super) fn disk_hurt(&mut self, node: u32) {
+    pub(super) fn disk_hurt(&mut self, now: Instant, node: u32) {
         if self.kept.seed_lost(node) {
             self.owners.void();
-            self.contests.history.void();
+            self.contests.history.void(now.as_micros());
         }
     }
 

@@ -210,6 +210,7 @@ impl Cluster<'_> {
         if !self.world.crash(node, how) {
             return false;
         }
+        let now = self.world.now();
         let apps = &mut self.world.host;
         apps.ended(node);
         let disk = &mut apps.disks[node as usize];
@@ -227,7 +228,7 @@ impl Cluster<'_> {
             self.counts.disks_lost += u64::from(fate == DiskFate::Lost);
             self.counts.disks_damaged += u64::from(fate == DiskFate::Damaged && hurt);
             if hurt {
-                apps.disk_hurt(node);
+                apps.disk_hurt(now, node);
             }
         } else {
             self.counts.peer_crashes += 1;

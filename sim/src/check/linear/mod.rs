@@ -28,6 +28,9 @@ use super::Verdicts;
 pub const RULE: &str = "S7 linearizable";
 /// Calls that a history has room for: about 100 MB. One more is an error.
 pub const CALLS_MAX: usize = 1_000_000;
+/// When so much was lost that nothing counts, peers tell the seeds anew what they host within this,
+/// in microseconds: a topic that was not there may be there again. They come back in 5 s.
+const ANEW_US: u64 = 15_000_000;
 /// Calls among which the last one is looked for that saw a host.
 const RECENT: usize = 100;
 /// Of the calls that were answered before one that fits nowhere, so many are shown.
@@ -150,6 +153,8 @@ pub struct History<K> {
     calls_max: usize,
     is_full: bool,
     is_open: bool,
+    /// What was asked before this is not judged.
+    judged_from_us: u64,
 }
 
 impl<K> Default for History<K> {
@@ -169,6 +174,7 @@ impl<K> History<K> {
             calls_max,
             is_full: false,
             is_open: false,
+            judged_from_us: 0,
         }
     }
 
@@ -231,14 +237,21 @@ impl<K: Ord + Clone> History<K> {
         }
     }
 
-    /// So much was lost that nothing that was said before counts. What was asked and not answered
-    /// may still happen.
-    pub fn void(&mut self) {
+    /// So much was lost that nothing that was said before counts, nor what is said until all have
+    /// told again what is theirs. What was asked and not answered by then may still happen.
+    pub fn void(&mut self, at_us: u64) {
         self.is_open = true;
-        self.waiting.clear();
-        for of in self.keys.values_mut() {
-            of.is_open = true;
-            of.calls.retain(|call| call.answered.is_none());
+        self.judged_from_us = at_us.saturating_add(ANEW_US);
+        self.keys.values_mut().for_each(|of| of.is_open = true);
+    }
+
+    /// What of a call is judged.
+    fn judged(&self, call: &Call) -> Option<Call> {
+        let from_us = self.judged_from_us;
+        match call.answered {
+            _ if call.asked_us >= from_us => Some(*call),
+            Some((at_us, _)) if at_us < from_us => None,
+            _ => Some(Call { answered: None, ..*call }),
         }
     }
 
@@ -254,7 +267,8 @@ impl<K: Ord + Clone> History<K> {
         let mut placed = 0;
         for (key, of) in &self.keys {
             let start = if of.is_open { Register::Any } else { Register::NEW };
-            placed += Search::new(&of.calls, start).run().map_err(|end| end.of(key, &of.calls))?;
+            let calls: Vec<Call> = of.calls.iter().filter_map(|call| self.judged(call)).collect();
+            placed += Search::new(&calls, start).run().map_err(|end| end.of(key, &calls))?;
         }
         Ok(placed)
     }

@@ -164,15 +164,20 @@ fn after_a_loss_of_everything_what_was_answered_does_not_count() {
     let mut history =
         history(&[call(1, Act::Create, [1, 2], CREATED), call(2, Act::Create, [3, 0], CREATED)]);
     assert_eq!((history.host(&"t"), history.topics()), (Some(1), 1));
-    history.void();
+    history.void(4);
     let read = |history: &mut History<_>, at: u64, outcome| {
         let number = history.asked(at, "t", 3, Act::Read);
         history.answered(at + 1, number, Some(outcome));
     };
-    read(&mut history, 10, Outcome::Absent);
-    read(&mut history, 12, there(9, 2));
+    // Its host tells the seeds anew that it is there.
+    for outcome in [Outcome::Absent, there(1, 1), Outcome::Absent] {
+        read(&mut history, 10, outcome);
+    }
+    assert_eq!(history.check(), Ok(0));
+    read(&mut history, ANEW_US + 10, Outcome::Absent);
+    read(&mut history, ANEW_US + 12, there(9, 2));
     assert_eq!(history.check(), Ok(2));
-    read(&mut history, 14, there(9, 1));
+    read(&mut history, ANEW_US + 14, there(9, 1));
     assert!(matches!(history.check(), Err(Fault::Broken { .. })));
 }
 
