@@ -75,7 +75,7 @@ else
     done
     for payload in 100 16384; do measure s2 --n 16 --payload "$payload" "${short[@]}"; done
     for scenario in s1 s2; do measure "$scenario" --n 16 --processes --secs 8; done
-    api --peers 1,4,16,64 --topics 10000 --ops 10000 --sessions 100,1000
+    api --peers 1,4,16,64 --topics 9000 --ops 9000 --sessions 100,1000
 fi
 "$target/release/bench" table "$results" --csv "$runs"
 "$target/release/bench" plot "$results" --out "$plot" || failed=1
