@@ -8,22 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidings_proto::Instant;
 
 use super::Verdicts;
+pub use super::linear::Act;
 
 /// The rule's name for two owners.
 pub const OWNER_RULE: &str = "S7 owner";
 /// The rule's name for reads.
 pub const READ_RULE: &str = "S7 read";
-
-/// What an application asks of a contested name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// To own it.
-    Create,
-    /// To end it.
-    Delete,
-    /// To know it.
-    Read,
-}
 
 /// How an act was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,13 +59,13 @@ impl Cluster<'_> {
         let now = self.world.now();
         let apps = &mut self.world.host;
         let number = apps.owners.asked(name, peer, act);
-        apps.contests.claimed(now, number, (name, peer), act.into());
+        apps.contests.claimed(now, number, (name, peer), act);
         let request = apps.request(now, peer, Request::Claim(number));
         let topic: Topic = apps.roster.topic(topic_number(name)).clone();
         if act == Act::Delete {
             apps.kept.forget(name);
         }
-        self.world.command(peer, node::Command::Peer(command(act.into(), request, topic)));
+        self.world.command(peer, node::Command::Peer(command(act, request, topic)));
     }
 }
 

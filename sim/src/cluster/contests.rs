@@ -12,7 +12,6 @@ use super::apps::{Apps, Token};
 use super::roster::Request;
 use super::{Cluster, node};
 use crate::check::linear::{Act, History, Outcome};
-use crate::check::owners;
 
 /// How often, of twenty acts, a topic is created, and deleted; otherwise it is read.
 const CREATE: u64 = 7;
@@ -34,16 +33,6 @@ impl Contests {
     pub(super) fn claimed(&mut self, now: Instant, claim: u32, (name, peer): (u32, u32), act: Act) {
         let call = self.history.asked(now.as_micros(), name, peer, act);
         self.claims.insert(claim, call);
-    }
-}
-
-impl From<owners::Act> for Act {
-    fn from(act: owners::Act) -> Self {
-        match act {
-            owners::Act::Create => Self::Create,
-            owners::Act::Delete => Self::Delete,
-            owners::Act::Read => Self::Read,
-        }
     }
 }
 
