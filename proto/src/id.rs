@@ -4,7 +4,8 @@ use core::fmt;
 use core::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// A node's Ed25519 public key: the identity is what the handshake proved, nothing else.
@@ -81,8 +82,7 @@ pub const SEEDS_REGISTER: &str = "$seeds";
 pub const REPLY_PREFIX: &str = "$reply/";
 
 /// A topic name: 1 to 255 bytes of UTF-8, levels split by `/`, without wildcards or NUL.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
 /// Why a text is not a topic name.
@@ -156,17 +156,30 @@ impl Topic {
     }
 }
 
-impl TryFrom<String> for Topic {
-    type Error = TopicError;
-
-    fn try_from(name: String) -> Result<Self, TopicError> {
-        Self::any(&name)
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-impl From<Topic> for String {
-    fn from(topic: Topic) -> Self {
-        topic.0.as_ref().to_owned()
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TopicName)
+    }
+}
+
+/// Reads a topic from the text that it is in, without a copy between.
+struct TopicName;
+
+impl Visitor<'_> for TopicName {
+    type Value = Topic;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a topic name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Topic, E> {
+        Topic::any(name).map_err(E::custom)
     }
 }
 
