@@ -188,6 +188,7 @@ impl Peer {
                 }
                 let frame = BatchFrame { cause: Cause::Push, hop, tree, age_ms, batch };
                 self.out.send(link.link, class, Frame::Batch(frame));
+                self.announcing.ride(self.now, link.link);
             } else {
                 let name = BatchName { origin, first_seq: header.first_seq };
                 self.announcing.note(self.now, link.link, &header.topic, name);

@@ -230,15 +230,10 @@ impl Peer {
 
     /// Sends the announcements whose time has come.
     pub(super) fn flush_announcements(&mut self) {
-        while let Some((link, names)) = self.announcing.take(self.now) {
-            for (topic, mut batches) in names {
-                self.stats.announces_sent += batches.len() as u64;
-                while !batches.is_empty() {
-                    let rest = batches.split_off(batches.len().min(NAMES_MAX));
-                    let announce = Announce { topic: topic.clone(), batches };
-                    self.out.send(link, Class::Announce, Frame::Announce(announce));
-                    batches = rest;
-                }
+        while let Some((link, frames)) = self.announcing.take(self.now) {
+            for announce in frames {
+                self.stats.announces_sent += announce.batches.len() as u64;
+                self.out.send(link, Class::Announce, Frame::Announce(announce));
             }
         }
     }

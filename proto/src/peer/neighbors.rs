@@ -183,6 +183,7 @@ impl Peer {
             self.session_ended(id, cause);
         }
         let Some(link) = self.links.remove(id) else { return };
+        self.announcing.forget(id);
         for topic in link.interests.keys() {
             self.part(id, topic);
         }
