@@ -20,10 +20,13 @@ const PROGRESS_IN_A_CROWD: Duration = Duration::from_secs(1);
 /// which a hole is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where many batches are late, what is announced and what is pushed race each other on full
-/// links, and who wins says little. What the old parent has queued comes a second time from the
-/// new one: so a parent is changed once in this time there. Guess: more than links have queued.
-const CROWDED_CHANGE_GAP: Duration = Duration::from_secs(1);
+/// A change of parents that is followed by another one soon did not help: on links that are all
+/// full, or all idle, who is first says little, and each change costs what the old parent has
+/// queued, or a hole. So the next change waits, twice as long each time, from the first value to
+/// the second (as routers damp routes that flap, RFC 2439). Guess: two batches of a stream that
+/// publishes 20 times a second; as long as a hole may last before anybody notices it.
+const CHANGE_GAP_MIN: Duration = Duration::from_millis(125);
+const CHANGE_GAP_MAX: Duration = Duration::from_secs(8);
 
 /// How far a stream was pushed here, by the two links that pushed last: when a parent is changed,
 /// what the old one had queued still comes.
@@ -31,8 +34,8 @@ const CROWDED_CHANGE_GAP: Duration = Duration::from_secs(1);
 pub(crate) struct Flow {
     last: Option<Push>,
     before: Option<Push>,
-    /// When a faster link became the parent.
-    changed_at: Option<Instant>,
+    /// When a faster link became the parent, and how long the next one waits.
+    changed: Option<(Instant, Duration)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +55,17 @@ impl Flow {
     }
 
     /// Whether a faster link may become the parent.
-    pub(crate) fn may_change(&self, now: Instant, is_crowd: bool) -> bool {
-        !is_crowd || self.changed_at.is_none_or(|at| now.since(at) >= CROWDED_CHANGE_GAP)
+    pub(crate) fn may_change(&self, now: Instant) -> bool {
+        self.changed.is_none_or(|(at, gap)| now.since(at) >= gap)
     }
 
     /// A faster link becomes the parent.
-    pub(crate) fn changed(&mut self, now: Instant) {
-        self.changed_at = Some(now);
+    pub(crate) fn change(&mut self, now: Instant) {
+        let gap = match self.changed {
+            Some((at, gap)) if now.since(at) < gap * 2 => (gap * 2).min(CHANGE_GAP_MAX),
+            _ => CHANGE_GAP_MIN,
+        };
+        self.changed = Some((now, gap));
     }
 
     /// Whether the batch that begins with `first_seq`, announced at `since`, is behind what one of
@@ -143,12 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn in_a_crowd_the_parent_is_changed_seldom() {
+    fn parents_that_are_changed_again_and_again_are_changed_ever_less() {
         let mut flow = Flow::default();
-        assert!(flow.may_change(at(0), true));
-        flow.changed(at(0));
-        assert!(flow.may_change(at(10), false) && !flow.may_change(at(999), true));
-        assert!(flow.may_change(at(1_000), true));
+        let mut changes = Vec::new();
+        for ms in 0..40_000 {
+            if flow.may_change(at(ms)) {
+                flow.change(at(ms));
+                changes.push(ms);
+            }
+        }
+        let expected = [0, 125, 375, 875, 1_875, 3_875, 7_875, 15_875, 23_875, 31_875, 39_875];
+        assert_eq!(changes, expected);
+        flow.change(at(60_000));
+        assert!(flow.may_change(at(60_125)), "after a long time with one parent");
     }
 
     #[test]

@@ -208,14 +208,13 @@ impl Peer {
         wanted: Option<&Wanted>,
     ) {
         let Some(local) = self.topics.get_mut(topic) else { return };
-        let is_crowd = self.announced.is_crowd(local.hash, origin);
         let stream = local.streams.named(origin).and_then(|id| local.streams.get_mut(&id));
         let Some(flow) = stream.map(|stream| &mut stream.flow) else { return };
-        let announcer = wanted.filter(|_| flow.may_change(self.now, is_crowd));
+        let announcer = wanted.filter(|_| flow.may_change(self.now));
         let announcer = announcer.map(|wanted| wanted.first);
         let lag = wanted.map_or(Duration::ZERO, |wanted| self.now.since(wanted.since));
         let Some(swap) = local.trees.learn(origin, parent, announcer, lag) else { return };
-        flow.changed(self.now);
+        flow.change(self.now);
         let (Some(faster), Some(slower)) = (local.by_slot(swap.graft), local.by_slot(swap.prune))
         else {
             return;
