@@ -17,7 +17,7 @@ use crate::peer::flow::Flow;
 use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
-use crate::wire::batch::Batch;
+use crate::wire::batch::{BATCH_BYTES_TARGET, Batch};
 use crate::wire::frame::Range;
 
 /// The most batches held back per stream while an earlier one is missing (design §4.9 speaks of
@@ -96,9 +96,11 @@ impl Stream {
         self.is_open() && !self.claimed
     }
 
-    /// Missing parts, oldest first, at most `limit`.
+    /// Missing parts that there is room for, oldest first, at most `limit`. Beside a full window
+    /// that is the first: all later ones would be thrown away, and asked for again.
     pub(crate) fn missing(&self, origin: Origin, limit: usize) -> Vec<Range> {
         let Some(mut from) = self.next else { return Vec::new() };
+        let limit = if self.has_room(BATCH_BYTES_TARGET) { limit } else { limit.min(1) };
         let mut ranges = Vec::new();
         for (&first, held) in &self.held {
             if ranges.len() == limit {
@@ -218,13 +220,17 @@ impl Stream {
             return Reception::New(ready);
         }
         let size = batch.bytes().len();
-        let full = self.held.len() >= HELD_BATCHES_MAX || self.held_bytes + size > HELD_BYTES_MAX;
-        if full && self.next != Some(first) {
+        if !self.has_room(size) && self.next != Some(first) {
             return Reception::BeyondWindow;
         }
         self.held_bytes += size;
         self.held.insert(first, Held { batch: Arc::clone(batch), deliver });
         Reception::New(self.drain())
+    }
+
+    /// Whether another batch of so many bytes can be held back.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.held.len() < HELD_BATCHES_MAX && self.held_bytes + bytes <= HELD_BYTES_MAX
     }
 
     fn drain(&mut self) -> Ready {

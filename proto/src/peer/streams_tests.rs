@@ -26,6 +26,11 @@ fn batch(first_seq: u64, count: usize) -> Arc<Batch> {
     batch_of(1, first_seq, count)
 }
 
+fn missing(streams: &Streams) -> Vec<(u64, u64)> {
+    let stream = streams.get(&origin(1)).expect("known");
+    stream.missing(origin(1), 8).iter().map(|range| (range.from, range.to)).collect()
+}
+
 fn delivered(reception: Reception) -> Vec<u64> {
     let Reception::New(ready) = reception else { return vec![] };
     ready.iter().flat_map(|(b, from)| *from..=b.header().last_seq()).collect()
@@ -145,10 +150,15 @@ fn the_window_is_bounded() {
     let mut streams = Streams::new(10);
     streams.receive(&batch(1, 1), true);
     for i in 0..HELD_BATCHES_MAX as u64 {
+        assert_eq!(missing(&streams).len(), if i == 0 { 0 } else { 2 }, "with {i} held");
         assert_eq!(streams.receive(&batch(3 + i, 1), true), Reception::New(vec![]));
+        let stream = streams.get_mut(&origin(1)).expect("known");
+        stream.note_high(Instant::ZERO, 9_999);
     }
     assert_eq!(streams.receive(&batch(9_999, 1), true), Reception::BeyondWindow);
+    assert_eq!(missing(&streams), [(2, 2)], "what would not be held is not asked for");
     assert_eq!(delivered(streams.receive(&batch(2, 1), true)).len(), HELD_BATCHES_MAX + 1);
+    assert_eq!(missing(&streams), [(HELD_BATCHES_MAX as u64 + 3, 9_999)], "there is room again");
 }
 
 #[test]
