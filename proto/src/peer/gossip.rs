@@ -150,7 +150,7 @@ impl Peer {
     ) -> u32 {
         let header = batch.header();
         let Some(local) = self.topics.get_mut(&header.topic) else { return 0 };
-        let origin = trees::short(&header.origin);
+        let origin = local.streams.name(&header.origin);
         let slot = from.and_then(|(link, ..)| local.slot(link));
         let wave = from.map(|(_, _, tree)| tree);
         // A link that was grafted is eager at its other end: it must be so here.

@@ -21,8 +21,8 @@ impl Peer {
     /// The announcements of a batch that has come.
     pub(super) fn take_wanted(&mut self, batch: &Batch) -> Option<Wanted> {
         let header = batch.header();
-        let hash = self.topics.get(&header.topic)?.hash;
-        self.announced.came((hash, trees::short(&header.origin), header.first_seq))
+        let local = self.topics.get(&header.topic)?;
+        self.announced.came((local.hash, local.streams.name(&header.origin), header.first_seq))
     }
 
     /// A batch was pushed here that had come before: this link is not needed for its tree.
@@ -34,7 +34,8 @@ impl Peer {
             return;
         }
         let Some(local) = self.topics.get_mut(&header.topic) else { return };
-        let (origin, Some(slot)) = (trees::short(&header.origin), local.slot(id)) else { return };
+        let Some(slot) = local.slot(id) else { return };
+        let origin = local.streams.name(&header.origin);
         let Some((tree, news)) = local.trees.duplicate(origin, header.first_seq, slot, tree) else {
             return;
         };
@@ -97,8 +98,7 @@ impl Peer {
         let Some(slot) = local.slot(id).filter(|_| local.subscribed_at.is_some()) else { return };
         self.stats.announces_received += announce.batches.len() as u64;
         for name in &announce.batches {
-            let origin = local.streams.named(name.origin);
-            if origin.is_some_and(|origin| local.streams.has(&origin, name.first_seq)) {
+            if local.streams.has(name.origin, name.first_seq) {
                 self.announcing.leave_out(id, &announce.topic, *name);
                 continue;
             }

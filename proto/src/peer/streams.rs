@@ -49,6 +49,8 @@ pub(crate) enum Reception {
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    /// The short name of its origin.
+    name: u64,
     /// The first number that is not settled; `None` while it is not known where to begin.
     next: Option<u64>,
     /// `next` is only what somebody said: no batch has shown it yet.
@@ -333,9 +335,16 @@ impl Streams {
         self.names.get(&name).copied()
     }
 
-    /// Whether the batch that begins with this number was received.
-    pub(crate) fn has(&self, origin: &Origin, first_seq: u64) -> bool {
-        self.streams.get(origin).is_some_and(|stream| {
+    /// The short name of an origin.
+    pub(crate) fn name(&self, origin: &Origin) -> u64 {
+        self.streams.get(origin).map_or_else(|| short(origin), |stream| stream.name)
+    }
+
+    /// Whether the batch that begins with this number was received, of the origin with this short
+    /// name.
+    pub(crate) fn has(&self, name: u64, first_seq: u64) -> bool {
+        let stream = self.names.get(&name).and_then(|origin| self.streams.get(origin));
+        stream.is_some_and(|stream| {
             stream.next.is_some_and(|next| first_seq < next) || stream.held.contains_key(&first_seq)
         })
     }
@@ -388,6 +397,7 @@ impl Streams {
         self.uses += 1;
         let used = self.uses;
         let stream = self.streams.entry(origin).or_insert_with(|| Stream {
+            name: short(&origin),
             next: begin,
             claimed: false,
             held: BTreeMap::new(),
