@@ -55,7 +55,9 @@ cd "$root"
 missing
 step "format" cargo fmt --all -- --check
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "programs" cargo build --workspace --bins --locked
+# All at once: what is built one after the other leaves a core idle.
+step "build" cargo test --workspace --locked --no-run --quiet
+step "programs" cargo build --workspace --bins --locked --quiet
 # The tests of whole clusters take the programs as they are now.
 export TIDINGS_TESTS_BUILT=1
 step "tests" cargo test --workspace --locked --no-fail-fast -- ${filter:+"$filter"}
