@@ -53,11 +53,13 @@ step() {
 
 cd "$root"
 missing
+# What is built once and thrown away needs no cache of its parts.
+[[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
 step "format" cargo fmt --all -- --check
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-# All at once: what is built one after the other leaves a core idle.
-step "build" cargo test --workspace --locked --no-run --quiet
-step "programs" cargo build --workspace --bins --locked --quiet
+# Tests and programs at once: alone, programs would choose other features of dependencies, and
+# build those and all that uses them twice.
+step "build" cargo build --workspace --all-targets --locked
 # The tests of whole clusters take the programs as they are now.
 export TIDINGS_TESTS_BUILT=1
 step "tests" cargo test --workspace --locked --no-fail-fast -- ${filter:+"$filter"}
