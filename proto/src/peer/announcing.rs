@@ -79,6 +79,7 @@ impl Announcing {
         let known = |(of, waits): &(Topic, BatchName)| *waits == name && of == topic;
         if let Some(at) = waiting.names.iter().rposition(known) {
             waiting.names.swap_remove(at);
+            waiting.rides &= !waiting.names.is_empty();
         }
     }
 
@@ -229,9 +230,12 @@ mod tests {
         announcing.leave_out(LinkId(1), &topic, name(1));
         announcing.leave_out(LinkId(1), &topic, name(9));
         announcing.leave_out(LinkId(1), &Topic::new("t").expect("legal"), name(2));
+        announcing.ride(at(5), LinkId(2));
         announcing.leave_out(LinkId(2), &topic, name(1));
         assert_eq!(take(&mut announcing, at(5)), [(1, 1)]);
         assert_eq!(announcing.next_deadline(), None);
+        announcing.note(at(6), LinkId(2), &topic, name(3));
+        assert_eq!(announcing.next_deadline(), Some(at(11)), "nothing was left to ride");
     }
 
     #[test]
