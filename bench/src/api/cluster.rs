@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::api::Outcome;
 use crate::api::steps::{Step, Work};
+use crate::ending::{Folder, Guard};
 use crate::plan::ClusterOptions;
-use crate::system::process::{Guard, config_file, control_address, joined, spawn};
+use crate::system::process::{config_file, control_address, joined, spawn};
 use crate::system::seeds::Seeds;
 use crate::system::{base_config, start_log};
 use crate::usage::memory_kib;
@@ -27,7 +28,7 @@ pub(crate) struct ApiCluster {
     clients: Vec<Client>,
     clients_per_peer: usize,
     topics: usize,
-    folder: tempfile::TempDir,
+    folder: Folder,
     _log: Option<tidings_runtime::logging::LogGuard>,
 }
 
@@ -40,7 +41,7 @@ impl ApiCluster {
         clients: usize,
         topics: usize,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
+        let folder = Folder::new(None)?;
         let mut config = base_config(options)?;
         // Every peer hosts its share, and subscribes to some.
         let records = &mut config.limits.records_per_peer;
