@@ -117,6 +117,9 @@ impl System {
         if let Some(verify) = plan.verify {
             config.gossip = gossip(verify);
         }
+        if let Some(bytes) = plan.retention_bytes {
+            config.retention.bytes_max = bytes;
+        }
         let encryption = if plan.tls { Encryption::Always } else { Encryption::HandshakeOnly };
         let seeds = Seeds::start(&mut config, options.seeds, encryption)?;
         let sinks: Vec<_> = (0..plan.n).map(|node| Sink::new(tally, node)).collect();

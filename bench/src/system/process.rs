@@ -167,6 +167,7 @@ pub(crate) fn config_file(
     };
     let share = config.gossip.verify_share;
     write!(text, "[gossip]\nverify = \"{verify}\"\nverify_share = {share}\n")?;
+    write!(text, "[retention]\nbytes_max = {}\n", config.retention.bytes_max)?;
     write!(text, "[log]\nlevel = \"{level}\"\ndir = {:?}\nstderr = false\n", log_folder())?;
     let path = folder.join("config.toml");
     std::fs::write(&path, text)?;
