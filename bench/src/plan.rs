@@ -10,8 +10,8 @@ use tidings::{Config, ConfigError, Overrides};
 
 use crate::payload::HEADER_BYTES;
 
-/// What a peer hosts by default (`limits.topics`), of which one is the measured topic.
-const TOPICS_MAX: usize = 9_999;
+/// Topics that a peer takes part in by default (`limits.topics`), less that of the overlay.
+pub(crate) const TOPICS_MAX: usize = 9_999;
 
 /// What is done to the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
