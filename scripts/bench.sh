@@ -5,7 +5,7 @@
 # 20, the build not counted. Results go to DIR (default target/bench) as JSON lines, CSV and SVG,
 # and to stdout as Markdown tables. --full takes medians of three where a target is a median. As
 # root each run gets a network namespace of its own, so that nobody else's packets are counted.
-# See bench/README.md for what the figures mean.
+# Ctrl-C ends all of it. See bench/README.md for what the figures mean.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -42,18 +42,35 @@ else
     note "no network namespace: traffic of others on the loopback interface is counted too"
 fi
 
+# On a virtual machine memory that was never used costs several times as much when it is first
+# touched, and the first run would pay for all that follow. Something is filled with zeros once:
+# half of what is there, at most 8 GiB.
+touch_memory() {
+    local kib
+    kib=$(awk '/^MemAvailable:/ { print int($2 / 2) }' /proc/meminfo)
+    ((kib <= 8 << 20)) || kib=$((8 << 20))
+    note "$(date -u +%T) touching $((kib >> 10)) MiB of memory"
+    # `tail` holds a line until it ends, and zeros have no end of a line.
+    head -c "${kib}K" /dev/zero | tail >/dev/null || note "not all memory could be touched"
+}
+
 failed=0
 run() {
+    local code=0
     note "$(date -u +%T) bench $*"
-    "${alone[@]}" "$target/release/bench" "$@" >/dev/null || {
-        note "failed: bench $*"
-        failed=1
-    }
+    "${alone[@]}" "$target/release/bench" "$@" >/dev/null || code=$?
+    case $code in
+        0) ;;
+        # Ended by a signal: so is this script.
+        130 | 143) exit "$code" ;;
+        *) note "failed: bench $*" && failed=1 ;;
+    esac
 }
 measure() { run run "$@" --json "$results"; }
 
 started=$SECONDS
 api() { run api "$@" --csv "$csv" --plot "$api_plot"; }
+touch_memory
 if [[ $mode == quick ]]; then
     short=(--secs 5 --warmup 1 --settle 1)
     for scenario in s1 s2 s2w s3; do measure "$scenario" --n 16 "${short[@]}"; done
@@ -64,18 +81,24 @@ if [[ $mode == quick ]]; then
 else
     short=(--secs 4 --warmup 1 --settle 1)
     for rep in 0 1 2; do
-        # What the targets are about; s2 is also where growth with peers, sizes and topics shows.
-        for scenario in s1 s2 s2w s3; do measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep"; done
+        # What the targets are about.
+        for scenario in s1 s2 s2w s3; do
+            measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep"
+            # Like with like: others retain nothing.
+            [[ $scenario == s2* ]] || continue
+            measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep" --retention 4MiB
+        done
         # Like with like: what others leave out.
         measure s2 --n 64 "${short[@]}" --no-tls --rep "$rep"
         for scenario in s1 s3; do measure "$scenario" --n 64 "${short[@]}" --verify links --rep "$rep"; done
         for n in 64 256; do measure s5 --n "$n" --rep "$rep"; done
-        for n in 4 16 256; do measure s2 --n "$n" "${short[@]}" --rep "$rep"; done
-        for topics in 100 1000; do measure s2 --n 16 --topics "$topics" "${short[@]}" --rep "$rep"; done
     done
+    # Growth with peers, sizes and topics.
+    for n in 4 16 256; do measure s2 --n "$n" "${short[@]}"; done
+    for topics in 100 1000; do measure s2 --n 16 --topics "$topics" "${short[@]}"; done
     for payload in 100 16384; do measure s2 --n 16 --payload "$payload" "${short[@]}"; done
     for scenario in s1 s2; do measure "$scenario" --n 16 --processes --secs 8; done
-    api --peers 1,4,16,64 --topics 9000 --ops 9000 --sessions 100,1000
+    api --peers 1,4,16,64 --topics 100000 --ops 1000 --sessions 100,1000
 fi
 "$target/release/bench" table "$results" --csv "$runs"
 "$target/release/bench" plot "$results" --out "$plot" || failed=1

@@ -4,9 +4,10 @@
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
 //! counted, [`usage`] is what they cost. [`api`] measures the control port, [`fanout`] a publisher
 //! with many subscribers there, [`seed`] a seed's tables and its disk, [`report`] reads results,
-//! [`plot`] draws them. `bench/README.md` says how to run it and what the figures mean.
+//! [`plot`] draws them; [`ending`] is what happens at the end, whenever that is. `bench/README.md` says how to run it and what the figures mean.
 
 mod api;
+mod ending;
 mod fanout;
 mod payload;
 mod plan;
@@ -35,7 +36,8 @@ Examples:
   bench seed --records 1000000
   bench seed --joins 5000 --dir /var/tmp
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 ended by the watchdog,
+128 and the number of a signal that ended it.";
 
 /// Measure Tidings: latency, throughput, processor time, memory and bytes on the wire.
 #[derive(Debug, Parser)]
@@ -64,7 +66,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let done = ending::at_signals().and_then(|()| execute(command));
+    ending::clear();
+    done.unwrap_or_else(|error| {
+        eprintln!("bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(args) => run::main(args),
         Command::Api(args) => api::main(args),
         Command::Fanout(args) => fanout::main(&args),
@@ -72,9 +84,5 @@ fn main() -> ExitCode {
         Command::Table(args) => report::table(&args),
         Command::Plot(args) => report::plot(&args),
         Command::Compare(args) => report::compare(&args),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("bench: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }

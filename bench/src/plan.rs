@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use tidings::{Config, ConfigError, Overrides};
 
 use crate::payload::HEADER_BYTES;
 
-/// What a peer hosts by default (`limits.topics`), of which one is the measured topic.
-const TOPICS_MAX: usize = 9_999;
+/// Topics that a peer takes part in by default (`limits.topics`), less that of the overlay.
+pub(crate) const TOPICS_MAX: usize = 9_999;
 
 /// What is done to the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -114,6 +115,10 @@ pub(crate) struct RunArgs {
     /// Whose signatures the peers check [default: every, or what --config says]
     #[arg(long, value_enum)]
     pub(crate) verify: Option<Verify>,
+    /// What a peer retains of each topic, as in 65536 or 64MiB: `retention.bytes_max` of the peers
+    /// [default: 64MiB, or what --config says]
+    #[arg(long, value_name = "BYTES", value_parser = retention)]
+    pub(crate) retention: Option<usize>,
     /// One OS process per peer, driven over its control port
     #[arg(long)]
     pub(crate) processes: bool,
@@ -154,6 +159,9 @@ pub(crate) struct Plan {
     /// Whose signatures are checked; absent when a configuration file says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<Verify>,
+    /// What a peer retains of each topic, when that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retention_bytes: Option<usize>,
     pub(crate) opts: Opts,
     #[serde(skip)]
     pub(crate) warmup: Duration,
@@ -205,7 +213,7 @@ impl Plan {
         let by_default = args.cluster.config.is_none().then_some(Verify::Every);
         let verify = args.verify.or(by_default);
         Ok(Self {
-            system: system(args.processes, args.no_tls, verify),
+            system: system(args.processes, args.no_tls, verify, args.retention),
             scenario,
             n: args.n,
             payload,
@@ -217,6 +225,7 @@ impl Plan {
             rep: args.rep,
             tls: !args.no_tls,
             verify,
+            retention_bytes: args.retention,
             warmup: seconds(args.warmup)?,
             settle: seconds(args.settle)?,
             drain: seconds(args.drain)?,
@@ -245,7 +254,12 @@ impl Plan {
 }
 
 /// A name of its own for everything whose figures must not be mixed with those of others.
-fn system(processes: bool, no_tls: bool, verify: Option<Verify>) -> String {
+fn system(
+    processes: bool,
+    no_tls: bool,
+    verify: Option<Verify>,
+    retention: Option<usize>,
+) -> String {
     let mut name = "tidings".to_owned();
     if processes {
         name.push_str("-processes");
@@ -258,7 +272,20 @@ fn system(processes: bool, no_tls: bool, verify: Option<Verify>) -> String {
         Some(Verify::Links) => "-links",
         Some(Verify::None) => "-unchecked",
     });
+    if let Some(bytes) = retention {
+        let unit = |(shift, _): &(u32, _)| bytes % (1 << shift) == 0;
+        let (shift, letter) =
+            [(30, "g"), (20, "m"), (10, "k")].into_iter().find(unit).unwrap_or((0, ""));
+        name.push_str(&format!("-ret{}{letter}", bytes >> shift));
+    }
     name
+}
+
+/// Bytes as the configuration takes them, within its limits.
+fn retention(text: &str) -> Result<usize, ConfigError> {
+    let mut flag = Overrides::new();
+    flag.set("--retention", "retention.bytes_max", Some(text));
+    Ok(Config::from_parts(None, std::iter::empty(), &flag)?.retention.bytes_max)
 }
 
 /// Options in seconds are sane.
@@ -303,6 +330,18 @@ mod tests {
         assert_eq!(result(&["--verify", "links"])["system"], "tidings-links");
         let configured = result(&["--config", "some.toml"]);
         assert_eq!(configured["verify"], serde_json::Value::Null);
+        assert_eq!(usual["retention_bytes"], serde_json::Value::Null);
+        let little = result(&["--retention", "2MiB", "--verify", "links"]);
+        assert_eq!(little["system"], "tidings-links-ret2m");
+        assert_eq!(little["retention_bytes"], 2 << 20);
+        assert_eq!(result(&["--retention", "3000000"])["system"], "tidings-ret3000000");
+    }
+
+    #[test]
+    fn retention_has_the_limits_of_the_configuration() {
+        let line = Line::try_parse_from(["bench", "s2", "--retention", "1MiB"]);
+        let error = line.expect_err("refused").to_string();
+        assert!(error.contains("--retention") && error.contains("2MiB"), "{error}");
     }
 
     #[test]

@@ -5,9 +5,8 @@
 
 use std::fs;
 use std::ops::Sub;
-use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit};
 
 /// Processor time, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,29 +137,6 @@ pub(crate) fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // A run that needs more fails with a message of its own.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-}
-
-/// Processes that this one started and has not waited for.
-static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
-/// From here on [`end_children`] ends it.
-pub(crate) fn register_child(pid: u32) {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
-}
-
-/// To be called before a child is waited for: its number may be another's afterwards.
-pub(crate) fn unregister_child(pid: u32) {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != pid);
-}
-
-/// Ends the processes that this one started, when it must exit at once.
-pub(crate) fn end_children() {
-    for pid in CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            // An error says that it has ended already.
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
-    }
 }
 
 fn text(path: &str) -> String {

@@ -1,6 +1,8 @@
 //! Peers in processes of their own, and clients of their control ports in this one.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -12,11 +14,15 @@ use tokio::task::JoinSet;
 
 use crate::api::Outcome;
 use crate::api::steps::{Step, Work};
+use crate::ending::{Folder, Guard};
 use crate::plan::ClusterOptions;
-use crate::system::process::{Guard, config_file, control_address, joined, spawn};
+use crate::system::process::{config_file, control_address, joined, spawn};
 use crate::system::seeds::Seeds;
 use crate::system::{base_config, start_log};
 use crate::usage::memory_kib;
+
+/// Between two looks at how far a step is.
+const LOOK_GAP: Duration = Duration::from_millis(200);
 
 /// Peers that are ready to be asked.
 #[derive(Debug)]
@@ -27,7 +33,7 @@ pub(crate) struct ApiCluster {
     clients: Vec<Client>,
     clients_per_peer: usize,
     topics: usize,
-    folder: tempfile::TempDir,
+    folder: Folder,
     _log: Option<tidings_runtime::logging::LogGuard>,
 }
 
@@ -40,7 +46,7 @@ impl ApiCluster {
         clients: usize,
         topics: usize,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
+        let folder = Folder::new(None)?;
         let mut config = base_config(options)?;
         // Every peer hosts its share, and subscribes to some.
         let records = &mut config.limits.records_per_peer;
@@ -79,15 +85,18 @@ impl ApiCluster {
         Ok(())
     }
 
-    /// Does a step `count` times, shared between all clients.
+    /// Does a step `count` times, shared between all clients. Tells `answered` from time to time
+    /// how often it was.
     pub(crate) async fn run(
         &mut self,
         step: Step,
         count: usize,
         payload: usize,
+        answered: impl Fn(u64),
     ) -> anyhow::Result<Outcome> {
         let clients = std::mem::take(&mut self.clients);
         let everybody = clients.len();
+        let counter = Arc::new(AtomicU64::new(0));
         let mut working = JoinSet::new();
         let begin = Instant::now();
         for (number, client) in clients.into_iter().enumerate() {
@@ -100,9 +109,17 @@ impl ApiCluster {
                 topics: self.topics,
                 payload,
             };
-            working.spawn(async move { (number, work.run(client).await) });
+            let counter = Arc::clone(&counter);
+            working.spawn(async move { (number, work.run(client, &counter).await) });
         }
-        let mut done = working.join_all().await;
+        let mut done = Vec::with_capacity(everybody);
+        let mut looks = tokio::time::interval(LOOK_GAP);
+        while done.len() < everybody {
+            tokio::select! {
+                Some(one) = working.join_next() => done.push(one?),
+                _ = looks.tick() => answered(counter.load(Ordering::Relaxed)),
+            }
+        }
         let took = begin.elapsed();
         done.sort_by_key(|(number, _)| *number);
         let mut outcome = Outcome { latencies: histogram()?, errors: 0, error: None, took };

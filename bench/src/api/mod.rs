@@ -20,7 +20,7 @@ use tidings_runtime::table::print_json;
 use crate::api::cluster::ApiCluster;
 use crate::api::rows::Row;
 use crate::api::steps::Step;
-use crate::plan::{ClusterOptions, beside};
+use crate::plan::{ClusterOptions, TOPICS_MAX, beside};
 use crate::plot;
 use crate::usage::{self, Usage};
 
@@ -33,7 +33,7 @@ pub(crate) struct ApiArgs {
     /// Connections to each peer
     #[arg(long, default_value_t = 1)]
     clients: usize,
-    /// Topics to create, over all peers, at most 10,000 at each; all are deleted at the end
+    /// Topics to create, over all peers; as many as they host, when that is less: 9,999 at each
     #[arg(long, default_value_t = 1_000)]
     topics: usize,
     /// Requests of each other command, over all clients
@@ -72,10 +72,8 @@ pub(crate) struct Outcome {
     took: Duration,
 }
 
-/// More idle sessions than this, with the clients, are over what a peer allows by default.
-const SESSIONS_MAX: usize = 4_000;
-/// What a peer hosts by default (`limits.topics`).
-const TOPICS_MAX: usize = 10_000;
+/// What a peer allows by default (`limits.control_connections`), less a few.
+const CONNECTIONS_MAX: usize = 4_090;
 
 /// `bench api`: prints a table.
 pub(crate) fn main(mut args: ApiArgs) -> anyhow::Result<ExitCode> {
@@ -86,8 +84,8 @@ pub(crate) fn main(mut args: ApiArgs) -> anyhow::Result<ExitCode> {
         .worker_threads(args.cluster.workers)
         .enable_all()
         .build()?;
-    let steps = args.peers.len() * Step::ALL.len();
-    let progress = Progress::new("measuring", Steps::Count(steps as u64), !args.json);
+    let requests = args.peers.iter().map(|&peers| args.requests(peers)).sum();
+    let progress = Progress::new("measuring", Steps::Count(requests), !args.json);
     progress.beat();
     let mut rows = Vec::new();
     for &peers in &args.peers {
@@ -101,6 +99,19 @@ pub(crate) fn main(mut args: ApiArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+impl ApiArgs {
+    /// Topics of a cluster of so many peers.
+    fn topics(&self, peers: usize) -> usize {
+        self.topics.min(peers * TOPICS_MAX)
+    }
+
+    /// Requests to so many peers.
+    fn requests(&self, peers: usize) -> u64 {
+        let topics = self.topics(peers);
+        Step::ALL.iter().map(|step| step.count(topics, self.ops) as u64).sum()
+    }
+}
+
 fn check(args: &mut ApiArgs) -> anyhow::Result<()> {
     ensure!(args.peers.iter().all(|peers| (1..=4_096).contains(peers)), "--peers is 1 to 4096");
     ensure!(args.clients > 0 && args.topics > 0 && args.ops > 0, "a count is at least 1");
@@ -108,13 +119,12 @@ fn check(args: &mut ApiArgs) -> anyhow::Result<()> {
     ensure!(args.cluster.config.is_none(), "--config is for peers in this process only");
     let clients = args.peers.iter().max().map_or(0, |peers| peers * args.clients);
     ensure!(clients <= args.topics, "--topics is at least {clients}, one for each client");
-    let fewest = args.peers.iter().min().copied().unwrap_or(1);
-    let most = fewest * TOPICS_MAX;
-    ensure!(args.topics <= most, "--topics is at most {most}: {TOPICS_MAX} at each peer");
     args.sessions.retain(|count| *count > 0);
     args.sessions.sort_unstable();
     let sessions = args.sessions.last().copied().unwrap_or(0);
-    ensure!(sessions <= SESSIONS_MAX, "--sessions is at most {SESSIONS_MAX}");
+    let connections = sessions + args.clients;
+    let most = CONNECTIONS_MAX;
+    ensure!(connections <= most, "--sessions and --clients are at most {most} together");
     Ok(())
 }
 
@@ -144,9 +154,11 @@ async fn measure(
     progress: &Progress,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
-    let ApiArgs { clients, topics, ops, payload, .. } = *args;
+    let ApiArgs { clients, ops, payload, .. } = *args;
+    let topics = args.topics(peers);
     let mut cluster = ApiCluster::start(program, &args.cluster, peers, clients, topics).await?;
-    let mut done = rows.iter().filter(|row| row.kib_each.is_none()).count() as u64;
+    let commands = rows.iter().filter(|row| row.kib_each.is_none());
+    let mut done = commands.map(|row| row.ops + row.errors).sum::<u64>();
     let each = cluster.idle_sessions(&args.sessions).await?;
     for (&count, kib) in args.sessions.iter().zip(each) {
         let (ops, kib_each) = (count as u64, Some(kib));
@@ -154,29 +166,28 @@ async fn measure(
     }
     for step in Step::ALL {
         let before = Usage::read(&cluster.pids());
-        let outcome = cluster.run(step, step.count(topics, ops), payload).await?;
+        let count = step.count(topics, ops);
+        let outcome = cluster.run(step, count, payload, |more| progress.set(done + more)).await?;
         let foreign = Usage::read(&cluster.pids()).foreign_pct_since(&before);
         if let Some(error) = &outcome.error {
             let step = step.name();
             progress.note(&format!("{step}, {peers} peers: {} errors: {error}", outcome.errors));
         }
-        rows.push(row(args, step, peers, &outcome, foreign));
-        done += 1;
-        progress.set(done);
+        let row = row(step, &outcome);
+        rows.push(Row { peers, clients, topics, foreign_cpu_pct: foreign, ..row });
+        done += count as u64;
     }
     cluster.stop().await;
     Ok(())
 }
 
-fn row(args: &ApiArgs, step: Step, peers: usize, outcome: &Outcome, foreign: f64) -> Row {
+/// The figures of a command, without where it was done.
+fn row(step: Step, outcome: &Outcome) -> Row {
     let latencies = &outcome.latencies;
     let us = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1e3;
     let ops = latencies.len();
     Row {
         op: step.name(),
-        peers,
-        clients: args.clients,
-        topics: args.topics,
         ops,
         errors: outcome.errors,
         ops_per_s: ops as f64 / outcome.took.as_secs_f64().max(1e-9),
@@ -186,7 +197,6 @@ fn row(args: &ApiArgs, step: Step, peers: usize, outcome: &Outcome, foreign: f64
         p999_us: us(0.999),
         max_us: latencies.max() as f64 / 1e3,
         mean_us: latencies.mean() / 1e3,
-        foreign_cpu_pct: foreign,
-        kib_each: None,
+        ..Row::default()
     }
 }

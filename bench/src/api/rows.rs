@@ -17,6 +17,7 @@ pub(crate) struct Row {
     pub(crate) peers: usize,
     /// Clients of each peer.
     pub(crate) clients: usize,
+    /// Topics of the cluster.
     pub(crate) topics: usize,
     /// How often it was done; how many sessions were open.
     pub(crate) ops: u64,
@@ -50,8 +51,9 @@ impl Row {
 
 /// For people: commands, then sessions.
 pub(crate) fn print(rows: &[Row]) -> std::io::Result<()> {
-    let head = ["COMMAND", "PEERS", "TIMES", "ERRORS", "PER S", "P50 MS", "P99 MS", "MAX MS"];
-    let mut commands = Table::new(head);
+    let mut commands = Table::new([
+        "COMMAND", "PEERS", "TOPICS", "TIMES", "ERRORS", "PER S", "P50 MS", "P99 MS", "MAX MS",
+    ]);
     let mut sessions = Table::new(["IDLE SESSIONS", "PEERS", "KIB EACH"]);
     let ms = |us: f64| format!("{:.3}", us / 1e3);
     for row in rows {
@@ -63,6 +65,7 @@ pub(crate) fn print(rows: &[Row]) -> std::io::Result<()> {
         commands.row([
             row.op.to_owned(),
             peers,
+            row.topics.to_string(),
             ops,
             row.errors.to_string(),
             format!("{:.0}", row.ops_per_s),

@@ -1,5 +1,6 @@
 //! The commands, in an order in which each finds what it needs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
@@ -49,8 +50,8 @@ impl Step {
     /// How often it is done: for each topic, or as often as was asked.
     pub(crate) fn count(self, topics: usize, ops: usize) -> usize {
         match self {
-            Self::CreateTopic | Self::DeleteTopic => topics,
-            Self::Subscribe => ops.min(topics),
+            Self::CreateTopic => topics,
+            Self::Subscribe | Self::DeleteTopic => ops.min(topics),
             Self::Lookup | Self::Publish | Self::Pull => ops,
         }
     }
@@ -78,8 +79,13 @@ pub(crate) struct Part {
 }
 
 impl Work {
-    /// Does it, one request after the other. Fails when the connection breaks.
-    pub(crate) async fn run(self, mut client: Client) -> anyhow::Result<(Client, Part)> {
+    /// Does it, one request after the other, and counts what was `answered`. Fails when the
+    /// connection breaks.
+    pub(crate) async fn run(
+        self,
+        mut client: Client,
+        answered: &AtomicU64,
+    ) -> anyhow::Result<(Client, Part)> {
         let mut part = Part { latencies: histogram()?, errors: 0, error: None };
         for number in (self.first..self.count).step_by(self.stride) {
             let request = self.request(number);
@@ -98,6 +104,7 @@ impl Work {
                     part.error.get_or_insert(problem);
                 }
             }
+            answered.fetch_add(1, Ordering::Relaxed);
             if part.errors >= ERRORS_MAX {
                 break;
             }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::ending;
 use crate::payload::{Phase, now_ns};
 use crate::plan::{Plan, RunArgs, Scenario};
 use crate::run::pace::{Load, Queues};
@@ -49,7 +50,6 @@ pub(crate) fn main(args: RunArgs) -> anyhow::Result<ExitCode> {
     let ran = runtime.block_on(async { tokio::spawn(run(plan)).await })?;
     let failed = ran.is_err();
     emit(&line(&described, ran)?, json.as_deref())?;
-    usage::end_children();
     runtime.shutdown_background();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -63,8 +63,7 @@ fn watch(plan: &Plan, json: Option<std::path::PathBuf>) {
         let error = anyhow::anyhow!("not done in {} s", plan.limit().as_secs());
         // Nobody is left to be told that this fails.
         let _ = line(&plan, Err(error)).and_then(|line| emit(&line, json.as_deref()));
-        usage::end_children();
-        std::process::exit(3);
+        ending::exit(3);
     });
 }
 

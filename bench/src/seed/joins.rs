@@ -22,7 +22,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{Quantiles, SeedArgs, quantiles};
-use crate::system::process::{Guard, serving, spawn_program};
+use crate::ending::{Folder, Guard};
+use crate::system::process::{serving, spawn_program};
 use crate::usage::{self, Usage};
 
 /// What a peer waits for, whatever the machine does meanwhile.
@@ -77,10 +78,7 @@ pub(super) fn main(args: &SeedArgs, joins: usize) -> anyhow::Result<ExitCode> {
     let program = args.seed.clone().map_or_else(|| crate::plan::beside("seed"), Ok)?;
     // The seed inherits it, and holds a connection of each peer.
     usage::raise_file_limit();
-    let mut folder = tempfile::Builder::new();
-    let folder = folder.prefix("tidings-bench-");
-    let folder =
-        args.dir.as_ref().map_or_else(|| folder.tempdir(), |dir| folder.tempdir_in(dir))?;
+    let folder = Folder::new(args.dir.as_deref())?;
     let sync_us = syncs(folder.path())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

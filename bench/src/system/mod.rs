@@ -18,6 +18,7 @@ use tidings_proto::config::{self, GossipConfig};
 use tidings_runtime::logging::{self, LogConfig, LogFormat, LogGuard, LogLevel};
 use tidings_runtime::tls::Encryption;
 
+use crate::ending::Folder;
 use crate::plan::{ClusterOptions, Log, Plan, Verify};
 use crate::system::library::Library;
 use crate::system::process::Processes;
@@ -39,7 +40,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct System {
     peers: Peers,
     seeds: Seeds,
-    folder: tempfile::TempDir,
+    folder: Folder,
     _log: Option<LogGuard>,
 }
 
@@ -110,11 +111,14 @@ impl System {
     /// Starts everything; ready when all have subscribed.
     pub(crate) async fn start(plan: &Plan, tally: &Arc<Tally>) -> anyhow::Result<Self> {
         let options = &plan.opts.cluster;
-        let folder = tempfile::Builder::new().prefix("tidings-bench-").tempdir()?;
+        let folder = Folder::new(None)?;
         let mut config = base_config(options)?;
         let log = start_log(options, plan.program.is_some())?;
         if let Some(verify) = plan.verify {
             config.gossip = gossip(verify);
+        }
+        if let Some(bytes) = plan.retention_bytes {
+            config.retention.bytes_max = bytes;
         }
         let encryption = if plan.tls { Encryption::Always } else { Encryption::HandshakeOnly };
         let seeds = Seeds::start(&mut config, options.seeds, encryption)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ use tidings_proto::config::Verify;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::ending::Guard;
 use crate::plan::{ClusterOptions, Log};
 use crate::system::{Fate, Published, TOPIC, idle_topic, log_folder};
 use crate::tally::Sink;
-use crate::usage::{register_child, unregister_child};
 
 /// A loaded machine starts a hundred processes within this.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,25 +43,6 @@ struct Process {
     /// For questions.
     client: Client,
     publisher: Publisher,
-}
-
-/// A process that is ended when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Guard(Child);
-
-impl Guard {
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Errors say that it has ended already.
-        let _ = self.0.kill();
-        unregister_child(self.0.id());
-        let _ = self.0.wait();
-    }
 }
 
 /// Publishes as one peer.
@@ -140,7 +121,7 @@ impl Processes {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.running.iter().map(|process| process.child.0.id()).collect()
+        self.running.iter().map(|process| process.child.pid()).collect()
     }
 
     /// The counters of all peers, summed.
@@ -186,6 +167,7 @@ pub(crate) fn config_file(
     };
     let share = config.gossip.verify_share;
     write!(text, "[gossip]\nverify = \"{verify}\"\nverify_share = {share}\n")?;
+    write!(text, "[retention]\nbytes_max = {}\n", config.retention.bytes_max)?;
     write!(text, "[log]\nlevel = \"{level}\"\ndir = {:?}\nstderr = false\n", log_folder())?;
     let path = folder.join("config.toml");
     std::fs::write(&path, text)?;
@@ -216,9 +198,7 @@ pub(crate) fn spawn_program(mut command: Command) -> anyhow::Result<Guard> {
     for key in ours.filter(|key| key.to_string_lossy().starts_with("TIDINGS_")) {
         command.env_remove(key);
     }
-    let child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
-    register_child(child.id());
-    Ok(Guard(child))
+    Guard::spawn(&mut command).with_context(|| format!("{:?}", command.get_program()))
 }
 
 /// Waits until a peer serves.
