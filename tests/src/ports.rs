@@ -1,7 +1,7 @@
 //! Ports for nodes that must know them before they start.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below the range from which the system serves port 0, so that nobody gets one by chance.
@@ -30,7 +30,9 @@ impl Port {
             let number = FIRST + start.wrapping_add(step) % COUNT;
             let lock = File::create(folder.join(number.to_string()));
             let lock = lock.expect("the temporary folder can be written");
-            let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
+            // A listener of our own would be held for a moment by any process that another test
+            // starts meanwhile.
+            let free = || TcpStream::connect((Ipv4Addr::LOCALHOST, number)).is_err();
             if lock.try_lock().is_ok() && free() {
                 return Self { number, _lock: lock };
             }
