@@ -4,7 +4,8 @@
 //! the first bind to the result; [`payload`], [`window`] and [`tally`] are how deliveries are
 //! counted, [`usage`] is what they cost. [`api`] measures the control port, [`fanout`] a publisher
 //! with many subscribers there, [`seed`] a seed's tables and its disk, [`report`] reads results,
-//! [`plot`] draws them; [`ending`] is what happens at the end, whenever that is. `bench/README.md` says how to run it and what the figures mean.
+//! [`plot`] draws them. [`ending`] is what happens at the end, whenever that is. `bench/README.md`
+//! says how to run it and what the figures mean.
 
 mod api;
 mod ending;
