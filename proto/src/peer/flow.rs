@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A change of parents that is followed by another one soon did not help: on links that are all
 /// full, or all idle, who is first says little, and each change costs what the old parent has
 /// queued, or a hole. So the next change waits, twice as long each time, from the first value to
-/// the second (as routers damp routes that flap, RFC 2439). Guess: two batches of a stream that
-/// publishes 20 times a second; as long as a hole may last before anybody notices it.
+/// the second (as routers damp routes that flap, RFC 2439). Guesses: two batches of a stream that
+/// publishes 20 times a second, and what a tree that does not settle may be slower by for a while.
 const CHANGE_GAP_MIN: Duration = Duration::from_millis(125);
 const CHANGE_GAP_MAX: Duration = Duration::from_secs(8);
 
