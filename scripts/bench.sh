@@ -54,11 +54,25 @@ touch_memory() {
     head -c "${kib}K" /dev/zero | tail >/dev/null || note "not all memory could be touched"
 }
 
+# A signal to this script alone ends the run too, and with it the processes of the run.
+running=
+end_run() {
+    trap - INT TERM
+    [[ -z $running ]] || kill -TERM "$running" 2>/dev/null || true
+    [[ -z $running ]] || wait "$running" || true
+    exit "$1"
+}
+trap 'end_run 130' INT
+trap 'end_run 143' TERM
+
 failed=0
 run() {
     local code=0
     note "$(date -u +%T) bench $*"
-    "${alone[@]}" "$target/release/bench" "$@" >/dev/null || code=$?
+    "${alone[@]}" "$target/release/bench" "$@" >/dev/null &
+    running=$!
+    wait "$running" || code=$?
+    running=
     case $code in
         0) ;;
         # Ended by a signal: so is this script.
@@ -82,7 +96,9 @@ else
     short=(--secs 4 --warmup 1 --settle 1)
     for rep in 0 1 2; do
         # What the targets are about.
-        for scenario in s1 s2 s2w s3; do
+        # The first message of each publisher is checked at every hop: enough others beside those.
+        measure s1 --n 64 --secs 15 --warmup 3 --rep "$rep"
+        for scenario in s2 s2w s3; do
             measure "$scenario" --n 64 --secs 8 --warmup 2 --rep "$rep"
             # Like with like: others retain nothing.
             [[ $scenario == s2* ]] || continue
@@ -90,7 +106,8 @@ else
         done
         # Like with like: what others leave out.
         measure s2 --n 64 "${short[@]}" --no-tls --rep "$rep"
-        for scenario in s1 s3; do measure "$scenario" --n 64 "${short[@]}" --verify links --rep "$rep"; done
+        measure s1 --n 64 --secs 15 --warmup 3 --verify links --rep "$rep"
+        measure s3 --n 64 "${short[@]}" --verify links --rep "$rep"
         for n in 64 256; do measure s5 --n "$n" --rep "$rep"; done
     done
     # Growth with peers, sizes and topics.
