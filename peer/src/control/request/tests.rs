@@ -1,4 +1,7 @@
+use serde_json::value::RawValue;
+
 use super::*;
+use crate::control::error::{Code, Problem};
 
 fn read(line: &str) -> Result<Request, Problem> {
     parse(line.as_bytes()).request
