@@ -18,6 +18,7 @@ Examples:
   peer pull Sports --wait 5s
   peer reply time --command date       (in another terminal)
   peer request time ''
+  peer name register ada
   peer shell
   peer status
   peer forget peer-9                   (it is gone for good)
@@ -44,6 +45,7 @@ enum Command {
     Request(commands::request::Args),
     Reply(commands::reply::Args),
     Topic(commands::topic::Args),
+    Name(commands::name::Args),
     Sessions(commands::sessions::Args),
     Shell(commands::shell::Args),
     Peers(commands::peers::Args),
@@ -99,6 +101,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Request(args) => ask(commands::request::run(args)),
         Command::Reply(args) => ask(commands::reply::run(args)),
         Command::Topic(args) => ask(commands::topic::run(args)),
+        Command::Name(args) => ask(commands::name::run(args)),
         Command::Sessions(args) => ask(commands::sessions::run(args)),
         Command::Shell(args) => ask(commands::shell::run(args)),
         Command::Peers(args) => ask(commands::peers::run(args)),

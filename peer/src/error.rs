@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use tidings_proto::Topic;
 use tidings_proto::filter::FilterError;
-use tidings_proto::id::TopicError;
+use tidings_proto::id::{RESERVED_NAME_BYTES_MAX, TopicError};
 use tidings_proto::peer::event::CommandError;
 use tidings_proto::wire::headers::HeadersError;
+use tidings_proto::{NodeId, Topic};
 
 /// Why a request to a running peer failed. Nothing was changed, except after
 /// [`Error::Timeout`], where it is unknown.
@@ -49,6 +49,30 @@ pub enum Error {
     /// Somebody is connected with that name.
     #[error("session '{0}' is in use by another connection")]
     NameTaken(String),
+    /// A name that a peer may not reserve.
+    #[error(
+        "a name has 1 to {RESERVED_NAME_BYTES_MAX} bytes, without '+', '#' or control characters"
+    )]
+    BadName,
+    /// Nobody has that name, or who had it gave it up.
+    #[error("Name '{0}' not found")]
+    NameNotFound(String),
+    /// Another peer has that name.
+    #[error("Name '{name}' is taken by {host}")]
+    NameReserved {
+        /// The name.
+        name: String,
+        /// Who has it.
+        host: NodeId,
+    },
+    /// Only who has a name may give it up.
+    #[error("Name '{name}' is that of {host}, only that peer can give it up")]
+    NotNameHost {
+        /// The name.
+        name: String,
+        /// Who has it.
+        host: NodeId,
+    },
     /// The name of a session has 1 to so many bytes.
     #[error("the name of a session has 1 to {limit} bytes")]
     BadSessionName {

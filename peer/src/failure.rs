@@ -122,6 +122,7 @@ fn exit_of(code: Code) -> u8 {
         | Code::NotSubscribed
         | Code::NotConnected
         | Code::NameTaken
+        | Code::NameNotFound
         | Code::NotSupported
         | Code::Refused
         | Code::TooLarge

@@ -81,6 +81,13 @@ pub const SEEDS_REGISTER: &str = "$seeds";
 /// hosts its own; filters do not select them.
 pub const REPLY_PREFIX: &str = "$reply/";
 
+/// Topics that begin so are the registers of names that peers reserve. Its host has the name;
+/// nothing is published there, and filters do not select them.
+pub const NAME_PREFIX: &str = "$name/";
+
+/// The longest name that a peer may reserve, in bytes of UTF-8: as long as that of a node.
+pub const RESERVED_NAME_BYTES_MAX: usize = 64;
+
 /// A topic name: 1 to 255 bytes of UTF-8, levels split by `/`, without wildcards or NUL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
@@ -109,7 +116,8 @@ impl Topic {
     /// The rule that the name breaks.
     pub fn new(name: &str) -> Result<Self, TopicError> {
         let topic = Self::any(name)?;
-        if topic.is_internal() { Err(TopicError::Reserved) } else { Ok(topic) }
+        let is_reserved = topic.is_internal() || topic.reserved_name().is_some();
+        if is_reserved { Err(TopicError::Reserved) } else { Ok(topic) }
     }
 
     /// The topic of the replies to requests of `node`.
@@ -120,6 +128,19 @@ impl Topic {
     /// The peer whose requests are replied to in this topic; `None` for all other topics.
     pub fn requester(&self) -> Option<NodeId> {
         self.0.strip_prefix(REPLY_PREFIX)?.parse().ok()
+    }
+
+    /// The register of a name; `None` when no peer may reserve it: it has 1 to
+    /// [`RESERVED_NAME_BYTES_MAX`] bytes, and what a topic's name may not contain neither may it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let topic = Self::any(&format!("{NAME_PREFIX}{name}")).ok()?;
+        topic.reserved_name().is_some().then_some(topic)
+    }
+
+    /// The name that is reserved in this register; `None` for all other topics.
+    pub fn reserved_name(&self) -> Option<&str> {
+        let name = self.0.strip_prefix(NAME_PREFIX)?;
+        (1..=RESERVED_NAME_BYTES_MAX).contains(&name.len()).then_some(name)
     }
 
     /// The topic that contains every peer.
@@ -134,7 +155,7 @@ impl Topic {
 
     /// Whether the system, not an application, owns this topic.
     pub fn is_internal(&self) -> bool {
-        self.0.starts_with('$') && self.requester().is_none()
+        self.0.starts_with('$') && self.requester().is_none() && self.reserved_name().is_none()
     }
 
     /// The name.
@@ -249,6 +270,23 @@ mod tests {
         assert_eq!(Topic::new(topic.as_str()), Ok(topic));
         assert_eq!(Topic::new("$reply/ada"), Err(TopicError::Reserved));
         assert_eq!(Topic::new("reply/ada").map(|topic| topic.requester()), Ok(None));
+    }
+
+    #[test]
+    fn a_name_has_a_register_that_is_no_topic_for_applications() {
+        let register = Topic::of_name("team/ada").expect("may be reserved");
+        assert_eq!(register.as_str(), "$name/team/ada");
+        assert_eq!(register.reserved_name(), Some("team/ada"));
+        assert!(!register.is_internal());
+        assert_eq!(Topic::new(register.as_str()), Err(TopicError::Reserved));
+        let longest = "é".repeat(RESERVED_NAME_BYTES_MAX / 2);
+        assert!(Topic::of_name(&longest).is_some());
+        for name in ["", "a+", "#", "a\nb", &format!("{longest}x")] {
+            assert_eq!(Topic::of_name(name), None, "{name:?}");
+        }
+        let too_long = Topic::any(&format!("{NAME_PREFIX}{longest}x")).expect("legal");
+        assert!(too_long.is_internal(), "no record of it is legal");
+        assert_eq!(Topic::overlay().reserved_name(), None);
     }
 
     #[test]

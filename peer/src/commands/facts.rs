@@ -1,8 +1,8 @@
-//! All that is known of one topic, in words.
+//! All that is known of one topic, or of a name, in words.
 
 use std::time::Duration;
 
-use tidings::control::{RetentionView, TopicMore, TopicView};
+use tidings::control::{NameView, RetentionView, TopicView, Whereabouts};
 use tidings_runtime::table::Table;
 
 use crate::{size, span};
@@ -17,14 +17,8 @@ pub(super) fn facts(topic: &TopicView) -> Table<2> {
     fact("generation", topic.generation.to_string());
     fact("subscribers", topic.subscribers.to_string());
     let Some(more) = &topic.more else { return rows };
-    fact("state", state(more));
-    if let Some(address) = more.host_addr {
-        fact("host address", address.to_string());
-    }
-    if let Some(ms) = more.takeover_in_ms {
-        fact("takeover", takeover(ms));
-        fact("dropped", dropped(more.drop_in_ms));
-    }
+    let unless = "unless the host returns or somebody subscribes";
+    where_it_is(&more.whereabouts, "creates it", unless, &mut fact);
     fact("confirmed by a majority of the seeds", yes_or_no(more.confirmed));
     let durable = if more.durable { "yes, the log is kept on disk" } else { "no" };
     fact("durable", durable.to_owned());
@@ -36,7 +30,38 @@ pub(super) fn facts(topic: &TopicView) -> Table<2> {
     rows
 }
 
-fn state(more: &TopicMore) -> String {
+/// A row for each fact of a name.
+pub(super) fn facts_of_name(name: &NameView) -> Table<2> {
+    let mut rows = Table::new(["NAME", ""]);
+    let mut fact = |what: &str, value: String| rows.row([what.to_owned(), value]);
+    fact("name", name.name.clone());
+    fact("host", name.host.clone());
+    fact("registered", name.registered_at.clone());
+    fact("generation", name.generation.to_string());
+    let Some(more) = &name.more else { return rows };
+    where_it_is(&more.whereabouts, "registers it", "unless the host returns", &mut fact);
+    fact("confirmed by a majority of the seeds", yes_or_no(more.confirmed));
+    rows
+}
+
+/// Where the host is, and what becomes of what it hosts while it is away.
+fn where_it_is(
+    host: &Whereabouts,
+    taken_over_by_who: &str,
+    dropped_unless: &str,
+    fact: &mut impl FnMut(&str, String),
+) {
+    fact("state", state(host));
+    if let Some(address) = host.host_addr {
+        fact("host address", address.to_string());
+    }
+    if let Some(ms) = host.takeover_in_ms {
+        fact("takeover", takeover(ms, taken_over_by_who));
+        fact("dropped", dropped(host.drop_in_ms, dropped_unless));
+    }
+}
+
+fn state(more: &Whereabouts) -> String {
     let away = more.host_away_ms.map(|ms| format!(" for {}", millis(ms))).unwrap_or_default();
     match more.state.as_str() {
         "hosted" => "hosted, the host is there".to_owned(),
@@ -47,18 +72,18 @@ fn state(more: &TopicMore) -> String {
     }
 }
 
-/// When another peer may take the topic over.
-fn takeover(in_ms: u64) -> String {
+/// When another peer may take the topic, or the name, over.
+fn takeover(in_ms: u64, by_who: &str) -> String {
     match in_ms {
-        0 => "possible now, by any peer that creates it".to_owned(),
-        ms => format!("possible in {}, by any peer that creates it", millis(ms)),
+        0 => format!("possible now, by any peer that {by_who}"),
+        ms => format!("possible in {}, by any peer that {by_who}", millis(ms)),
     }
 }
 
-/// When the topic goes.
-fn dropped(in_ms: Option<u64>) -> String {
+/// When it goes.
+fn dropped(in_ms: Option<u64>, unless: &str) -> String {
     match in_ms {
-        Some(ms) => format!("in {}, unless the host returns or somebody subscribes", millis(ms)),
+        Some(ms) => format!("in {}, {unless}", millis(ms)),
         None => "not while it has subscribers".to_owned(),
     }
 }

@@ -8,6 +8,7 @@ mod follow;
 pub(crate) mod forget;
 mod headers;
 mod message;
+pub(crate) mod name;
 pub(crate) mod peers;
 pub(crate) mod publish;
 pub(crate) mod pull;

@@ -17,10 +17,11 @@ use crate::control::counters::StreamView;
 use crate::delivery::{Delivery, Gap, Message};
 use crate::publish::Published;
 
+pub use crate::control::names::{NameMore, NameView, NamesView};
 pub use crate::control::sessions::{
     ConnectedView, PullView, SessionView, SessionsView, SubscriptionView,
 };
-pub use crate::control::topics::{RetentionView, TopicMore, TopicView, TopicsView};
+pub use crate::control::topics::{RetentionView, TopicMore, TopicView, TopicsView, Whereabouts};
 
 /// Done, and there is nothing to say about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

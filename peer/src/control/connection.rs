@@ -225,6 +225,10 @@ impl Connection {
             Ok(Request::DeleteTopic { topic }) => Question::DeleteTopic { topic },
             Ok(Request::ListTopics(list)) => Question::ListTopics(list),
             Ok(Request::TopicInfo { topic }) => Question::TopicInfo { topic },
+            Ok(Request::Register { name, exist_ok }) => Question::Register { name, exist_ok },
+            Ok(Request::Unregister { name }) => Question::Unregister { name },
+            Ok(Request::Names(list)) => Question::Names(list),
+            Ok(Request::NameInfo { name }) => Question::NameInfo { name },
             Ok(Request::Request(ask)) => Question::Request(ask),
             Ok(Request::Pull(pull)) => {
                 if let Some(named) = &mut self.named {

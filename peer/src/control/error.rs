@@ -33,12 +33,14 @@ pub enum Code {
     TopicNotFound,
     /// Somebody hosts the topic already.
     TopicExists,
-    /// Only the host of a topic may do that.
+    /// Only the host of a topic, or of a name, may do that.
     NotHost,
     /// The session does not receive the topic.
     NotSubscribed,
-    /// Somebody is connected with the name of that session.
+    /// Somebody is connected with the name of that session, or another peer has that name.
     NameTaken,
+    /// Nobody has that name.
+    NameNotFound,
     /// The connection has no named session, or has one already.
     NotConnected,
     /// The disk does not take what must be kept.
@@ -81,8 +83,11 @@ impl From<Error> for Problem {
             Error::Busy(_) => (Code::Busy, Some(10)),
             Error::Timeout(_) | Error::NoReply { .. } => (Code::Timeout, None),
             Error::NotSubscribed(_) => (Code::NotSubscribed, None),
-            Error::NameTaken(_) => (Code::NameTaken, None),
-            Error::BadSessionName { .. }
+            Error::NameTaken(_) | Error::NameReserved { .. } => (Code::NameTaken, None),
+            Error::NameNotFound(_) => (Code::NameNotFound, None),
+            Error::NotNameHost { .. } => (Code::NotHost, None),
+            Error::BadName
+            | Error::BadSessionName { .. }
             | Error::NotDurable(_)
             | Error::BadHeaders(_)
             | Error::NoReplyWanted => (Code::BadRequest, None),

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tidings_proto::wire::record::TopicPolicy;
 
 use crate::control::answer::{
-    Done, ForgottenView, HelpView, MessageView, PeerView, PeersView, PullView, RepliesView,
-    SeedsView, SessionsView, StatusView, TopicView, TopicsView,
+    Done, ForgottenView, HelpView, MessageView, NameView, NamesView, PeerView, PeersView, PullView,
+    RepliesView, SeedsView, SessionsView, StatusView, TopicView, TopicsView,
 };
 use crate::control::error::Problem;
 use crate::control::help::help;
@@ -27,6 +27,8 @@ pub(crate) enum Body {
     Done(Done),
     Forgotten(ForgottenView),
     Help(HelpView),
+    Name(NameView),
+    Names(NamesView),
     Peers(PeersView),
     Pong(Pong),
     Pulled(PullView),
@@ -51,6 +53,10 @@ pub(crate) enum Question {
     DeleteTopic { topic: String },
     ListTopics(List),
     TopicInfo { topic: String },
+    Register { name: String, exist_ok: bool },
+    Unregister { name: String },
+    Names(List),
+    NameInfo { name: String },
     Request(Ask),
     Pull(Pull),
     Sessions { offset: u32, limit: u32 },
@@ -87,6 +93,15 @@ pub(crate) async fn execute(
         }
         Question::TopicInfo { topic } => Body::Topic(peer.topic_info(&topic).await?.into()),
         Question::ListTopics(list) => Body::Topics(topics(peer, &list).await?),
+        Question::Register { name, exist_ok } => {
+            Body::Name(peer.register_name(&name, exist_ok).await?.into())
+        }
+        Question::Unregister { name } => {
+            peer.unregister_name(&name).await?;
+            Body::Done(Done {})
+        }
+        Question::Names(list) => Body::Names(names(peer, &list).await?),
+        Question::NameInfo { name } => Body::Name(peer.name_info(&name).await?.into()),
         Question::Request(ask) => Body::Replies(request(peer, ask).await?),
         Question::Pull(Pull { topic, max, wait_ms }) => {
             let wait = Duration::from_millis(wait_ms);
@@ -145,6 +160,20 @@ pub(crate) async fn topics(peer: &Peer, list: &List) -> Result<TopicsView, Error
         topics.extend(page.items.into_iter().map(TopicView::from));
         if last || topics.len() >= list.limit as usize {
             return Ok(TopicsView { total: page.total, topics });
+        }
+    }
+}
+
+/// A list of names, put together from the pages of a seed.
+async fn names(peer: &Peer, list: &List) -> Result<NamesView, Error> {
+    let mut names = Vec::new();
+    loop {
+        let (offset, limit) = next_page(list, names.len());
+        let page = peer.list_names(&list.filter, offset, limit).await?;
+        let last = page.items.len() < limit as usize;
+        names.extend(page.items.into_iter().map(NameView::listed));
+        if last || names.len() >= list.limit as usize {
+            return Ok(NamesView { total: page.total, names });
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::control::answer::{CommandView, HelpView};
 
 /// Name, fields, and what it does.
-const COMMANDS: [(&str, &str, &str); 19] = [
+const COMMANDS: [(&str, &str, &str); 23] = [
     (
         "create_topic",
         "topic, exist_ok?, durable?, retention?",
@@ -13,6 +13,15 @@ const COMMANDS: [(&str, &str, &str); 19] = [
     ("delete_topic", "topic", "end a topic that this peer hosts, for all its subscribers"),
     ("list_topics", "filter?, offset?, limit?", "topics that match an MQTT filter (+ and #)"),
     ("topic_info", "topic", "host, state, subscribers, rate and retained messages of a topic"),
+    (
+        "register",
+        "name, exist_ok?",
+        "have a name that no other peer of the cluster has; exist_ok (default true): fine if this \
+         peer has it already",
+    ),
+    ("unregister", "name", "give up a name of this peer"),
+    ("names", "filter?, offset?, limit?", "names that match an MQTT filter (+ and #)"),
+    ("name_info", "name", "which peer has a name, and where it is"),
     (
         "subscribe",
         "topic | filter, stream?, from?, received?, policy?, buffer?, durable?",

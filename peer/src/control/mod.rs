@@ -19,6 +19,7 @@ mod filters;
 mod help;
 mod lines;
 mod named;
+mod names;
 mod output;
 mod request;
 mod server;
@@ -28,9 +29,9 @@ mod topics;
 
 pub use answer::{
     CommandView, ConnectedView, Done, EventView, ForgottenView, GapView, HelpView, LocalTopicView,
-    MessageView, NeighborView, PeerView, PeersView, PublishedView, PullView, RepliesView,
-    RetentionView, SeedView, SeedsView, SessionView, SessionsView, StatusView, SubscriptionView,
-    TopicMore, TopicView, TopicsView,
+    MessageView, NameMore, NameView, NamesView, NeighborView, PeerView, PeersView, PublishedView,
+    PullView, RepliesView, RetentionView, SeedView, SeedsView, SessionView, SessionsView,
+    StatusView, SubscriptionView, TopicMore, TopicView, TopicsView, Whereabouts,
 };
 pub use client::{Client, ClientError, Incoming, Receiver, Sender};
 pub use counters::StreamView;

@@ -50,9 +50,9 @@ impl From<&TopicPolicy> for RetentionView {
     }
 }
 
-/// What else is known of one topic.
+/// Where the host of a topic, or of a name, is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicMore {
+pub struct Whereabouts {
     /// `hosted`, `host_away` (it died or left, and may return), or `orphaned` (another peer may
     /// take the topic over); `unknown` without an answer of a seed.
     pub state: String,
@@ -69,6 +69,33 @@ pub struct TopicMore {
     /// from now. Not there while it has subscribers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_in_ms: Option<u64>,
+}
+
+impl From<Hosting> for Whereabouts {
+    fn from(hosting: Hosting) -> Self {
+        let (state, host_addr, absence) = match hosting {
+            // What was dropped is not found, and so not shown.
+            Hosting::None | Hosting::Dropped => ("unknown", None, None),
+            Hosting::Here(peer) => ("hosted", Some(peer.address), None),
+            Hosting::Away(absence) => ("host_away", None, Some(absence)),
+            Hosting::Orphaned(absence) => ("orphaned", None, Some(absence)),
+        };
+        Self {
+            state: state.to_owned(),
+            host_addr,
+            host_away_ms: absence.map(|absence| absence.gone_ms),
+            takeover_in_ms: absence.map(|absence| absence.takeover_in_ms),
+            drop_in_ms: absence.and_then(|absence| absence.drop_in_ms),
+        }
+    }
+}
+
+/// What else is known of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicMore {
+    /// Where its host is.
+    #[serde(flatten)]
+    pub whereabouts: Whereabouts,
     /// The log is kept on disk by the host.
     pub durable: bool,
     /// How much of it subscribers keep, when its host has limited that.
@@ -88,20 +115,9 @@ pub struct TopicMore {
 
 impl From<&TopicInfo> for TopicMore {
     fn from(info: &TopicInfo) -> Self {
-        let (state, host_addr, absence) = match info.hosting {
-            // What was dropped is not found, and so not shown.
-            Hosting::None | Hosting::Dropped => ("unknown", None, None),
-            Hosting::Here(peer) => ("hosted", Some(peer.address), None),
-            Hosting::Away(absence) => ("host_away", None, Some(absence)),
-            Hosting::Orphaned(absence) => ("orphaned", None, Some(absence)),
-        };
         let local = info.local.unwrap_or_default();
         Self {
-            state: state.to_owned(),
-            host_addr,
-            host_away_ms: absence.map(|absence| absence.gone_ms),
-            takeover_in_ms: absence.map(|absence| absence.takeover_in_ms),
-            drop_in_ms: absence.and_then(|absence| absence.drop_in_ms),
+            whereabouts: Whereabouts::from(info.hosting),
             durable: info.record.policy.durable,
             retention: RetentionView::from(&info.record.policy),
             confirmed: info.confirmed,

@@ -97,9 +97,13 @@ impl Roster {
         [seeds, peers]: [u32; 2],
         (topics, claims): (u16, u32),
     ) -> Self {
-        let topic = |name: &str, n: u32| Topic::new(&format!("{name}/{n}")).expect("legal");
-        let names = (0..claims).map(|n| topic("claim", n));
-        let topics = (0..u32::from(topics)).map(|n| topic("topic", n)).chain(names);
+        let topic = |n: u32| Topic::new(&format!("topic/{n}")).expect("legal");
+        // Half of what peers contest are topics, half are names.
+        let contested = |n: u32| match n % 2 {
+            0 => Topic::new(&format!("claim/{n}")).expect("legal"),
+            _ => Topic::of_name(&format!("claim/{n}")).expect("legal"),
+        };
+        let topics = (0..u32::from(topics)).map(topic).chain((0..claims).map(contested));
         let mut roster = Self {
             seed,
             scheme,

@@ -23,7 +23,7 @@ const PASSING_MAX: usize = 8;
 /// Topics of others that each application subscribes to.
 const SUBSCRIBED_MAX: usize = 20;
 /// Commands that put records.
-const WRITES: [&str; 3] = ["create_topic", "subscribe", "delete_topic"];
+const WRITES: [&str; 5] = ["create_topic", "subscribe", "delete_topic", "register", "unregister"];
 /// Failures that are kept as text.
 const FAILED_MAX: usize = 1_000;
 
@@ -224,7 +224,8 @@ impl Client {
         }
     }
 
-    /// Creates, deletes or looks up a topic that others want too: to be refused is all right.
+    /// Creates, deletes or looks up a topic or a name that others want too: to be refused is all
+    /// right.
     fn contend(&mut self) {
         let board = Arc::clone(&self.board);
         let Some(next) = board.contest.next(self.number, self.created) else { return };
@@ -232,7 +233,7 @@ impl Client {
         let call = board.contest.asked(self.number, &next);
         let answer = self.ask(&next.request, &REFUSALS);
         board.contest.answered(call, &next, answer.as_ref());
-        let is_write = next.request["command"] != "topic_info";
+        let is_write = next.request["command"].as_str().is_some_and(|name| WRITES.contains(&name));
         if is_write && answer.is_some_and(|answer| answer["status"] == "ok") {
             self.wrote();
         }

@@ -1,5 +1,5 @@
-//! Topics that all applications create, delete and look up without regard for each other. What
-//! they saw of them must be linearizable.
+//! Topics and names that all applications create, delete and look up without regard for each
+//! other. What they saw of them must be linearizable.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -9,14 +9,17 @@ use tidings_sim::check::linear::{Act, History, Outcome};
 
 use super::client::lock;
 
-/// How many there are: few, so that many want the same one.
+/// How many there are, half of them names: few, so that many want the same one.
 const TOPICS: usize = 4;
+/// How what is a name begins here.
+const NAME: &str = "name ";
 /// Calls that are made in all. More would take minutes to judge.
 const CALLS_MAX: usize = 200_000;
-/// A call on a contested topic is refused with one of these, or answered.
-pub(super) const REFUSALS: [&str; 3] = ["topic_exists", "not_host", "topic_not_found"];
+/// A call on a contested topic or name is refused with one of these, or answered.
+pub(super) const REFUSALS: [&str; 5] =
+    ["topic_exists", "name_taken", "not_host", "topic_not_found", "name_not_found"];
 
-/// What was seen of contested topics.
+/// What was seen of contested topics and names.
 #[derive(Debug)]
 pub(super) struct Contest {
     start: Instant,
@@ -40,7 +43,11 @@ impl Contest {
 
     /// What a peer does in its turn of this number; nothing, when enough was done.
     pub(super) fn next(&self, peer: usize, turn: usize) -> Option<Try> {
-        let topic = format!("chaos/contested/{}", (turn + peer) % TOPICS);
+        let number = (turn + peer) % TOPICS;
+        let topic = match number % 2 {
+            0 => format!("chaos/contested/{number}"),
+            _ => format!("{NAME}contested {number}"),
+        };
         let history = lock(&self.history);
         let is_mine = history.host(&topic) == u32::try_from(peer).ok();
         let act = match (turn * 3 + peer) % 5 {
@@ -49,12 +56,7 @@ impl Contest {
             2 => Act::Delete,
             _ => Act::Read,
         };
-        let command = match act {
-            Act::Create => "create_topic",
-            Act::Delete => "delete_topic",
-            Act::Read => "topic_info",
-        };
-        let request = json!({"command": command, "topic": topic});
+        let request = request(act, &topic);
         (history.len() < CALLS_MAX).then_some(Try { request, act, topic })
     }
 
@@ -79,9 +81,9 @@ impl Contest {
     fn outcome(&self, act: Act, answer: &Value) -> Option<Outcome> {
         if answer["status"] != "ok" {
             return match answer["code"].as_str()? {
-                "topic_not_found" => Some(Outcome::Absent),
+                "topic_not_found" | "name_not_found" => Some(Outcome::Absent),
                 // The message names the host.
-                "topic_exists" | "not_host" => {
+                "topic_exists" | "name_taken" | "not_host" => {
                     let host = self.named(answer["message"].as_str()?)?;
                     Some(Outcome::There { generation: None, host })
                 }
@@ -117,6 +119,24 @@ impl Contest {
     }
 }
 
+/// How it is asked for.
+fn request(act: Act, topic: &str) -> Value {
+    if let Some(name) = topic.strip_prefix(NAME) {
+        let command = match act {
+            Act::Create => "register",
+            Act::Delete => "unregister",
+            Act::Read => "name_info",
+        };
+        return json!({"command": command, "name": name, "exist_ok": false});
+    }
+    let command = match act {
+        Act::Create => "create_topic",
+        Act::Delete => "delete_topic",
+        Act::Read => "topic_info",
+    };
+    json!({"command": command, "topic": topic})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,13 +162,14 @@ mod tests {
         call(&contest, 1, Act::Read, &refused("topic_not_found", "Topic 't' not found"));
         call(&contest, 0, Act::Create, &there(true, "aa11"));
         call(&contest, 1, Act::Create, &refused("topic_exists", "exists, hosted by aa11"));
+        call(&contest, 1, Act::Create, &refused("name_taken", "is taken by aa11"));
         call(&contest, 1, Act::Delete, &refused("not_host", "is hosted by aa11, only"));
         call(&contest, 1, Act::Read, &there(true, "aa11"));
         call(&contest, 0, Act::Delete, &json!({"status": "ok"}));
-        assert_eq!(contest.check(), Ok((6, 1)));
+        assert_eq!(contest.check(), Ok((7, 1)));
         call(&contest, 1, Act::Read, &there(false, "aa11"));
         call(&contest, 1, Act::Read, &refused("no_quorum", "too few"));
-        assert_eq!(contest.check(), Ok((6, 1)), "nothing is known");
+        assert_eq!(contest.check(), Ok((7, 1)), "nothing is known");
         call(&contest, 1, Act::Read, &there(true, "aa11"));
         assert!(contest.check().is_err(), "it was deleted");
     }

@@ -95,7 +95,8 @@ pub struct Verdict {
     pub published: u64,
     /// Of those, receipts that are missing or too many.
     pub undelivered: u64,
-    /// How many calls on contested topics have their place in an order that explains all of them,
+    /// How many calls on contested topics and names have their place in an order that explains all
+    /// of them,
     /// and on how many topics; or why there is none.
     pub linearizable: Result<(usize, usize), String>,
 }
@@ -142,7 +143,7 @@ pub(super) fn judge(
 
 impl Verdict {
     /// Whether no call failed, nothing that was acknowledged is lost, everything published was
-    /// received, what was seen of contested topics is linearizable, and every seed came back.
+    /// received, what was seen of contested topics and names is linearizable, and every seed came back.
     pub fn is_good(&self) -> bool {
         let back = self.happened.iter().all(|fault| fault.noticed && fault.back.is_some());
         let worked = self.calls > 0 && self.writes > 0 && !self.happened.is_empty();
@@ -193,7 +194,8 @@ impl fmt::Display for Verdict {
         writeln!(f, "messages         {} to all, {receipts} receipts missing", self.published)?;
         match &self.linearizable {
             Ok((calls, topics)) => {
-                writeln!(f, "linearizable     {calls} calls on {topics} contested topics")?;
+                let what = "contested topics and names";
+                writeln!(f, "linearizable     {calls} calls on {topics} {what}")?;
             }
             Err(why) => writeln!(f, "NOT LINEARIZABLE {why}")?,
         }

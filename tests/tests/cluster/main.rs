@@ -28,6 +28,7 @@ mod late;
 mod links;
 mod many;
 mod marks;
+mod names;
 mod news;
 mod occupied;
 mod outbox;

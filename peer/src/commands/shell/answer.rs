@@ -5,15 +5,15 @@ use std::io::{self, Write as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidings::control::{
-    EventView, ForgottenView, PeersView, PullView, RepliesView, SeedsView, SessionsView,
-    StatusView, TopicView, TopicsView,
+    EventView, ForgottenView, NameView, NamesView, PeersView, PullView, RepliesView, SeedsView,
+    SessionsView, StatusView, TopicView, TopicsView,
 };
 use tidings_runtime::table::{self, printable};
 
 use crate::commands::message::{Style, gap_note};
 use crate::commands::shell::input::Above;
 use crate::commands::shell::link::command_of;
-use crate::commands::{forget, peers, seeds, sessions, status, topic};
+use crate::commands::{forget, name, peers, seeds, sessions, status, topic};
 use crate::failure::Failure;
 
 const HELP: &str = "  \
@@ -27,6 +27,10 @@ const HELP: &str = "  \
   DELETE_TOPIC <topic>           end a topic that the peer hosts
   LIST_TOPICS [filter]           topics, e.g. of sport/#
   TOPIC_INFO <topic>             what is known of a topic
+  REGISTER <name>                have a name that no other peer of the cluster has
+  UNREGISTER <name>              give it up
+  NAMES [filter]                 names, e.g. of team/#
+  NAME_INFO <name>               which peer has a name
   PULL [topic] [max]             take messages that the session has kept
   SESSIONS                       who has a session here
   ACK <topic> <pos>              all of a session's topic up to that place has arrived
@@ -113,6 +117,9 @@ pub(super) fn show(style: Style, request: &Value, answer: &Value) -> Result<(), 
         "ping" => eprintln!("pong"),
         "create_topic" => topic::print(&[view::<TopicView>(answer)?])?,
         "topic_info" => topic::print_one(&view::<TopicView>(answer)?)?,
+        "register" | "name_info" => name::show_one(&view::<NameView>(answer)?)?,
+        "unregister" => eprintln!("gave up '{}'", text("name")),
+        "names" => name::show(&view::<NamesView>(answer)?)?,
         "sessions" => sessions::show(&view::<SessionsView>(answer)?)?,
         "list_topics" => topic::print(&view::<TopicsView>(answer)?.topics)?,
         "peers" => peers::show(&view::<PeersView>(answer)?)?,

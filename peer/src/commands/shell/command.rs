@@ -42,7 +42,7 @@ const fn verb(name: &'static str, arguments: &'static [&'static str], needed: us
     Verb { name, arguments, needed }
 }
 
-const VERBS: [Verb; 17] = [
+const VERBS: [Verb; 21] = [
     verb("publish", &["topic", REST], 2),
     verb("subscribe", &["topic", "from"], 1),
     verb("unsubscribe", &["topic"], 1),
@@ -50,6 +50,10 @@ const VERBS: [Verb; 17] = [
     verb("delete_topic", &["topic"], 1),
     verb("topic_info", &["topic"], 1),
     verb("list_topics", &["filter"], 0),
+    verb("register", &["name"], 1),
+    verb("unregister", &["name"], 1),
+    verb("names", &["filter"], 0),
+    verb("name_info", &["name"], 1),
     verb("pull", &["topic", "max"], 0),
     verb("request", &["topic", REST], 2),
     verb("sessions", &[], 0),
@@ -226,6 +230,8 @@ mod tests {
             ("pull wait_ms=50", json!({"wait_ms": 50})),
             ("publish a=b c", json!({"topic": "a=b", "message": "c"})),
             ("forget 127.0.0.1:7209", json!({"peer": "127.0.0.1:7209"})),
+            ("register 40000000", json!({"name": "40000000"})),
+            ("names team/# limit=5", json!({"filter": "team/#", "limit": 5})),
             ("forget 40000000", json!({"peer": "40000000"})),
             ("ping", json!({})),
             ("fly away speed=3", json!({"topic": "away", "speed": 3})),

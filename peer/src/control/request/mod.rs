@@ -70,6 +70,25 @@ pub enum Request {
         /// The topic.
         topic: String,
     },
+    /// Have a name that no other peer of the cluster has.
+    Register {
+        /// The name.
+        name: String,
+        /// A name that this peer has already is fine.
+        exist_ok: bool,
+    },
+    /// Give up a name of this peer.
+    Unregister {
+        /// The name.
+        name: String,
+    },
+    /// Names that match an MQTT filter.
+    Names(List),
+    /// Who has a name.
+    NameInfo {
+        /// The name.
+        name: String,
+    },
     /// Receive a topic: kept for `pull`, or as events on this connection.
     Subscribe(Subscribe),
     /// Go on with a session of that name, or begin one.

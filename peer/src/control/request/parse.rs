@@ -55,6 +55,13 @@ fn request(fields: &Fields<'_>) -> Result<Request, Problem> {
         "delete_topic" => Request::DeleteTopic { topic: fields.topic()? },
         "list_topics" => Request::ListTopics(fields.list()?),
         "topic_info" => Request::TopicInfo { topic: fields.topic()? },
+        "register" => Request::Register {
+            name: fields.name()?,
+            exist_ok: fields.optional("exist_ok", "true or false")?.unwrap_or(true),
+        },
+        "unregister" => Request::Unregister { name: fields.name()? },
+        "names" => Request::Names(fields.list()?),
+        "name_info" => Request::NameInfo { name: fields.name()? },
         "subscribe" => Request::Subscribe(fields.subscribe()?),
         "unsubscribe" => Request::Unsubscribe { topic: fields.topic_or_filter()? },
         "publish" => Request::Publish(fields.publish()?),
@@ -134,6 +141,10 @@ impl Fields<'_> {
     fn number_u32(&self, name: &str, min: u32, max: u32) -> Result<Option<u32>, Problem> {
         let number = self.number(name, min.into(), max.into())?;
         Ok(number.and_then(|number| u32::try_from(number).ok()))
+    }
+
+    fn name(&self) -> Result<String, Problem> {
+        self.required("name", "a string")
     }
 
     fn topic(&self) -> Result<String, Problem> {
@@ -251,8 +262,7 @@ impl Fields<'_> {
     fn connect(&self) -> Result<Request, Problem> {
         let what = "an object of numbers, such as {\"Sports\":12}";
         let received: Option<BTreeMap<String, u64>> = self.optional("received", what)?;
-        let name = self.required("name", "a string")?;
-        Ok(Request::Connect { name, received: received.unwrap_or_default() })
+        Ok(Request::Connect { name: self.name()?, received: received.unwrap_or_default() })
     }
 
     fn pull(&self) -> Result<Pull, Problem> {
