@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidings_proto::peer::event::{Command, Durable, Event, Notice};
 use tidings_proto::wire::batch::Batch;
 use tidings_proto::{Instant, Peer as Machine};
-use tidings_runtime::{Clock, DataDir, Host, Kept};
+use tidings_runtime::{Clock, DataDir, Host, Kept, TopicsFile};
 use tokio::sync::watch;
 
 use crate::durable::DurableTopics;
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
 pub(crate) struct Dispatch {
     pub(crate) shared: Arc<Shared>,
     pub(crate) data: DataDir,
+    pub(crate) topics: TopicsFile,
     /// The seeds of the configuration.
     pub(crate) configured: Vec<SocketAddr>,
     pub(crate) clock: Clock,
@@ -76,7 +77,7 @@ impl Host<Machine> for Dispatch {
     fn persist(&mut self, _token: u64, record: Durable) -> Kept {
         let saved = match &record {
             Durable::KnownPeers(peers) => self.data.save_known_peers(peers),
-            Durable::Topics(topics) => self.data.save_known_topics(topics),
+            Durable::Topics(topics) => self.topics.save(topics),
             Durable::Incarnation(incarnation) => self.data.save_incarnation(*incarnation),
             Durable::Seeds(known) => self.data.save_known_seeds(&self.configured, known),
         };

@@ -8,7 +8,7 @@ use tidings_proto::Peer as Machine;
 use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_runtime::listen::{BindError, bind};
 use tidings_runtime::tls::Encryption;
-use tidings_runtime::{Clock, Config, DataDir, NodeOptions, advertised, identity};
+use tidings_runtime::{Clock, Config, DataDir, NodeOptions, TopicsFile, advertised, identity};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
@@ -73,7 +73,8 @@ impl Peer {
         let identity = identity(cluster, name, address, data.incarnation(), &clock)?;
         let mut machine_config = config.peer_config(identity);
         machine_config.known_peers = data.known_peers();
-        machine_config.known_topics = data.known_topics();
+        let topics = TopicsFile::new(&data);
+        machine_config.known_topics = topics.load();
         let configured = machine_config.seeds.clone();
         machine_config.known_seeds = known_seeds(&data, &configured);
         let (joined, joined_seen) = watch::channel(machine_config.seeds.is_empty());
@@ -93,6 +94,7 @@ impl Peer {
         let host = Dispatch {
             shared: Arc::clone(&shared),
             data,
+            topics,
             configured,
             clock,
             address,

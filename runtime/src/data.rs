@@ -6,11 +6,12 @@
 //! | `key` | the node's secret key, 64 hexadecimal digits, mode 0600 |
 //! | `incarnation` | the number of the newest life |
 //! | `peers` | known peers, a line each: node, incarnation, address |
-//! | `topics` | records of the node's own topics, a line each: the signed record in hexadecimal |
+//! | `topics` | records of the node's own topics, see [`topics`] |
 //! | `seeds` | the seeds as they have changed, and those of the configuration at that time |
 //! | `lock` | empty; locked while a process uses the directory |
 
-use std::fmt::Write as _;
+mod topics;
+
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,8 @@ use thiserror::Error;
 use tidings_proto::Incarnation;
 use tidings_proto::peer::seed_set::KnownSeeds;
 use tidings_proto::wire::frame::PeerEntry;
-use tidings_proto::wire::record::SignedRecord;
+
+pub use topics::TopicsFile;
 
 use crate::key::{KeyError, NodeKey};
 
@@ -108,36 +110,6 @@ impl DataDir {
 }
 
 impl DataDir {
-    /// The records of the node's own topics from a former life; none when there is no such file.
-    /// Damaged lines are left out, and signatures are for the reader to check: where seeds are
-    /// reachable they know better anyway.
-    pub fn known_topics(&self) -> Vec<SignedRecord> {
-        let text = std::fs::read(self.path.join(TOPICS)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let records = text.lines().take(KNOWN_TOPICS_MAX);
-        records.filter_map(|line| SignedRecord::from_bytes(&from_hex(line)?)).collect()
-    }
-
-    /// Replaces the records of the node's own topics, atomically. They need not survive a power
-    /// cut.
-    ///
-    /// # Errors
-    /// The file cannot be written; the old content stands.
-    pub fn save_known_topics(&self, topics: &[SignedRecord]) -> Result<(), DataError> {
-        let path = self.path.join(TOPICS);
-        let mut text = String::new();
-        for record in topics.iter().take(KNOWN_TOPICS_MAX) {
-            for byte in record.to_bytes() {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            text.push('\n');
-        }
-        write_atomically(&path, text.as_bytes(), Sync::No).map_err(at(&path))
-    }
-}
-
-impl DataDir {
     /// The seeds as a former life came to know them; none when there is no such file, or when the
     /// configuration names others than at that time: then it has the newer word.
     pub fn known_seeds(&self, configured: &[SocketAddr]) -> Option<KnownSeeds> {
@@ -169,12 +141,6 @@ impl DataDir {
 
 fn addresses(words: &str) -> Option<Vec<SocketAddr>> {
     words.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
-}
-
-fn from_hex(line: &str) -> Option<Vec<u8>> {
-    let digits = line.trim_ascii().as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks(2).map(byte).collect()
 }
 
 /// Why a data directory cannot be used.
@@ -255,13 +221,10 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: Sync) -> io::Res
 pub const KEY: &str = "key";
 const INCARNATION: &str = "incarnation";
 const PEERS: &str = "peers";
-const TOPICS: &str = "topics";
 const SEEDS: &str = "seeds";
 const LOCK: &str = "lock";
 /// More than the views of a peer hold.
 const KNOWN_PEERS_MAX: usize = 1_024;
-/// Twice the topics of a peer (design §9): those it takes part in, and those it hosts.
-const KNOWN_TOPICS_MAX: usize = 20_000;
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ mod wake;
 
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Overrides};
-pub use data::{DataDir, DataError};
+pub use data::{DataDir, DataError, TopicsFile};
 pub use identity::{IdentityError, advertised, identity};
 pub use key::{KeyError, NodeKey};
 pub use network_view::NetworkView;

@@ -2,11 +2,12 @@
 //! about it. What concerns the peer's own topics survives a restart, so that it can go on
 //! without seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::Signature;
 use crate::filter::TopicFilter;
 use crate::id::Topic;
+use crate::peer::own_topics::{OwnTopics, Unsaved};
 use crate::time::Instant;
 use crate::wire::record::{FORGOTTEN_MAX, Record, SignedRecord, TopicRecord};
 
@@ -45,7 +46,10 @@ impl Known {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     known: BTreeMap<Topic, Known>,
-    changed: bool,
+    /// What may make room, the longest unasked for first. Of topics that are not the peer's own it
+    /// has all; of its own it may have some, which are found out when their turn comes.
+    idle: BTreeSet<(Option<Instant>, Topic)>,
+    unsaved: Unsaved,
     /// The highest generation of which seeds have said that they forgot a deletion.
     forgotten: u64,
 }
@@ -77,7 +81,7 @@ impl Directory {
     pub(crate) fn set_dropped(&mut self, topic: &Topic) {
         if let Some(known) = self.known.get_mut(topic) {
             known.mark = Mark::Dropped;
-            self.changed = true;
+            self.unsaved.note(topic);
         }
     }
 
@@ -96,8 +100,8 @@ impl Directory {
     /// A majority of the seeds knows nothing of a topic that was only heard of.
     pub(crate) fn forget_provisional(&mut self, topic: &Topic) {
         if self.is_provisional(topic) {
-            self.known.remove(topic);
-            self.changed = true;
+            self.remove(topic);
+            self.unsaved.note(topic);
         }
     }
 
@@ -109,14 +113,14 @@ impl Directory {
     }
 
     /// Takes in a topic's record whose signature was checked; `asked_at` when the seeds said so.
-    /// Where there is no room, the topic unasked for the longest that is not `kept` goes.
+    /// Where there is no room, the topic unasked for the longest that is not the peer's `own` goes.
     /// Returns whether the record is news.
     pub(crate) fn learn(
         &mut self,
         signed: &SignedRecord,
         asked_at: Option<Instant>,
         topics_max: usize,
-        kept: impl Fn(&Topic) -> bool,
+        own: impl Fn(&Topic) -> bool,
     ) -> bool {
         let Record::Topic(record) = &signed.record else { return false };
         let (record, signature) = (record.clone(), signed.signature);
@@ -126,21 +130,51 @@ impl Directory {
                 return false;
             }
             let news = record != known.record || known.mark == Mark::Dropped;
+            let topic = record.topic.clone();
             let asked_at = asked_at.max(known.asked_at);
+            let before = core::mem::replace(&mut known.asked_at, asked_at);
             *known = Known { record, signature, asked_at, mark: Mark::Plain };
-            self.changed |= news;
+            self.move_idle(&topic, before, asked_at);
+            if news && own(&topic) {
+                self.unsaved.note(&topic);
+            }
             return news;
         }
-        if self.known.len() >= topics_max {
-            let idle = self.known.iter().filter(|(topic, _)| !kept(topic));
-            let oldest = idle.min_by_key(|(_, known)| known.asked_at);
-            let Some(oldest) = oldest.map(|(topic, _)| topic.clone()) else { return false };
-            self.known.remove(&oldest);
+        if self.known.len() >= topics_max && !self.make_room(&own) {
+            return false;
         }
         let (topic, mark) = (record.topic.clone(), Mark::Plain);
+        if own(&topic) {
+            self.unsaved.note(&topic);
+        } else {
+            self.idle.insert((asked_at, topic.clone()));
+        }
         self.known.insert(topic, Known { record, signature, asked_at, mark });
-        self.changed = true;
         true
+    }
+
+    /// Forgets the topic that was unasked for the longest and is not the peer's own. Returns
+    /// whether there was one.
+    fn make_room(&mut self, own: impl Fn(&Topic) -> bool) -> bool {
+        while let Some((_, topic)) = self.idle.pop_first() {
+            if !own(&topic) {
+                self.known.remove(&topic);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if let Some(known) = self.known.remove(topic) {
+            self.idle.remove(&(known.asked_at, topic.clone()));
+        }
+    }
+
+    fn move_idle(&mut self, topic: &Topic, before: Option<Instant>, now: Option<Instant>) {
+        if before != now && self.idle.remove(&(before, topic.clone())) {
+            self.idle.insert((now, topic.clone()));
+        }
     }
 
     /// The seeds were asked again, and either said the same or did not answer: what is known
@@ -148,24 +182,42 @@ impl Directory {
     /// its deletion, which leaves a record.
     pub(crate) fn asked(&mut self, now: Instant, topic: &Topic) {
         if let Some(known) = self.known.get_mut(topic) {
-            known.asked_at = Some(now);
+            let before = known.asked_at.replace(now);
+            self.move_idle(topic, before, Some(now));
         }
     }
 
-    /// The peer's part in a topic has changed.
-    pub(crate) fn touch(&mut self) {
-        self.changed = true;
+    /// The peer's part in a topic has changed: it has become its own, or is so no more.
+    pub(crate) fn touch(&mut self, topic: &Topic) {
+        self.unsaved.note(topic);
+        if let Some(known) = self.known.get(topic) {
+            self.idle.insert((known.asked_at, topic.clone()));
+        }
     }
 
-    /// Whether anything has changed since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> bool {
-        core::mem::take(&mut self.changed)
-    }
-
-    /// Records of live topics that are `kept`, ordered by name.
-    pub(crate) fn signed(&self, kept: impl Fn(&Topic) -> bool) -> Vec<SignedRecord> {
-        let live = self.known.iter().filter(|(topic, known)| known.is_live() && kept(topic));
-        live.map(|(_, known)| known.signed()).collect()
+    /// What is to be kept of the live topics that are the peer's `own`, `count` at most; `None`
+    /// when all is.
+    pub(crate) fn take_unsaved(
+        &mut self,
+        own: impl Fn(&Topic) -> bool,
+        count: usize,
+    ) -> Option<OwnTopics> {
+        if self.unsaved.is_empty() {
+            return None;
+        }
+        let kept = |topic: &Topic, known: &Known| known.is_live() && own(topic);
+        let Some(topics) = self.unsaved.take(count) else {
+            let kept = self.known.iter().filter(|(topic, known)| kept(topic, known));
+            return Some(OwnTopics::All(kept.map(|(_, known)| known.signed()).collect()));
+        };
+        let (mut records, mut gone) = (Vec::new(), Vec::new());
+        for topic in topics {
+            match self.known.get(&topic).filter(|known| kept(&topic, known)) {
+                Some(known) => records.push(known.signed()),
+                None => gone.push(topic),
+            }
+        }
+        Some(OwnTopics::Changed { records, gone })
     }
 }
 
@@ -247,8 +299,44 @@ mod tests {
         let kept = |topic: &Topic| topic.as_str() == "a";
         assert!(directory.learn(&record("d", 1, 1, 1, false), Some(at(9)), 3, kept));
         assert!(directory.record(&topic("c")).is_none());
-        assert!(directory.take_changed() && !directory.take_changed());
-        assert_eq!(directory.signed(kept), [record("a", 1, 1, 1, false)]);
+        assert_eq!(directory.take_unsaved(kept, 1), None, "none is its own");
+        directory.touch(&topic("a"));
+        let all = OwnTopics::All(vec![record("a", 1, 1, 1, false)]);
+        assert_eq!(directory.take_unsaved(kept, 1), Some(all));
+        assert_eq!(directory.take_unsaved(kept, 1), None);
         assert!(!directory.learn(&record("e", 1, 1, 1, false), None, 3, |_| true), "no room");
+        for name in ["b", "d"] {
+            directory.touch(&topic(name));
+        }
+        assert!(directory.learn(&record("e", 1, 1, 1, false), Some(at(9)), 3, kept));
+        assert!(directory.record(&topic("b")).is_none(), "it is its own no more");
+    }
+
+    #[test]
+    fn what_has_changed_is_kept_one_by_one() {
+        let mut directory = Directory::default();
+        let own = |topic: &Topic| topic.as_str() != "c";
+        let mut kept = BTreeMap::new();
+        for name in ["a", "b", "c"] {
+            let signed = record(name, 1, 1, 1, false);
+            directory.learn(&signed, Some(Instant::ZERO), 10, own);
+        }
+        let mut save = |directory: &mut Directory| {
+            let unsaved = directory.take_unsaved(own, 2)?;
+            let count = match &unsaved {
+                OwnTopics::All(records) => (records.len(), 0),
+                OwnTopics::Changed { records, gone } => (records.len(), gone.len()),
+            };
+            unsaved.apply(&mut kept);
+            Some((count, kept.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+        };
+        assert_eq!(save(&mut directory), Some(((2, 0), "a b".to_owned())));
+        directory.learn(&record("c", 1, 2, 1, false), Some(Instant::ZERO), 10, own);
+        assert_eq!(save(&mut directory), None, "it is not its own");
+        directory.learn(&record("d", 1, 1, 1, false), Some(Instant::ZERO), 10, own);
+        directory.learn(&record("a", 1, 2, 1, true), Some(Instant::ZERO), 10, own);
+        assert_eq!(save(&mut directory), Some(((1, 1), "b d".to_owned())));
+        directory.set_dropped(&topic("b"));
+        assert_eq!(save(&mut directory), Some(((0, 1), "d".to_owned())));
     }
 }

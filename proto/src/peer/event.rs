@@ -9,10 +9,11 @@ use thiserror::Error;
 use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 pub use crate::peer::notice::Notice;
+pub use crate::peer::own_topics::OwnTopics;
 use crate::peer::seed_set::KnownSeeds;
 use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{Hosting, PeerEntry, PeerItem, TopicItem};
-use crate::wire::record::{SignedRecord, TopicPolicy, TopicRecord};
+use crate::wire::record::{TopicPolicy, TopicRecord};
 
 /// What the application may ask. Each gets one [`Event::Answer`] with its request id.
 #[derive(Clone, Debug)]
@@ -402,9 +403,8 @@ fn no_quorum(quorum: usize, total: usize) -> String {
 pub enum Durable {
     /// The peers it knows: neighbours first, then the passive view.
     KnownPeers(Vec<PeerEntry>),
-    /// The records of the topics that it hosts, subscribes or publishes to, all of them; at most
-    /// [`crate::config::PeerConfig::topics_max`] of each.
-    Topics(Vec<SignedRecord>),
+    /// The records of its own topics, or what has changed of them.
+    Topics(OwnTopics),
     /// The life it is in.
     Incarnation(Incarnation),
     /// The seeds, as they have changed since the configuration was written.

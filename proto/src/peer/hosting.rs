@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::wire::frame::Hosting;
 use crate::wire::record::{Record, SignedRecord, TopicPolicy, TopicRecord};
 
-/// Records of own topics are written at most this often: each time it is all of them.
+/// Records of own topics are written at most this often.
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// The rate of a topic is that of so many last seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -287,9 +287,9 @@ impl Peer {
         if self.now < self.schedule.persist_topics {
             return;
         }
-        if let Some(records) = self.topics.take_changed() {
+        if let Some(unsaved) = self.topics.take_unsaved() {
             self.schedule.persist_topics = self.now + PERSIST_EVERY;
-            self.out.persist(Durable::Topics(records));
+            self.out.persist(Durable::Topics(unsaved));
         }
     }
 

@@ -43,6 +43,7 @@ mod neighbors;
 mod outbox;
 mod overload;
 mod overview;
+mod own_topics;
 mod proven;
 mod publish;
 mod registration;

@@ -9,6 +9,7 @@ use crate::config::{PeerConfig, RetentionConfig};
 use crate::id::{LinkId, NodeId, Topic};
 use crate::peer::degree::Degree;
 use crate::peer::directory::Directory;
+use crate::peer::own_topics::OwnTopics;
 use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
 use crate::peer::trees::Trees;
@@ -222,7 +223,7 @@ impl Topics {
             return None;
         }
         if !self.local.contains_key(topic) {
-            self.directory.touch();
+            self.directory.touch(topic);
         }
         let make = || LocalTopic::new(now, topic, config);
         Some(self.local.entry(topic.clone()).or_insert_with(make))
@@ -231,7 +232,7 @@ impl Topics {
     /// This peer takes no part in the topic any more.
     pub(crate) fn leave(&mut self, topic: &Topic) {
         self.local.remove(topic);
-        self.directory.touch();
+        self.directory.touch(topic);
     }
 
     /// Topics in which this peer takes part, by name.
@@ -251,8 +252,8 @@ impl Topics {
         topics_max: usize,
     ) -> bool {
         let Self { local, hosted, directory, .. } = self;
-        let kept = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
-        directory.learn(signed, asked_at, topics_max, kept)
+        let own = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
+        directory.learn(signed, asked_at, topics_max, own)
     }
 
     /// Topics in which this peer takes part or that it hosts, ordered by name.
@@ -262,12 +263,12 @@ impl Topics {
         topics.into_iter().cloned().collect()
     }
 
-    /// Records of the topics in which this peer takes part or that it hosts, when they have
-    /// changed since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> Option<Vec<SignedRecord>> {
+    /// What is to be kept of the topics in which this peer takes part or that it hosts; `None`
+    /// when all is.
+    pub(crate) fn take_unsaved(&mut self) -> Option<OwnTopics> {
         let Self { local, hosted, directory, .. } = self;
-        let kept = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
-        directory.take_changed().then(|| directory.signed(kept))
+        let own = |topic: &Topic| local.contains_key(topic) || hosted.contains_key(topic);
+        directory.take_unsaved(own, local.len() + hosted.len())
     }
 
     /// Batches of this generation and older ones of the topic are void.
@@ -280,13 +281,13 @@ impl Topics {
     /// This peer hosts the topic.
     pub(crate) fn host(&mut self, topic: &Topic, record: SignedRecord) {
         self.hosted.insert(topic.clone(), record);
-        self.directory.touch();
+        self.directory.touch(topic);
     }
 
     /// This peer hosts the topic no more.
     pub(crate) fn unhost(&mut self, topic: &Topic) {
         self.hosted.remove(topic);
-        self.directory.touch();
+        self.directory.touch(topic);
     }
 
     /// Whether this peer hosts the topic.

@@ -70,35 +70,3 @@ fn known_peers_survive_and_damaged_lines_are_left_out() {
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
     assert_eq!(names.len(), 4, "no temporary file is left: {names:?}");
 }
-
-#[test]
-fn topics_survive_and_damaged_lines_are_left_out() {
-    use tidings_proto::crypto::{Scheme, Signer};
-    use tidings_proto::wire::record::{Record, TopicPolicy, TopicRecord};
-    let dir = tempfile::tempdir().unwrap();
-    let data = DataDir::open(dir.path()).unwrap();
-    assert_eq!(data.known_topics(), []);
-    let signer = Signer::ed25519(&[3; 32]);
-    let record = |name: &str| {
-        let record = TopicRecord {
-            topic: tidings_proto::Topic::new(name).unwrap(),
-            generation: 1,
-            version: 1,
-            host: signer.node(),
-            created_at_us: -1,
-            policy: TopicPolicy::default(),
-            deleted: false,
-        };
-        SignedRecord::sign(Record::Topic(record), &signer)
-    };
-    let records = [record("a"), record("größe/b")];
-    data.save_known_topics(&records).unwrap();
-    let path = dir.path().join("topics");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let half = bytes[..40].to_vec();
-    bytes.extend_from_slice(&half);
-    bytes.extend_from_slice(b"\nxyz\n\xff\n\n");
-    std::fs::write(&path, bytes).unwrap();
-    assert_eq!(data.known_topics(), records);
-    assert!(data.known_topics().iter().all(|record| record.verify(Scheme::Ed25519)));
-}

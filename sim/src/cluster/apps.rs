@@ -467,7 +467,7 @@ impl Host<AnyNode> for Apps {
                 disk.known_peers = peers;
             }
             node::Durable::Peer(peer::event::Durable::Topics(topics)) => {
-                disk.known_topics = topics;
+                topics.apply(&mut disk.known_topics);
             }
             node::Durable::Peer(peer::event::Durable::Incarnation(incarnation)) => {
                 disk.incarnation = incarnation.0;

@@ -52,7 +52,7 @@ pub(super) struct Disk {
     /// The seeds, as it has come to know them.
     pub(super) known_seeds: Option<KnownSeeds>,
     /// The topics it knew.
-    pub(super) known_topics: Vec<SignedRecord>,
+    pub(super) known_topics: BTreeMap<Topic, SignedRecord>,
     /// What a seed keeps.
     pub(super) rows: BTreeMap<Key, Row>,
     /// Some rows were damaged, and are not read.
@@ -211,7 +211,7 @@ impl Roster {
         } else {
             let mut config = self.peer_config(identity, seeds);
             config.known_peers.clone_from(&disk.known_peers);
-            config.known_topics.clone_from(&disk.known_topics);
+            config.known_topics = disk.known_topics.values().cloned().collect();
             config.known_seeds.clone_from(&disk.known_seeds);
             AnyNode::Peer(Box::new(Peer::new(config, self.signer(node), now)))
         }
