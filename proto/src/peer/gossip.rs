@@ -17,7 +17,6 @@ use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, BatchHeader, Message};
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame, Reason};
-use crate::wire::record::SignedRecord;
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
 /// counts as a replay of an old one. Design §6.25: one hour is the longest duration believed.
@@ -219,25 +218,6 @@ impl Peer {
         }
     }
 
-    /// Records that other peers spread to all.
-    fn take_news(&mut self, batch: &Batch) {
-        for (_, message) in batch.messages() {
-            let record = postcard::from_bytes::<SignedRecord>(&message.body);
-            let Ok(signed) = record else { continue };
-            self.on_topic_news(&signed);
-            self.on_holder_news(&signed);
-        }
-    }
-
-    /// Spreads a record to all peers.
-    pub(super) fn spread_news(&mut self, record: &SignedRecord) {
-        let body = postcard::to_allocvec(record).expect("records can be written");
-        let topic = self.overlay.clone();
-        let header = self.next_header(&topic, 1);
-        let batch = Batch::sign(header, &[Message::new(body)], &self.signer);
-        self.send_batch(&batch);
-    }
-
     /// Signs and sends what the application published since the last draining, all of it with as
     /// few signatures as possible.
     pub(super) fn flush_publications(&mut self) {
@@ -270,7 +250,7 @@ impl Peer {
     }
 
     /// What precedes the next messages of this peer in a topic; their numbers are used.
-    fn next_header(&mut self, topic: &Topic, messages: usize) -> BatchHeader {
+    pub(super) fn next_header(&mut self, topic: &Topic, messages: usize) -> BatchHeader {
         BatchHeader {
             topic: topic.clone(),
             origin: Origin { node: self.node, incarnation: self.incarnation },
@@ -283,7 +263,7 @@ impl Peer {
     }
 
     /// Publishes a batch of this peer. Returns how many links it went to.
-    fn send_batch(&mut self, batch: &Arc<Batch>) -> u32 {
+    pub(super) fn send_batch(&mut self, batch: &Arc<Batch>) -> u32 {
         let BatchHeader { topic, origin, first_seq, .. } = batch.header();
         if !topic.is_internal() {
             self.out.notice(Notice::Published { batch: Arc::clone(batch) });

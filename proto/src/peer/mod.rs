@@ -40,6 +40,7 @@ mod lag;
 mod links;
 mod liveness;
 mod neighbors;
+mod news;
 mod outbox;
 mod overload;
 mod overview;
@@ -87,6 +88,7 @@ use event::{Command, Durable, Event};
 use forgetting::Forgets;
 use links::{Intent, Links};
 use neighbors::Suspect;
+use news::News;
 use outbox::Outbox;
 use proven::Proven;
 use publish::Publisher;
@@ -123,6 +125,7 @@ pub struct Peer {
     trust: Trust,
     announced: Announced,
     announcing: Announcing,
+    news: News,
     rendezvous: Rendezvous,
     told: seed_set::Told,
     requests: Requests,
@@ -169,6 +172,7 @@ impl Peer {
             trust: Trust::new(config.gossip),
             announced: Announced::default(),
             announcing: Announcing::default(),
+            news: News::default(),
             rendezvous: Rendezvous::new(&config.seeds, config.seed_backoff_max),
             told: seed_set::Told::default(),
             requests: Requests::default(),
@@ -327,6 +331,7 @@ impl Peer {
         self.tend_requests();
         self.tend_forgets();
         self.expire_waiting();
+        self.send_due_news();
         self.graft_due();
         self.repair_due();
         self.collect_due();
@@ -392,6 +397,7 @@ impl Machine for Peer {
             self.collections.next_deadline(),
             self.announced.next_deadline(),
             self.announcing.next_deadline(),
+            self.news.next_deadline(),
         ];
         fixed.into_iter().chain(moving.into_iter().flatten()).min()
     }

@@ -4,6 +4,7 @@ mod hearsay;
 mod history;
 mod membership;
 mod messages;
+mod news;
 mod retained;
 mod rig;
 mod sessions;
