@@ -18,7 +18,7 @@ pub use expect::Expect;
 pub use faults::{Chaos, Churn, Crashes, Cut, Liars, Partition, Pause, Slow, Trouble};
 
 /// Scenarios that are part of the program, by name.
-pub const BUILT_IN: [(&str, &str); 20] = [
+pub const BUILT_IN: [(&str, &str); 21] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
     ("babble", include_str!("../scenarios/babble.toml")),
@@ -26,6 +26,7 @@ pub const BUILT_IN: [(&str, &str); 20] = [
     ("changes", include_str!("../scenarios/changes.toml")),
     ("minority", include_str!("../scenarios/minority.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
+    ("overrun", include_str!("../scenarios/overrun.toml")),
     ("deaths", include_str!("../scenarios/deaths.toml")),
     ("liars", include_str!("../scenarios/liars.toml")),
     ("pauses", include_str!("../scenarios/pauses.toml")),

@@ -13,11 +13,10 @@ use crate::id::{LinkId, Origin, Topic};
 use crate::machine::Class;
 use crate::time::Instant;
 use crate::wire::frame::{
-    BatchFrame, Cause, Digest, Frame, HEADS_MAX, Head, Heads, Pull, PullDone, RANGES_MAX, Range,
+    BatchFrame, Cause, Digest, Frame, HEADS_MAX, Head, Heads, PULL_BYTES_MAX, Pull, PullDone,
+    RANGES_MAX, Range,
 };
 
-/// The most bytes sent in answer to one pull; the rest is pulled again. A batch more may follow.
-const PULL_BYTES_MAX: usize = 1 << 20;
 /// Batches this much older than a subscription are sent too.
 const PULL_AGE_SLACK_MS: u32 = 1_000;
 /// Where an unknown stream begins is asked this often before it begins with what is there.
@@ -196,7 +195,13 @@ impl Peer {
         if self.opening_is_over(topic, origin) {
             self.open_stream(topic, origin, None);
         }
-        let Some((ranges, age_max_ms)) = self.missing(topic, origin) else { return };
+        let Some((mut ranges, age_max_ms)) = self.missing(topic, origin) else { return };
+        let stream = self.topics.get(topic).and_then(|local| local.streams.get(&origin));
+        if let Some(stream) = stream.filter(|stream| stream.is_open()) {
+            // What comes without all that is before it has to have a place.
+            let numbers = self.repair.reach(topic, origin).max(stream.room() as u64);
+            clip(&mut ranges, numbers);
+        }
         let source = source.filter(|id| self.is_neighbor(*id));
         let Some(link) = source.or_else(|| self.anybody(topic, origin)) else { return };
         let request = self.requests.next_id();
@@ -316,9 +321,15 @@ impl Peer {
         if done.begin.is_some() {
             self.open_stream(&done.topic, origin, done.begin);
         }
-        if self.missing(&done.topic, origin).is_none() {
+        let Some((missing, _)) = self.missing(&done.topic, origin) else {
             self.repair.settle(&done.topic, origin);
             return;
+        };
+        let asked_to = self.repair.stretch(&done.topic, origin);
+        let is_more_missing = missing.first().is_some_and(|range| range.from > asked_to);
+        if is_more_missing && self.repair.tries(&done.topic, origin) == 0 {
+            // All that was asked for has come, and less than is missing was.
+            return self.repair.hasten(&done.topic, origin, self.now, Some(id));
         }
         let due = match self.repair.tries(&done.topic, origin) {
             // It moved: what is missing now may be on its way.
@@ -334,5 +345,36 @@ impl Peer {
     /// send was under way when the link changed.
     fn is_neighbor(&self, id: LinkId) -> bool {
         self.links.get(id).is_some_and(|link| link.phase == Phase::Active)
+    }
+}
+
+/// Leaves the first `numbers` of what ranges name.
+fn clip(ranges: &mut Vec<Range>, numbers: u64) {
+    let mut left = numbers;
+    ranges.retain_mut(|range| {
+        let begins = left > 0;
+        range.to = range.to.min(range.from.saturating_add(left.saturating_sub(1)));
+        left = left.saturating_sub(range.to.saturating_sub(range.from).saturating_add(1));
+        begins
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_clipped_to_a_count_of_numbers() {
+        let range = |from, to| Range { origin: Origin::default(), from, to };
+        for (numbers, expected) in [
+            (1, vec![range(3, 3)]),
+            (4, vec![range(3, 6)]),
+            (5, vec![range(3, 6), range(9, 9)]),
+            (u64::MAX, vec![range(3, 6), range(9, u64::MAX)]),
+        ] {
+            let mut ranges = vec![range(3, 6), range(9, u64::MAX)];
+            clip(&mut ranges, numbers);
+            assert_eq!(ranges, expected, "{numbers}");
+        }
     }
 }

@@ -13,6 +13,9 @@ use crate::time::Instant;
 pub(crate) const HOLES_MAX: usize = 16_384;
 /// The most neighbours that are remembered as having what is missing.
 const SOURCES_MAX: usize = 8;
+/// Answers that bring what is missing make the next question so many times longer. As the slow
+/// start of TCP, which doubles with each acknowledgement of a round trip.
+const STRETCH: u64 = 4;
 
 /// A stream with a hole.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub(crate) struct Hole {
     pub(crate) pull: Option<(RequestId, LinkId)>,
     /// The last number that was pulled; 0 before the first pull.
     asked_to: u64,
+    /// The last number of the last pull.
+    last_to: u64,
+    /// So many numbers may be pulled whatever room there is for them.
+    reach: u64,
 }
 
 impl Hole {
@@ -93,7 +100,17 @@ impl Repair {
             return false;
         }
         let sources = source.into_iter().collect();
-        let hole = Hole { sources, due, since: now, high, tries: 0, pull: None, asked_to: 0 };
+        let hole = Hole {
+            sources,
+            due,
+            since: now,
+            high,
+            tries: 0,
+            pull: None,
+            asked_to: 0,
+            last_to: 0,
+            reach: 1,
+        };
         self.due.insert((due, key.0.clone(), origin));
         self.holes.insert(key, hole);
         true
@@ -164,7 +181,21 @@ impl Repair {
         if let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) {
             hole.pull = Some((request, link));
             hole.asked_to = hole.asked_to.max(asked_to);
+            hole.last_to = asked_to;
         }
+    }
+
+    /// How many numbers may be pulled though there is no room to hold them back: as many as can be
+    /// expected to come in order.
+    pub(crate) fn reach(&self, topic: &Topic, origin: Origin) -> u64 {
+        self.holes.get(&(topic.clone(), origin)).map_or(1, |hole| hole.reach)
+    }
+
+    /// The answer to a pull is complete. Returns up to which number was asked for.
+    pub(crate) fn stretch(&mut self, topic: &Topic, origin: Origin) -> u64 {
+        let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) else { return 0 };
+        hole.reach = if hole.tries == 0 { hole.reach.saturating_mul(STRETCH) } else { 1 };
+        hole.last_to
     }
 
     /// Whether a number that has just come was pulled: everything missing up to the last pulled

@@ -17,8 +17,8 @@ use crate::peer::flow::Flow;
 use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
-use crate::wire::batch::{BATCH_BYTES_TARGET, Batch};
-use crate::wire::frame::Range;
+use crate::wire::batch::Batch;
+use crate::wire::frame::{PULL_BYTES_MAX, Range};
 
 /// The most batches held back per stream while an earlier one is missing (design §4.9 speaks of
 /// 1,024 messages; a batch holds up to 256).
@@ -102,7 +102,7 @@ impl Stream {
     /// that is the first: all later ones would be thrown away, and asked for again.
     pub(crate) fn missing(&self, origin: Origin, limit: usize) -> Vec<Range> {
         let Some(mut from) = self.next else { return Vec::new() };
-        let limit = if self.has_room(BATCH_BYTES_TARGET) { limit } else { limit.min(1) };
+        let limit = if self.room() > 0 { limit } else { limit.min(1) };
         let mut ranges = Vec::new();
         for (&first, held) in &self.held {
             if ranges.len() == limit {
@@ -117,6 +117,15 @@ impl Stream {
             ranges.push(Range { origin, from, to: self.known_high });
         }
         ranges
+    }
+
+    /// How many batches may be asked for that cannot be delivered at once. None when what one
+    /// answer may bring has no place.
+    pub(crate) fn room(&self) -> usize {
+        match self.held_bytes + PULL_BYTES_MAX <= HELD_BYTES_MAX {
+            true => HELD_BATCHES_MAX.saturating_sub(self.held.len()),
+            false => 0,
+        }
     }
 
     /// The highest number that is known to exist.

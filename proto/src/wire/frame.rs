@@ -31,6 +31,9 @@ pub const INTERESTS_MAX: usize = 128;
 pub const HEADS_MAX: usize = 900;
 /// The most ranges in one pull.
 pub const RANGES_MAX: usize = 256;
+/// The most bytes of batches sent in answer to one pull; the rest is pulled again. A batch more may
+/// follow.
+pub const PULL_BYTES_MAX: usize = 1 << 20;
 /// The most batches or origins in an announcement or a graft.
 pub const NAMES_MAX: usize = 1_000;
 /// The most records in one frame.
