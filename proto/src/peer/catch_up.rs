@@ -316,7 +316,9 @@ impl Peer {
     pub(super) fn on_pull_done(&mut self, id: LinkId, done: &PullDone) {
         let Some(origin) = self.repair.answered(&done.topic, done.request) else { return };
         if done.more {
-            return self.repair.hasten(&done.topic, origin, self.now, Some(id));
+            // Who lacks the first that is missing would send the same again.
+            let moved = self.repair.tries(&done.topic, origin) == 0;
+            return self.repair.hasten(&done.topic, origin, self.now, Some(id).filter(|_| moved));
         }
         if done.begin.is_some() {
             self.open_stream(&done.topic, origin, done.begin);

@@ -140,8 +140,12 @@ impl Peer {
             let due = self.announced.pop_due(now, round_trip, coming);
             let Some(Due { key, topic, announcer, again }) = due else { return };
             match announcer {
+                Some((link, _)) if !self.has_place(key, &topic) => {
+                    self.announced.came(key);
+                    self.pull_later(key, &topic, Some(link));
+                }
                 Some(from) => self.graft(key, &topic, from, again),
-                None => self.pull_from_anybody(key, &topic),
+                None => self.pull_later(key, &topic, None),
             }
         }
     }
@@ -171,14 +175,22 @@ impl Peer {
         self.out.control(link, Frame::Graft(Graft { topic: topic.clone(), items }));
     }
 
-    /// No announcer supplied the batch: it is a hole like others now.
-    fn pull_from_anybody(&mut self, (_, origin, first_seq): Key, topic: &Topic) {
+    /// Whether a batch would be delivered, or held back, if it came now.
+    fn has_place(&self, (_, origin, first_seq): Key, topic: &Topic) -> bool {
+        let streams = self.topics.get(topic).map(|local| &local.streams);
+        let stream = streams.and_then(|streams| streams.get(&streams.named(origin)?));
+        stream.is_none_or(|stream| stream.room() > 0 || first_seq <= stream.high() + 1)
+    }
+
+    /// No announcer supplied the batch, or it has no place yet: it is a hole like others now, of
+    /// which `source` has an end.
+    fn pull_later(&mut self, (_, origin, first_seq): Key, topic: &Topic, source: Option<LinkId>) {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let Some(origin) = local.streams.named(origin) else { return };
         if let Some(stream) = local.streams.get_mut(&origin) {
             stream.note_high(self.now, first_seq);
             let high = stream.high();
-            self.repair.note(self.now, (topic, origin), high, None, self.now);
+            self.repair.note(self.now, (topic, origin), high, source, self.now);
         }
     }
 
