@@ -79,7 +79,7 @@ impl TopicFilter {
     /// first wildcard.
     pub fn prefix(&self) -> Option<Topic> {
         let levels = self.0.find(['+', '#']).map_or(&*self.0, |at| &self.0[..at]);
-        Topic::new(levels.strip_suffix('/').unwrap_or(levels)).ok()
+        Topic::any(levels.strip_suffix('/').unwrap_or(levels)).ok()
     }
 
     /// Whether it selects the topic.
@@ -240,6 +240,7 @@ mod tests {
             ("a//#", Some("a/")),
             ("a/b/+/c", Some("a/b")),
             ("a/b", Some("a/b")),
+            ("$name/#", Some("$name")),
         ] {
             let found = TopicFilter::new(filter).expect("legal").prefix();
             assert_eq!(found.as_ref().map(Topic::as_str), prefix, "{filter}");

@@ -54,8 +54,8 @@ fn noise_on_the_links_makes_nobody_fall_over_or_lie() {
     }
 }
 
-/// With windows that were full peers were sent 1 MiB again and again of what they had to throw away:
-/// number 1 had a redundancy of 1.5, and of 45 when five times as much was published.
+/// With windows that were full peers were sent 1 MiB again and again of what they had to throw
+/// away: number 1 had a redundancy of 1.5, and of 45 when five times as much was published.
 #[test]
 fn what_links_could_not_carry_is_fetched_without_a_storm() {
     for seed in 1..=2 {

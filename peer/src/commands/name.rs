@@ -10,8 +10,8 @@ use crate::commands::facts::facts_of_name;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
-A name belongs to one peer of the cluster: a majority of the seeds decides. It is kept over a restart
-of that peer; once that has been gone for `topic_orphan_after` another one may register it.
+A name belongs to one peer of the cluster: a majority of the seeds decides. It is kept over a
+restart of that peer; once that has been gone for `topic_orphan_after` another one may register it.
 
 Examples:
   peer name register ada

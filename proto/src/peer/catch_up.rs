@@ -196,11 +196,12 @@ impl Peer {
             self.open_stream(topic, origin, None);
         }
         let Some((mut ranges, age_max_ms)) = self.missing(topic, origin) else { return };
+        let mut is_part = false;
         let stream = self.topics.get(topic).and_then(|local| local.streams.get(&origin));
         if let Some(stream) = stream.filter(|stream| stream.is_open()) {
             // What comes without all that is before it has to have a place.
             let numbers = self.repair.reach(topic, origin).max(stream.room() as u64);
-            clip(&mut ranges, numbers);
+            is_part = clip(&mut ranges, numbers);
         }
         let source = source.filter(|id| self.is_neighbor(*id));
         let Some(link) = source.or_else(|| self.anybody(topic, origin)) else { return };
@@ -210,7 +211,7 @@ impl Peer {
             self.tell_hole(topic, origin, &ranges, link);
         }
         let asked_to = ranges.last().map_or(0, |range| range.to);
-        self.repair.pulled(topic, origin, request, link, asked_to);
+        self.repair.pulled((topic, origin), (request, link), asked_to, is_part);
         let pull = Pull { request, topic: topic.clone(), ranges, age_max_ms };
         self.out.control(link, Frame::Pull(pull));
     }
@@ -315,10 +316,11 @@ impl Peer {
 
     pub(super) fn on_pull_done(&mut self, id: LinkId, done: &PullDone) {
         let Some(origin) = self.repair.answered(&done.topic, done.request) else { return };
-        if done.more {
-            // Who lacks the first that is missing would send the same again.
-            let moved = self.repair.tries(&done.topic, origin) == 0;
-            return self.repair.hasten(&done.topic, origin, self.now, Some(id).filter(|_| moved));
+        let streams = self.topics.get(&done.topic).map(|local| &local.streams);
+        let is_open = streams.is_some_and(|streams| streams.is_open(&origin));
+        // Who lacks the first that is missing would send the same again.
+        if done.more && (!is_open || self.repair.tries(&done.topic, origin) == 0) {
+            return self.repair.hasten(&done.topic, origin, self.now, Some(id));
         }
         if done.begin.is_some() {
             self.open_stream(&done.topic, origin, done.begin);
@@ -327,10 +329,9 @@ impl Peer {
             self.repair.settle(&done.topic, origin);
             return;
         };
-        let asked_to = self.repair.stretch(&done.topic, origin);
-        let is_more_missing = missing.first().is_some_and(|range| range.from > asked_to);
-        if is_more_missing && self.repair.tries(&done.topic, origin) == 0 {
-            // All that was asked for has come, and less than is missing was.
+        let first = missing.first().map_or(0, |range| range.from);
+        if self.repair.stretch(&done.topic, origin, first) {
+            // All that was asked for has come, and more was missing then.
             return self.repair.hasten(&done.topic, origin, self.now, Some(id));
         }
         let due = match self.repair.tries(&done.topic, origin) {
@@ -350,8 +351,9 @@ impl Peer {
     }
 }
 
-/// Leaves the first `numbers` of what ranges name.
-fn clip(ranges: &mut Vec<Range>, numbers: u64) {
+/// Leaves the first `numbers` of what ranges name. Returns whether there were more.
+fn clip(ranges: &mut Vec<Range>, numbers: u64) -> bool {
+    let last = ranges.last().copied();
     let mut left = numbers;
     ranges.retain_mut(|range| {
         let begins = left > 0;
@@ -359,6 +361,7 @@ fn clip(ranges: &mut Vec<Range>, numbers: u64) {
         left = left.saturating_sub(range.to.saturating_sub(range.from).saturating_add(1));
         begins
     });
+    ranges.last().copied() != last
 }
 
 #[cfg(test)]
@@ -375,7 +378,7 @@ mod tests {
             (u64::MAX, vec![range(3, 6), range(9, u64::MAX)]),
         ] {
             let mut ranges = vec![range(3, 6), range(9, u64::MAX)];
-            clip(&mut ranges, numbers);
+            assert_eq!(clip(&mut ranges, numbers), numbers < u64::MAX);
             assert_eq!(ranges, expected, "{numbers}");
         }
     }

@@ -107,8 +107,9 @@ impl Directory {
 
     /// Live topics that a filter selects, ordered by name.
     pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Topic> {
-        let selected =
-            self.known.iter().filter(|(topic, known)| known.is_live() && filter.matches(topic));
+        let selected = self.known.iter().filter(|(topic, known)| {
+            known.is_live() && topic.reserved_name().is_none() && filter.matches(topic)
+        });
         selected.map(|(topic, _)| topic.clone()).collect()
     }
 

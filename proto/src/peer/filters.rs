@@ -84,7 +84,8 @@ impl Peer {
 
     /// A topic is there that was not known to be.
     pub(super) fn tell_match(&mut self, topic: &Topic) {
-        if self.filters.iter().any(|filter| filter.matches(topic)) {
+        let is_for_all = topic.reserved_name().is_none();
+        if is_for_all && self.filters.iter().any(|filter| filter.matches(topic)) {
             self.out.event(Event::TopicAppeared { topic: topic.clone() });
         }
     }

@@ -141,11 +141,12 @@ impl Peer {
             let Some(Due { key, topic, announcer, again }) = due else { return };
             match announcer {
                 Some((link, _)) if !self.has_place(key, &topic) => {
-                    self.announced.came(key);
-                    self.pull_later(key, &topic, Some(link));
+                    if self.pull_later(key, &topic, Some(link)) {
+                        self.announced.came(key);
+                    }
                 }
                 Some(from) => self.graft(key, &topic, from, again),
-                None => self.pull_later(key, &topic, None),
+                None => drop(self.pull_later(key, &topic, None)),
             }
         }
     }
@@ -183,15 +184,19 @@ impl Peer {
     }
 
     /// No announcer supplied the batch, or it has no place yet: it is a hole like others now, of
-    /// which `source` has an end.
-    fn pull_later(&mut self, (_, origin, first_seq): Key, topic: &Topic, source: Option<LinkId>) {
-        let Some(local) = self.topics.get_mut(topic) else { return };
-        let Some(origin) = local.streams.named(origin) else { return };
-        if let Some(stream) = local.streams.get_mut(&origin) {
-            stream.note_high(self.now, first_seq);
-            let high = stream.high();
-            self.repair.note(self.now, (topic, origin), high, source, self.now);
-        }
+    /// which `source` has an end. Returns whether it is remembered.
+    fn pull_later(
+        &mut self,
+        (_, origin, first_seq): Key,
+        topic: &Topic,
+        source: Option<LinkId>,
+    ) -> bool {
+        let Some(local) = self.topics.get_mut(topic) else { return false };
+        let Some(origin) = local.streams.named(origin) else { return false };
+        let Some(stream) = local.streams.get_mut(&origin) else { return false };
+        stream.note_high(self.now, first_seq);
+        let (high, is_known) = (stream.high(), stream.known_high() >= first_seq);
+        self.repair.note(self.now, (topic, origin), high, source, self.now) && is_known
     }
 
     /// These links take the place of a lost parent.

@@ -81,7 +81,11 @@ impl Peer {
         let record = match known.filter(|_| is_live) {
             None => new,
             Some(orphan) => {
-                TopicRecord { host: self.node, version: orphan.version + 1, ..orphan.clone() }
+                // A topic goes on as it was. A name is that of somebody else from now on.
+                let is_name = topic.reserved_name().is_some();
+                let created_at_us = if is_name { new.created_at_us } else { orphan.created_at_us };
+                let (host, version) = (self.node, orphan.version + 1);
+                TopicRecord { host, version, created_at_us, ..orphan.clone() }
             }
         };
         SignedRecord::sign(Record::Topic(record), &self.signer)

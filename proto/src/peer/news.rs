@@ -1,17 +1,20 @@
 //! Records that this peer spreads to all others, for those that cannot ask a majority of the seeds;
 //! the others are told by seeds, at once.
 //!
-//! Every peer checks a batch of news, so news of a peer that makes many gather: in a cluster of 64 the
-//! signatures alone took 6 ms of processor for each topic that was created.
+//! Every peer checks a batch of news, so news of a peer that makes many gather: in a cluster of 64
+//! the signatures alone took 6 ms of processor for each topic that was created.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::Peer;
+use super::trees::ORIGIN_TREE;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, Message};
-use crate::wire::record::SignedRecord;
+use crate::wire::frame::{BatchFrame, Cause, Frame};
+use crate::wire::record::{Record, SignedRecord};
 
-/// News that follow others wait for up to this long, since those went out. Guess: who cannot ask
+/// News of creations that follow others wait for up to this long, since those went out. Guess: who cannot ask
 /// seeds has waited longer for them.
 const GATHER: Duration = Duration::from_millis(500);
 /// So many gather at most: 20 kB.
@@ -36,7 +39,9 @@ impl Peer {
     /// Spreads a record to all peers.
     pub(super) fn spread_news(&mut self, record: &SignedRecord) {
         self.news.gathered.push(record.clone());
-        if self.news.gathered.len() >= GATHERED_MAX {
+        // What is published to a topic that is deleted is lost: that is told at once.
+        let is_end = matches!(&record.record, Record::Topic(topic) if topic.deleted);
+        if is_end || self.news.gathered.len() >= GATHERED_MAX {
             self.send_news();
         }
         self.send_due_news();
@@ -49,10 +54,27 @@ impl Peer {
         }
     }
 
-    /// Sends what has gathered, however short.
-    pub(super) fn send_news(&mut self) {
+    /// Sends what has gathered.
+    fn send_news(&mut self) {
+        if let Some(batch) = self.sign_news() {
+            self.send_batch(&batch);
+        }
+    }
+
+    /// The last thing that this peer says: links that close send nothing else that is queued.
+    pub(super) fn leave_news(&mut self) {
+        let Some(batch) = self.sign_news() else { return };
+        let links: Vec<_> = self.links.healthy().map(|(id, _)| id).collect();
+        for id in links {
+            let (tree, batch) = (ORIGIN_TREE, Arc::clone(&batch));
+            let frame = BatchFrame { cause: Cause::Push, hop: 1, tree, age_ms: 0, batch };
+            self.out.control(id, Frame::Batch(frame));
+        }
+    }
+
+    fn sign_news(&mut self) -> Option<Arc<Batch>> {
         if self.news.gathered.is_empty() {
-            return;
+            return None;
         }
         let written = |record| postcard::to_allocvec(&record).expect("records can be written");
         let gathered = core::mem::take(&mut self.news.gathered);
@@ -61,8 +83,7 @@ impl Peer {
         self.news.due = self.now + GATHER;
         let topic = self.overlay.clone();
         let header = self.next_header(&topic, messages.len());
-        let batch = Batch::sign(header, &messages, &self.signer);
-        self.send_batch(&batch);
+        Some(Batch::sign(header, &messages, &self.signer))
     }
 
     /// Takes in records that another peer spreads to all.

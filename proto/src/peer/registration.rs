@@ -442,7 +442,7 @@ impl Peer {
 
     /// Tells seeds and neighbours that this peer leaves.
     pub(super) fn leave(&mut self, request: RequestId) {
-        self.send_news();
+        self.leave_news();
         let record = self.own_record(true);
         let links: Vec<_> = self.links.iter().map(|(id, link)| (id, link.phase)).collect();
         for (id, phase) in links {

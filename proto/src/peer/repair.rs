@@ -33,8 +33,8 @@ pub(crate) struct Hole {
     pub(crate) pull: Option<(RequestId, LinkId)>,
     /// The last number that was pulled; 0 before the first pull.
     asked_to: u64,
-    /// The last number of the last pull.
-    last_to: u64,
+    /// The last number of the last pull, when that was for a part of what was missing.
+    part_to: Option<u64>,
     /// So many numbers may be pulled whatever room there is for them.
     reach: u64,
 }
@@ -108,7 +108,7 @@ impl Repair {
             tries: 0,
             pull: None,
             asked_to: 0,
-            last_to: 0,
+            part_to: None,
             reach: 1,
         };
         self.due.insert((due, key.0.clone(), origin));
@@ -169,19 +169,18 @@ impl Repair {
         Some(Step::Pull(source))
     }
 
-    /// The pull went out.
+    /// A pull for what is missing up to `asked_to` went out, or for a part of that.
     pub(crate) fn pulled(
         &mut self,
-        topic: &Topic,
-        origin: Origin,
-        request: RequestId,
-        link: LinkId,
+        (topic, origin): (&Topic, Origin),
+        pull: (RequestId, LinkId),
         asked_to: u64,
+        is_part: bool,
     ) {
         if let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) {
-            hole.pull = Some((request, link));
+            hole.pull = Some(pull);
             hole.asked_to = hole.asked_to.max(asked_to);
-            hole.last_to = asked_to;
+            hole.part_to = is_part.then_some(asked_to);
         }
     }
 
@@ -191,11 +190,13 @@ impl Repair {
         self.holes.get(&(topic.clone(), origin)).map_or(1, |hole| hole.reach)
     }
 
-    /// The answer to a pull is complete. Returns up to which number was asked for.
-    pub(crate) fn stretch(&mut self, topic: &Topic, origin: Origin) -> u64 {
-        let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) else { return 0 };
-        hole.reach = if hole.tries == 0 { hole.reach.saturating_mul(STRETCH) } else { 1 };
-        hole.last_to
+    /// The answer to a pull is complete, and this is the first number that is missing now. Returns
+    /// whether the pull was for a part of what was missing, and all of that has come.
+    pub(crate) fn stretch(&mut self, topic: &Topic, origin: Origin, missing: u64) -> bool {
+        let Some(hole) = self.holes.get_mut(&(topic.clone(), origin)) else { return false };
+        let moved = hole.tries == 0;
+        hole.reach = if moved { hole.reach.saturating_mul(STRETCH) } else { 1 };
+        moved && hole.part_to.is_some_and(|last| missing > last)
     }
 
     /// Whether a number that has just come was pulled: everything missing up to the last pulled
@@ -287,7 +288,7 @@ mod tests {
         let mut repair = Repair::default();
         repair.note(Instant::ZERO, (&topic, origin), 0, None, Instant::ZERO);
         repair.advance(Instant::ZERO, (&topic, origin), 0, &RepairConfig::default());
-        repair.pulled(&topic, origin, RequestId(7), LinkId(1), 5);
+        repair.pulled((&topic, origin), (RequestId(7), LinkId(1)), 5, false);
         assert!(repair.was_pulled(&topic, origin, 5) && !repair.was_pulled(&topic, origin, 6));
         assert_eq!(repair.answered(&topic, RequestId(7)), Some(origin));
         assert_eq!(repair.answered(&topic, RequestId(8)), None);
@@ -330,7 +331,7 @@ mod tests {
         let at = Instant::from_millis;
         repair.note(at(0), (&topic, origin), 1, None, at(0));
         repair.advance(at(0), (&topic, origin), 1, &config);
-        repair.pulled(&topic, origin, RequestId(7), LinkId(1), 500);
+        repair.pulled((&topic, origin), (RequestId(7), LinkId(1)), 500, false);
         let due = repair.next_deadline();
         repair.note(at(10), (&topic, origin), 2, None, at(160));
         assert_eq!(repair.next_deadline(), due);

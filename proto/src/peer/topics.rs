@@ -286,8 +286,9 @@ impl Topics {
 
     /// This peer hosts the topic no more.
     pub(crate) fn unhost(&mut self, topic: &Topic) {
-        self.hosted.remove(topic);
-        self.directory.touch(topic);
+        if self.hosted.remove(topic).is_some() {
+            self.directory.touch(topic);
+        }
     }
 
     /// Whether this peer hosts the topic.

@@ -15,24 +15,27 @@ use super::{DataDir, DataError, Sync, at, write_atomically};
 const TOPICS: &str = "topics";
 /// Begins the line of a topic that is the node's own no more; its name follows.
 const GONE: char = '-';
-/// Twice the topics of a peer (design §9), those it takes part in and those it hosts, with as many
-/// changes, and those that were written together last.
-const LINES_MAX: usize = 48_000;
-/// What could not be written is tried again with what comes next, up to so many bytes: it needs no
-/// more where the disk is full for a while.
-const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
+/// Ends such a line: a part of a name may be a name too.
+const END: char = '.';
+/// A million topics that a peer hosts, as many that it takes part in (the largest limits that may
+/// be configured), and as many changes.
+const LINES_MAX: usize = 4_100_000;
 
 /// Keeps the records of a node's own topics.
 #[derive(Debug)]
 pub struct TopicsFile {
     path: PathBuf,
+    /// What could not be written yet: no more than all topics and as many changes, since all come
+    /// again then.
     unwritten: Vec<u8>,
+    /// That is to replace all that is written.
+    replaces: bool,
 }
 
 impl TopicsFile {
     /// That of a data directory.
     pub fn new(data: &DataDir) -> Self {
-        Self { path: data.path().join(TOPICS), unwritten: Vec::new() }
+        Self { path: data.path().join(TOPICS), unwritten: Vec::new(), replaces: false }
     }
 
     /// The records from a former life, ordered by name; none when there is no such file. Damaged
@@ -42,7 +45,7 @@ impl TopicsFile {
         let text = std::fs::read(&self.path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut topics = BTreeMap::new();
-        for line in text.lines().take(LINES_MAX) {
+        for line in text.lines().filter(|line| !line.is_empty()).take(LINES_MAX) {
             match parse(line) {
                 Some(Line::Is(name, record)) => drop(topics.insert(name, record)),
                 Some(Line::Gone(name)) => drop(topics.remove(&name)),
@@ -55,27 +58,28 @@ impl TopicsFile {
     /// Keeps all topics, or what has changed. It need not survive a power cut.
     ///
     /// # Errors
-    /// The file cannot be written. The old content stands, and the changes are tried again with the
-    /// next ones.
+    /// The file cannot be written. It is tried again with what is saved next.
     pub fn save(&mut self, topics: &OwnTopics) -> Result<(), DataError> {
-        let (mut lines, replaces) = match topics {
-            OwnTopics::All(records) => (to_lines(records, &[]), true),
-            OwnTopics::Changed { records, gone } => (to_lines(records, gone), false),
+        match topics {
+            OwnTopics::All(records) => {
+                self.unwritten = to_lines(records, &[]);
+                self.replaces = true;
+            }
+            OwnTopics::Changed { records, gone } => {
+                self.unwritten.append(&mut to_lines(records, gone));
+            }
+        }
+        let written = match self.replaces {
+            true => write_atomically(&self.path, &self.unwritten, Sync::No),
+            false => OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&self.path)
+                .and_then(|mut file| file.write_all(&self.unwritten)),
         };
-        if replaces {
-            let written = write_atomically(&self.path, &lines, Sync::No);
-            // Whatever waited is part of it, or is void without it.
-            self.unwritten = Vec::new();
-            return written.map_err(at(&self.path));
-        }
-        let mut changes = std::mem::take(&mut self.unwritten);
-        changes.append(&mut lines);
-        let opened = OpenOptions::new().append(true).create(true).open(&self.path);
-        let written = opened.and_then(|mut file| file.write_all(&changes));
-        if written.is_err() && changes.len() <= UNWRITTEN_BYTES_MAX {
-            self.unwritten = changes;
-        }
-        written.map_err(at(&self.path))
+        written.map_err(at(&self.path))?;
+        (self.unwritten, self.replaces) = (Vec::new(), false);
+        Ok(())
     }
 }
 
@@ -89,6 +93,7 @@ fn to_lines(records: &[SignedRecord], gone: &[Topic]) -> Vec<u8> {
     for topic in gone {
         lines.extend([b'\n', GONE as u8]);
         push_hex(&mut lines, topic.as_str().as_bytes());
+        lines.push(END as u8);
     }
     lines.push(b'\n');
     lines
@@ -102,6 +107,7 @@ enum Line {
 
 fn parse(line: &str) -> Option<Line> {
     if let Some(name) = line.strip_prefix(GONE) {
+        let name = name.strip_suffix(END)?;
         return Some(Line::Gone(String::from_utf8(from_hex(name)?).ok()?));
     }
     let signed = SignedRecord::from_bytes(&from_hex(line)?)?;
@@ -123,7 +129,7 @@ fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
 fn from_hex(line: &str) -> Option<Vec<u8>> {
     let digits = line.trim_ascii().as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks(2).map(byte).collect()
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect())?
 }
 
 #[cfg(test)]
@@ -158,7 +164,7 @@ mod tests {
     }
 
     fn open(path: &Path) -> TopicsFile {
-        TopicsFile { path: path.join(TOPICS), unwritten: Vec::new() }
+        TopicsFile { path: path.join(TOPICS), unwritten: Vec::new(), replaces: false }
     }
 
     #[test]
@@ -171,7 +177,11 @@ mod tests {
         let mut bytes = std::fs::read(&file.path).expect("it is there");
         let half = bytes[..40].to_vec();
         bytes.extend_from_slice(&half);
-        bytes.extend_from_slice(b"\nxyz\n\xff\n\n-zz\n-\n-2b\n");
+        // Parts of what a record or the name of one that is gone would be.
+        let (odd, whole) = (&half[..39], b"\nxyz\n\xff\n\n-zz.\n-\n-61\n-6.\n");
+        bytes.extend_from_slice(whole);
+        bytes.extend_from_slice(odd);
+        bytes.push(b'\n');
         bytes.extend_from_slice(&half);
         std::fs::write(&file.path, bytes).expect("room");
         assert_eq!(file.load(), records);
@@ -202,8 +212,14 @@ mod tests {
         file.path = dir.path().join("missing/topics");
         assert!(file.save(&changed(&[record("b", 1)], &[])).is_err());
         assert!(file.save(&changed(&[], &[topic("a")])).is_err());
-        file.path = path;
+        file.path = path.clone();
         file.save(&changed(&[record("c", 1)], &[])).expect("room");
         assert_eq!(file.load(), [record("b", 1), record("c", 1)]);
+        file.path = dir.path().join("missing/topics");
+        assert!(file.save(&OwnTopics::All(vec![record("d", 1)])).is_err());
+        assert!(file.save(&changed(&[record("e", 1)], &[])).is_err());
+        file.path = path;
+        file.save(&changed(&[record("f", 1)], &[topic("e")])).expect("room");
+        assert_eq!(file.load(), [record("d", 1), record("f", 1)], "all else is replaced");
     }
 }

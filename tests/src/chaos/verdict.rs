@@ -143,7 +143,8 @@ pub(super) fn judge(
 
 impl Verdict {
     /// Whether no call failed, nothing that was acknowledged is lost, everything published was
-    /// received, what was seen of contested topics and names is linearizable, and every seed came back.
+    /// received, what was seen of contested topics and names is linearizable, and every seed came
+    /// back.
     pub fn is_good(&self) -> bool {
         let back = self.happened.iter().all(|fault| fault.noticed && fault.back.is_some());
         let worked = self.calls > 0 && self.writes > 0 && !self.happened.is_empty();

@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::config::{Identity, PeerConfig};
 use crate::crypto::{Scheme, Signer};
 use crate::id::{DialId, Incarnation, LinkId, NodeId, RequestId, Topic};
-use crate::machine::{DialFailure, Input, LinkDown, Machine as _, Output};
+use crate::machine::{Class, DialFailure, Input, LinkDown, Machine as _, Output};
 use crate::peer::Peer;
 use crate::peer::event::{Answer, Command, CommandError, Event, From, Notice};
 use crate::time::Instant;
@@ -111,7 +111,7 @@ impl Rig {
             self.now = self.now.max(next);
             if due == Some(next) {
                 let Some(Reverse((_, serial))) = self.queue.pop() else { break };
-                let (n, input) = self.inputs.remove(&serial).expect("queued");
+                let Some((n, input)) = self.inputs.remove(&serial) else { continue };
                 if !self.stopped.contains(&n) {
                     self.feed(n, input);
                 }
@@ -163,13 +163,24 @@ impl Rig {
     /// Hands a peer an input and does what it says.
     pub(super) fn feed(&mut self, n: usize, input: Input<Command>) {
         self.peers[n].handle(self.now, input);
+        // What a link that closes does not send any more.
+        let mut unsent = Vec::new();
         while let Some(output) = self.peers[n].poll_output() {
             match output {
                 Output::Dial { dial, address, timeout_ms } => {
                     self.dial(n, dial, address, timeout_ms);
                 }
-                Output::Send { link, frame, .. } => self.send(n, link, frame),
+                Output::Send { link, class, frame } => {
+                    let before = self.serial;
+                    self.send(n, link, frame);
+                    if class != Class::Control {
+                        unsent.extend((before + 1..=self.serial).map(|serial| (link, serial)));
+                    }
+                }
                 Output::Close { link, goodbye } => {
+                    for (_, serial) in unsent.iter().filter(|(of, _)| *of == link) {
+                        self.inputs.remove(serial);
+                    }
                     if let Some(goodbye) = goodbye {
                         self.send(n, link, Frame::Goodbye(goodbye));
                     }
