@@ -14,8 +14,8 @@ use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{BatchFrame, Cause, Frame};
 use crate::wire::record::{Record, SignedRecord};
 
-/// News of creations that follow others wait for up to this long, since those went out. Guess: who cannot ask
-/// seeds has waited longer for them.
+/// News of creations that follow others wait for up to this long, since those went out. Guess: who
+/// cannot ask seeds has waited longer for them.
 const GATHER: Duration = Duration::from_millis(500);
 /// So many gather at most: 20 kB.
 const GATHERED_MAX: usize = 128;
