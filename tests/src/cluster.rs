@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -316,6 +317,23 @@ impl Cluster {
         self.peers.iter().map(Node::control).collect()
     }
 
+    /// Asks all peers the same at the same moment; what they answer, in their order.
+    pub fn all_at_once(&self, request: &Value) -> Vec<Value> {
+        let start = Barrier::new(self.peers.len());
+        thread::scope(|scope| {
+            let asking = self.peers.iter().map(|peer| {
+                let start = &start;
+                scope.spawn(move || {
+                    let mut control = peer.control();
+                    start.wait();
+                    control.ask(request)
+                })
+            });
+            let asking: Vec<_> = asking.collect();
+            asking.into_iter().map(|asker| asker.join().expect("it has an answer")).collect()
+        })
+    }
+
     /// Creates a topic at the first peer, subscribes all peers, and waits until each has a
     /// neighbour that shares it.
     pub fn topic(&self, topic: &str) -> Vec<Control> {
@@ -360,7 +378,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.peers.clear();
         self.seeds.clear();
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.keep_folder();
         }
     }

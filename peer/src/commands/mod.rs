@@ -2,6 +2,7 @@
 
 mod begin;
 pub(crate) mod bench;
+mod common;
 pub(crate) mod config;
 mod facts;
 mod follow;

@@ -1,11 +1,10 @@
 //! `peer name`: names that belong to one peer of the cluster.
 
 use clap::Subcommand;
-use serde_json::Value;
-use tidings::control::{Done, List, NameView, NamesView, Request};
+use tidings::control::{List, NameView, NamesView, Request};
 use tidings_runtime::table::{self, Table, printable, short};
 
-use crate::cli::Control;
+use crate::commands::common::Common;
 use crate::commands::facts::facts_of_name;
 use crate::failure::Failure;
 
@@ -62,15 +61,6 @@ enum Action {
     },
 }
 
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    control: Control,
-}
-
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Register { name, new, common } => {
@@ -79,13 +69,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Action::Info { name, common } => one(&common, &Request::NameInfo { name }).await,
         Action::Unregister { name, common } => {
             let said = format!("gave up '{}'", printable(&name));
-            let request = Request::Unregister { name };
-            common.control.connect().await?.call::<Value>(&request).await?;
-            if common.json {
-                return Ok(table::print_json(&Done {})?);
-            }
-            eprintln!("{said}");
-            Ok(())
+            common.change(&Request::Unregister { name }, &said).await
         }
         Action::List { filter, common } => {
             let request = Request::Names(List { filter, ..List::default() });

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::Value;
 use tidings::TopicPolicy;
-use tidings::control::{Client, Done, Keep, List, Request, Subscribe, TopicView, TopicsView};
+use tidings::control::{Keep, List, Request, Subscribe, TopicView, TopicsView};
 use tidings_runtime::table::{self, Table, printable, short};
 
-use crate::cli::Control;
 use crate::commands::begin::{Begin, Unread};
+use crate::commands::common::Common;
 use crate::commands::facts::facts;
 use crate::failure::Failure;
 use crate::{size, span};
@@ -112,20 +111,11 @@ impl Kept {
     }
 }
 
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    control: Control,
-}
-
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Create { topic, exist_ok, kept, common } => {
             let request = Request::CreateTopic { topic, exist_ok, policy: kept.policy() };
-            let created: TopicView = connect(&common).await?.call(&request).await?;
+            let created: TopicView = common.control.connect().await?.call(&request).await?;
             match common.json {
                 true => Ok(table::print_json(&created)?),
                 false => print(&[created]),
@@ -133,7 +123,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         }
         Action::Info { topic, common } => {
             let request = Request::TopicInfo { topic };
-            let found: TopicView = connect(&common).await?.call(&request).await?;
+            let found: TopicView = common.control.connect().await?.call(&request).await?;
             match common.json {
                 true => Ok(table::print_json(&found)?),
                 false => print_one(&found),
@@ -142,39 +132,25 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Action::List { filter, common } => list(filter, &common).await,
         Action::Delete { topic, common } => {
             let said = format!("deleted '{}'", printable(&topic));
-            change(&common, &Request::DeleteTopic { topic }, &said).await
+            common.change(&Request::DeleteTopic { topic }, &said).await
         }
         Action::Subscribe { topic, begin, unread, durable, common } => {
             let said = format!("keeping '{}' for pull", printable(&topic));
             let mut subscribe = Subscribe::new(topic).starting(begin.start());
             subscribe.policy = unread.policy()?;
             subscribe.durable = durable;
-            change(&common, &Request::Subscribe(subscribe), &said).await
+            common.change(&Request::Subscribe(subscribe), &said).await
         }
         Action::Unsubscribe { topic, common } => {
             let said = format!("keeping '{}' no more", printable(&topic));
-            change(&common, &Request::Unsubscribe { topic }, &said).await
+            common.change(&Request::Unsubscribe { topic }, &said).await
         }
     }
-}
-
-async fn connect(common: &Common) -> Result<Client, Failure> {
-    common.control.connect().await
-}
-
-/// Asks for a change that has nothing to show.
-async fn change(common: &Common, request: &Request, said: &str) -> Result<(), Failure> {
-    connect(common).await?.call::<Value>(request).await?;
-    if common.json {
-        return Ok(table::print_json(&Done {})?);
-    }
-    eprintln!("{said}");
-    Ok(())
 }
 
 async fn list(filter: String, common: &Common) -> Result<(), Failure> {
     let request = Request::ListTopics(List { filter, ..List::default() });
-    let found: TopicsView = connect(common).await?.call(&request).await?;
+    let found: TopicsView = common.control.connect().await?.call(&request).await?;
     if common.json {
         return Ok(table::print_json(&found)?);
     }

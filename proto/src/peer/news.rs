@@ -14,7 +14,7 @@ use crate::wire::batch::{Batch, Message};
 use crate::wire::frame::{BatchFrame, Cause, Frame};
 use crate::wire::record::{Record, SignedRecord};
 
-/// News of creations that follow others wait for up to this long, since those went out. Guess: who
+/// Creations that follow other news wait for up to this long, since those went out. Guess: who
 /// cannot ask seeds has waited longer for them.
 const GATHER: Duration = Duration::from_millis(500);
 /// So many gather at most: 20 kB.
@@ -39,9 +39,10 @@ impl Peer {
     /// Spreads a record to all peers.
     pub(super) fn spread_news(&mut self, record: &SignedRecord) {
         self.news.gathered.push(record.clone());
-        // What is published to a topic that is deleted is lost: that is told at once.
-        let is_end = matches!(&record.record, Record::Topic(topic) if topic.deleted);
-        if is_end || self.news.gathered.len() >= GATHERED_MAX {
+        // Only creations may wait: what is published to a deleted topic is lost, and so is what a
+        // topic retains while nobody else knows that it is to be held.
+        let may_wait = matches!(&record.record, Record::Topic(topic) if !topic.deleted);
+        if !may_wait || self.news.gathered.len() >= GATHERED_MAX {
             self.send_news();
         }
         self.send_due_news();

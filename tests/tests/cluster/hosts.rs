@@ -1,7 +1,6 @@
 //! Who a topic belongs to, and that nobody is told otherwise: races, deletions under load, hosts
 //! that go away.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,19 +27,7 @@ fn of_peers_that_create_a_topic_at_once_one_wins_and_the_others_learn_who() {
     let cluster = Cluster::start(5, 6);
     for round in 0..10 {
         let topic = format!("race/{round}");
-        let start = Barrier::new(cluster.peers.len());
-        let answers: Vec<Value> = thread::scope(|scope| {
-            let racing = cluster.peers.iter().map(|peer| {
-                let (topic, start) = (&topic, &start);
-                scope.spawn(move || {
-                    let mut control = peer.control();
-                    start.wait();
-                    control.ask(&command("create_topic", topic))
-                })
-            });
-            let racing: Vec<_> = racing.collect();
-            racing.into_iter().map(|racer| racer.join().unwrap()).collect()
-        });
+        let answers = cluster.all_at_once(&command("create_topic", &topic));
         let won = |answer: &&Value| answer["status"] == "ok";
         assert_eq!(answers.iter().filter(won).count(), 1, "{answers:?}");
         let winner = answers.iter().position(|answer| won(&answer)).unwrap();

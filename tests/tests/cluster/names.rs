@@ -1,7 +1,5 @@
 //! Names belong to one peer of the cluster each.
 
-use std::sync::Barrier;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,19 +16,7 @@ fn of_peers_that_register_a_name_at_once_one_has_it() {
     let cluster = Cluster::start(3, 5);
     for round in 0..5 {
         let name = format!("race {round}");
-        let start = Barrier::new(cluster.peers.len());
-        let answers: Vec<Value> = thread::scope(|scope| {
-            let racing = cluster.peers.iter().map(|peer| {
-                let (name, start) = (&name, &start);
-                scope.spawn(move || {
-                    let mut control = peer.control();
-                    start.wait();
-                    control.ask(&command("register", name))
-                })
-            });
-            let racing: Vec<_> = racing.collect();
-            racing.into_iter().map(|racer| racer.join().unwrap()).collect()
-        });
+        let answers = cluster.all_at_once(&command("register", &name));
         let won = |answer: &&Value| answer["status"] == "ok";
         assert_eq!(answers.iter().filter(won).count(), 1, "{answers:?}");
         let winner = answers.iter().position(|answer| won(&answer)).unwrap();
