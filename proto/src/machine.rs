@@ -36,6 +36,12 @@ pub trait Machine {
     /// The next thing to do, if any. Take all before waiting.
     fn poll_output(&mut self) -> Option<Output<Self::Event, Self::Durable>>;
 
+    /// Whether commands that make traffic are to be handed over now, or are to wait where they
+    /// come from, which slows down those who send them.
+    fn takes_traffic(&self) -> bool {
+        true
+    }
+
     /// When to call with [`Input::Tick`] at the latest.
     fn next_deadline(&self) -> Option<Instant>;
 }

@@ -73,6 +73,12 @@ counters! {
         pulls_sent,
         /// Pulls answered.
         pulls_answered,
+        /// Times that a neighbour was told how far a stream has come here and behind this peer.
+        frontiers_sent,
+        /// Times that publications had to wait because too much of their stream was on its way.
+        windows_full,
+        /// Times that publishing went on though nobody told to have what was published before.
+        windows_stuck,
         /// Verdicts that were ignored because their voters are not known to be seeds.
         verdicts_unknown,
         /// Questions to seeds that took longer than usual, so that others were asked too.

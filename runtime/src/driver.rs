@@ -157,7 +157,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             }
             busy |= self.keep_time(cx);
             busy |= self.flush_links();
-            busy |= self.traffic_waits && !self.congestion.is_high();
+            busy |= self.traffic_waits && self.takes_traffic();
             if self.stopping.is_some() && self.links.is_empty() {
                 return Poll::Ready(());
             }
@@ -200,10 +200,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
                 Err(cause) => self.handle(Input::DialFailed { dial, cause }),
             }
         }
-        if busy {
-            self.drain();
-        }
-        busy
+        self.drain_if(busy)
     }
 
     /// Takes all commands that are ready, up to a limit, before the machine's outputs: it
@@ -212,7 +209,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
         let mut batch = std::mem::take(&mut self.batch);
         // A closed queue is ready with nothing, which is not work.
         let _ = self.inbox.commands.poll_recv_many(cx, &mut batch, COMMANDS_PER_TURN);
-        self.traffic_waits = self.congestion.is_high();
+        self.traffic_waits = !self.takes_traffic();
         if !self.traffic_waits {
             let (mut bytes, most) = (0, batch.len() + TRAFFIC_PER_TURN);
             while bytes < TRAFFIC_BYTES_PER_TURN && batch.len() < most {
@@ -226,10 +223,12 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             self.handle(Input::Command(command));
         }
         self.batch = batch;
-        if busy {
-            self.drain();
-        }
-        busy
+        self.drain_if(busy)
+    }
+
+    /// Whether more may be published: neither the links nor those behind them are too far behind.
+    fn takes_traffic(&self) -> bool {
+        self.machine.takes_traffic() && !self.congestion.is_high()
     }
 
     fn take_persisted(&mut self, cx: &mut Context<'_>) -> bool {
@@ -238,10 +237,7 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
             busy = true;
             self.handle(Input::Persisted(token));
         }
-        if busy {
-            self.drain();
-        }
-        busy
+        self.drain_if(busy)
     }
 
     fn read_links(&mut self) {
@@ -254,19 +250,24 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
     }
 
     fn read_link(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let now = self.clock.now();
-        let (machine, traffic) = (&mut self.machine, &mut self.traffic);
-        let polled = link.read(&mut self.scratch, |frame, bytes| {
-            traffic.count_received(FrameKind::of(&frame), bytes);
-            machine.handle(now, Input::Received { link: id, frame });
-        });
+        let Some(polled) = self.hear(id) else { return };
         // Its waker may have spoken of room to write.
         self.dirty.push(id);
         if let Polled::Ended(cause) = polled {
             self.link_down(id, cause);
         }
         self.drain();
+    }
+
+    /// Hands the machine all that a link has brought.
+    fn hear(&mut self, id: LinkId) -> Option<Polled> {
+        let link = self.links.get_mut(&id)?;
+        let now = self.clock.now();
+        let (machine, traffic) = (&mut self.machine, &mut self.traffic);
+        Some(link.read(&mut self.scratch, |frame, bytes| {
+            traffic.count_received(FrameKind::of(&frame), bytes);
+            machine.handle(now, Input::Received { link: id, frame });
+        }))
     }
 
     fn link_up(&mut self, peer: Established, permit: OwnedSemaphorePermit, dialed: Option<DialId>) {
@@ -348,22 +349,13 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
                 self.handle(Input::Shed { link, class, frames, batches });
             }
         }
-        if busy {
-            self.drain();
-        }
-        busy
+        self.drain_if(busy)
     }
 
     /// The other end closed the connection; the reason may be there, unread.
     fn hear_last_words(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let now = self.clock.now();
-        let (machine, traffic) = (&mut self.machine, &mut self.traffic);
         // It is over however the reading ends.
-        let _ = link.read(&mut self.scratch, |frame, bytes| {
-            traffic.count_received(FrameKind::of(&frame), bytes);
-            machine.handle(now, Input::Received { link: id, frame });
-        });
+        let _ = self.hear(id);
     }
 
     /// Tells the machine the time if it waits for it, ends what had its time, and sleeps until
@@ -456,6 +448,14 @@ impl<M: Machine, H: Host<M>> Driver<M, H> {
                 }
             }
         }
+    }
+
+    /// The same when the machine was given something. Says whether it was.
+    fn drain_if(&mut self, busy: bool) -> bool {
+        if busy {
+            self.drain();
+        }
+        busy
     }
 
     fn send(&mut self, id: LinkId, class: Class, frame: &Frame) {

@@ -33,6 +33,8 @@ pub struct Report {
     pub refused: u64,
     /// Publications left out, because their publisher was down.
     pub skipped: u64,
+    /// Publications that were not made because the publisher was to wait.
+    pub held_back: u64,
     /// Messages handed to applications.
     pub deliveries: u64,
     /// Batches received for each one that was new, less one.
@@ -274,11 +276,12 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  {} published ({} refused, {} skipped, {} lost), {} deliveries, {} missed, {} gaps, \
-             {} duplicates",
+            "  {} published ({} refused, {} skipped, {} held back, {} lost), {} deliveries, \
+             {} missed, {} gaps, {} duplicates",
             self.published,
             self.refused,
             self.skipped,
+            self.held_back,
             self.lost,
             self.deliveries,
             self.missed,

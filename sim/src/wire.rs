@@ -21,7 +21,7 @@ pub enum Kind {
     Liveness,
     /// Views: hello, accept, refuse, interests, shuffles, goodbyes.
     Overlay,
-    /// Announcements, prunes, grafts.
+    /// Announcements, prunes, grafts, how far streams have come along them.
     Trees,
     /// Heads, digests, pulls.
     Sync,
@@ -42,7 +42,9 @@ pub fn kind(frame: &Frame) -> Kind {
         FrameKind::Repair => Kind::Repair,
         FrameKind::Liveness => Kind::Liveness,
         FrameKind::Overlay => Kind::Overlay,
-        FrameKind::Announce | FrameKind::Prune | FrameKind::Graft => Kind::Trees,
+        FrameKind::Announce | FrameKind::Prune | FrameKind::Graft | FrameKind::Frontier => {
+            Kind::Trees
+        }
         FrameKind::Digest | FrameKind::Heads | FrameKind::Pull => Kind::Sync,
         FrameKind::Seeds => Kind::Seeds,
         FrameKind::Tables => Kind::Tables,

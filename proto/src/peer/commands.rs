@@ -266,10 +266,18 @@ impl Peer {
             self.look_up(topic, Goal::Refresh);
         }
         match self.attach(topic) {
+            Ok(true) if self.publisher.is_overfull() => {
+                let error = self.busy();
+                self.out.answer(publication.request, Err(error));
+            }
             Ok(true) => self.publisher.ready(topic, publication),
             Ok(false) => self.let_wait(topic, publication, self.now + ATTACH_FOR),
             Err(error) => self.out.answer(publication.request, Err(error)),
         }
+    }
+
+    fn busy(&self) -> CommandError {
+        CommandError::Busy { waiting: self.publisher.waiting(), retry_ms: RETRY_MS }
     }
 
     fn check_publication(&self, topic: &Topic, message: &Message) -> Result<(), CommandError> {
@@ -291,8 +299,7 @@ impl Peer {
 
     fn let_wait(&mut self, topic: &Topic, publication: Publication, until: Instant) {
         if let Err(publication) = self.publisher.wait(topic, publication, until) {
-            let waiting = self.publisher.waiting();
-            let error = CommandError::Busy { waiting, retry_ms: RETRY_MS };
+            let error = self.busy();
             self.out.answer(publication.request, Err(error));
         }
     }

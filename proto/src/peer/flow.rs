@@ -54,6 +54,11 @@ impl Flow {
         self.last = Some(Push { link, at: now, seq });
     }
 
+    /// Whether the stream is being pushed here.
+    pub(crate) fn is_active(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.since(last.at) < PROGRESS_IN_A_CROWD)
+    }
+
     /// Whether a faster link may become the parent.
     pub(crate) fn may_change(&self, now: Instant) -> bool {
         self.changed.is_none_or(|(at, gap)| now.since(at) >= gap)

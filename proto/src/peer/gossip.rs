@@ -28,7 +28,6 @@ impl Peer {
         if link.phase != Phase::Active {
             return self.violation(id, "batch out of turn");
         }
-        let from = link.node;
         let BatchFrame { cause, hop, tree, age_ms, batch } = frame;
         let (header, topic) = (batch.header(), batch.header().topic.clone());
         self.stats.batch_bytes_received += batch.bytes().len() as u64;
@@ -46,6 +45,7 @@ impl Peer {
         if local.streams.is_duplicate(&batch) {
             self.stats.batches_duplicate += 1;
             if cause == Cause::Push {
+                self.note_push(id, &batch);
                 self.on_duplicate(id, &batch, hop, tree);
             }
             return;
@@ -67,20 +67,10 @@ impl Peer {
                 self.stats.batches_received += 1;
                 self.stats.headers_malformed += u64::from(batch.malformed_headers());
                 local.keep(self.now, &batch, published, &retention);
-                if !topic.is_internal() {
-                    let batch = Arc::clone(&batch);
-                    self.out.notice(Notice::FirstReceipt { batch, from, hop });
-                }
-                let wanted = self.take_wanted(&batch);
-                if !history {
-                    self.note_live(&batch, (from, id), cause, wanted.as_ref());
-                }
-                if cause == Cause::Push || !history {
-                    let from = Some((id, cause, tree));
-                    self.forward(&batch, from, hop.saturating_add(1), published, wanted);
-                }
+                self.pass_on(id, (cause, hop, tree), &batch, published, history);
                 self.deliver(ready);
                 self.look_for_holes(&topic, header.origin, id);
+                self.note_frontier(&batch);
             }
             Reception::Duplicate => self.stats.batches_duplicate += 1,
             Reception::BeyondWindow => {
@@ -90,6 +80,34 @@ impl Peer {
             // The origin signed two batches for one number. Its fault, not that of the link, which
             // may have seen the other one only.
             Reception::Overlap => self.stats.batches_overlapping += 1,
+        }
+    }
+
+    /// A batch has come for the first time: it is told, and goes on to others. What was published
+    /// before this peer subscribed is of no interest to them, unless it is pushed.
+    fn pass_on(
+        &mut self,
+        id: LinkId,
+        (cause, hop, tree): (Cause, u8, u8),
+        batch: &Arc<Batch>,
+        published: Instant,
+        history: bool,
+    ) {
+        let Some(from) = self.links.get(id).map(|link| link.node) else { return };
+        if !batch.header().topic.is_internal() {
+            let batch = Arc::clone(batch);
+            self.out.notice(Notice::FirstReceipt { batch, from, hop });
+        }
+        let wanted = self.take_wanted(batch);
+        if !history {
+            self.note_live(batch, (from, id), cause, wanted.as_ref());
+        }
+        if cause == Cause::Push {
+            self.note_push(id, batch);
+        }
+        if cause == Cause::Push || !history {
+            let from = Some((id, cause, tree));
+            self.forward(batch, from, hop.saturating_add(1), published, wanted);
         }
     }
 
@@ -218,25 +236,31 @@ impl Peer {
         }
     }
 
-    /// Signs and sends what the application published since the last draining, all of it with as
-    /// few signatures as possible.
+    /// Signs and sends what the application published since the last draining, as far as windows
+    /// are open, all of it with as few signatures as possible.
     pub(super) fn flush_publications(&mut self) {
-        let gathered: Vec<_> = core::iter::from_fn(|| self.publisher.next_batch()).collect();
-        if gathered.is_empty() {
-            return;
-        }
-        let mut requests = Vec::with_capacity(gathered.len());
-        let mut contents = Vec::with_capacity(gathered.len());
-        for (topic, publications) in gathered {
+        let (mut requests, mut contents) = (Vec::new(), Vec::new());
+        loop {
+            let next = self.publisher.next_batch(|topic| self.topics.is_open(topic));
+            let Some((topic, publications, bytes)) = next else { break };
             let (ids, messages): (Vec<RequestId>, Vec<Message>) =
                 publications.into_iter().map(|p| (p.request, p.message)).unzip();
+            let header = self.next_header(&topic, messages.len());
+            self.take_off(&topic, header.first_seq + messages.len() as u64 - 1, bytes);
             requests.push(ids);
-            contents.push((self.next_header(&topic, messages.len()), messages));
+            contents.push((header, messages));
+        }
+        self.stats.windows_full += u64::from(self.publisher.hold());
+        if contents.is_empty() {
+            return;
         }
         let unsigned = contents.iter().map(|(header, messages)| (header.clone(), &messages[..]));
         let signed = Batch::sign_all(unsigned.collect(), &self.signer);
         for (batch, requests) in signed.iter().zip(requests) {
             let reached = self.send_batch(batch);
+            if reached == 0 {
+                self.landed(batch);
+            }
             if batch.retained().is_some() {
                 self.hold_own(&batch.header().topic);
             }

@@ -2,16 +2,17 @@
 //!
 //! Rules, one a file, know nothing of each other: `liveness`, `streams`, `retention`, `degree`,
 //! `trees`, `announced`, `announcing`, `publish`, `repair`, `collect`, `views`, `rendezvous`,
-//! `hedging`, `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `overload`,
-//! `proven`, `trust`, `silence`, `settling`, `holes`, `overview`, `outbox`. What happens to a
-//! peer is told in flows that compose them: `handshake` (a link becomes a neighbour), `neighbors`
-//! (finding, losing and suspecting them), `verdicts` (deaths that seeds declare), `gossip`
-//! (batches in and out), `grafting` (trees and announcements), `catch_up` (heads, digests,
-//! pulls), `eclipse` (neighbours that keep news back), `history` (what was published before),
-//! `holding` (what topics retain), `slow` (full queues), `registration` (sessions with seeds and
-//! their answers), `seed_set` (who the seeds are), `forgetting` (a peer that is gone), `hosting`
-//! and `filters` (topics that this peer creates, and news of topics) and `commands` (what else
-//! the application asks). This file holds the parts together and dispatches; it decides nothing.
+//! `hedging`, `requests`, `topics`, `value`, `directory`, `links`, `lag`, `flow`, `frontier`,
+//! `window`, `overload`, `proven`, `trust`, `silence`, `settling`, `holes`, `overview`, `outbox`.
+//! What happens to a peer is told in flows that compose them: `handshake` (a link becomes a
+//! neighbour), `neighbors` (finding, losing and suspecting them), `verdicts` (deaths that seeds
+//! declare), `gossip` (batches in and out), `pacing` (publishers that wait), `grafting` (trees and
+//! announcements), `catch_up` (heads, digests, pulls), `eclipse` (neighbours that keep news back),
+//! `history` (what was published before), `holding` (what topics retain), `slow` (full queues),
+//! `registration` (sessions with seeds and their answers), `seed_set` (who the seeds are),
+//! `forgetting` (a peer that is gone), `hosting` and `filters` (topics that this peer creates, and
+//! news of topics) and `commands` (what else the application asks). This file holds the parts
+//! together and dispatches; it decides nothing.
 
 pub mod event;
 pub mod notice;
@@ -28,6 +29,7 @@ mod eclipse;
 mod filters;
 mod flow;
 mod forgetting;
+mod frontier;
 mod gossip;
 mod grafting;
 mod handshake;
@@ -45,6 +47,7 @@ mod outbox;
 mod overload;
 mod overview;
 mod own_topics;
+mod pacing;
 mod proven;
 mod publish;
 mod registration;
@@ -63,6 +66,7 @@ mod trust;
 mod value;
 mod verdicts;
 mod views;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -298,6 +302,7 @@ impl Peer {
             Frame::Prune(prune) => self.on_prune(id, &prune),
             Frame::Graft(graft) => self.on_graft(id, &graft),
             Frame::GraftAll(topic) => self.on_graft_all(id, &topic),
+            Frame::Reached(reached) => self.on_reached(id, &reached),
             from_seed => self.on_seed_frame(id, from_seed),
         }
     }
@@ -313,6 +318,7 @@ impl Peer {
             self.expire_publishing();
             self.release_held();
             self.tell_what_was_shed();
+            self.tend_windows();
             self.persist_views();
             self.persist_topics();
         }
@@ -380,6 +386,10 @@ impl Machine for Peer {
         self.flush_publications();
         self.flush_announcements();
         self.out.pop()
+    }
+
+    fn takes_traffic(&self) -> bool {
+        self.left || !self.publisher.is_full()
     }
 
     fn next_deadline(&self) -> Option<Instant> {

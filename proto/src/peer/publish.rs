@@ -15,6 +15,11 @@ pub(crate) const WAITING_MAX: usize = 4_096;
 /// The most bytes that wait.
 pub(crate) const WAITING_BYTES_MAX: usize = 16 << 20;
 
+/// With so many bytes or publications that wait for a window no more are taken from applications,
+/// which wait instead: as much as two turns of the driver.
+const FULL_BYTES: usize = 1 << 20;
+const FULL: usize = 4_096;
+
 /// A publication.
 #[derive(Debug)]
 pub(crate) struct Publication {
@@ -27,8 +32,12 @@ pub(crate) struct Publication {
 /// Publications by topic.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
-    /// Ready to be signed.
+    /// Ready to be signed when the window of their stream is open.
     ready: BTreeMap<Topic, VecDeque<Publication>>,
+    ready_count: usize,
+    ready_bytes: usize,
+    /// Some of them wait for a window.
+    held: bool,
     /// Waiting until their topic is known and somebody can be reached.
     waiting: BTreeMap<Topic, Waiting>,
     waiting_count: usize,
@@ -42,8 +51,10 @@ struct Waiting {
 }
 
 impl Publisher {
-    /// A publication that can go out at once.
+    /// A publication that can go out as soon as the window of its stream is open.
     pub(crate) fn ready(&mut self, topic: &Topic, publication: Publication) {
+        self.ready_count += 1;
+        self.ready_bytes += publication.message.encoded_len();
         match self.ready.get_mut(topic) {
             Some(queue) => queue.push_back(publication),
             None => {
@@ -54,7 +65,30 @@ impl Publisher {
 
     /// How many publications wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting_count
+        self.waiting_count + self.ready_count
+    }
+
+    /// Gives up all that waits, for whatever reason.
+    pub(crate) fn clear(&mut self) -> Vec<Publication> {
+        let Self { ready, waiting, .. } = core::mem::take(self);
+        let waiting = waiting.into_values().flat_map(|waiting| waiting.publications);
+        ready.into_values().flatten().chain(waiting).collect()
+    }
+
+    /// Takes note that all open windows are used. Returns whether publications wait, and did not
+    /// before.
+    pub(crate) fn hold(&mut self) -> bool {
+        !core::mem::replace(&mut self.held, self.ready_count > 0) && self.held
+    }
+
+    /// Whether no more are to be taken from applications for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready_count >= FULL || self.ready_bytes >= FULL_BYTES
+    }
+
+    /// Whether there is no room for more, whoever hands them over in spite of that.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.ready_count >= WAITING_MAX * 2 || self.ready_bytes >= WAITING_BYTES_MAX
     }
 
     /// Whether earlier publications to the topic wait, so that later ones must.
@@ -104,30 +138,37 @@ impl Publisher {
         self.waiting.values().map(|waiting| waiting.until).min()
     }
 
-    /// The next batch to sign: a topic and what goes into the batch.
-    pub(crate) fn next_batch(&mut self) -> Option<(Topic, Vec<Publication>)> {
-        let mut entry = self.ready.first_entry()?;
-        let topic = entry.key().clone();
-        let queue = entry.get_mut();
+    /// The next batch to sign, of a topic whose window is open: the topic, what goes into the
+    /// batch, and its bytes.
+    pub(crate) fn next_batch(
+        &mut self,
+        is_open: impl Fn(&Topic) -> bool,
+    ) -> Option<(Topic, Vec<Publication>, usize)> {
+        let (topic, queue) = self.ready.iter_mut().find(|(topic, _)| is_open(topic))?;
+        let topic = topic.clone();
         let mut batch = Vec::new();
         let mut bytes = 0;
         while let Some(publication) = queue.front() {
-            bytes += publication.message.encoded_len();
+            let size = publication.message.encoded_len();
             // A message that its topic retains is alone in its batch.
             let alone = publication.message.headers.get(RETAIN).is_some();
-            let full = batch.len() == BATCH_MESSAGES_MAX || bytes > BATCH_BYTES_TARGET || alone;
+            let full =
+                batch.len() == BATCH_MESSAGES_MAX || bytes + size > BATCH_BYTES_TARGET || alone;
             if full && !batch.is_empty() {
                 break;
             }
+            bytes += size;
             batch.extend(queue.pop_front());
             if alone {
                 break;
             }
         }
         if queue.is_empty() {
-            entry.remove();
+            self.ready.remove(&topic);
         }
-        Some((topic, batch))
+        self.ready_count -= batch.len();
+        self.ready_bytes -= bytes;
+        Some((topic, batch, bytes))
     }
 }
 
@@ -143,6 +184,11 @@ mod tests {
         Topic::new("t").expect("legal")
     }
 
+    fn sizes(publisher: &mut Publisher) -> Vec<usize> {
+        let batches = core::iter::from_fn(|| publisher.next_batch(|_| true));
+        batches.map(|(_, batch, _)| batch.len()).collect()
+    }
+
     #[test]
     fn what_came_together_leaves_in_full_batches() {
         let mut publisher = Publisher::default();
@@ -150,9 +196,7 @@ mod tests {
         publisher.ready(&topic(), publication(1 << 20));
         publisher.ready(&topic(), publication(60 << 10));
         publisher.ready(&topic(), publication(10 << 10));
-        let sizes: Vec<_> =
-            core::iter::from_fn(|| publisher.next_batch()).map(|(_, batch)| batch.len()).collect();
-        assert_eq!(sizes, [256, 44, 1, 1, 1]);
+        assert_eq!(sizes(&mut publisher), [256, 44, 1, 1, 1]);
     }
 
     #[test]
@@ -166,9 +210,24 @@ mod tests {
             }
             publisher.ready(&topic(), publication);
         }
-        let sizes: Vec<_> =
-            core::iter::from_fn(|| publisher.next_batch()).map(|(_, batch)| batch.len()).collect();
-        assert_eq!(sizes, [1, 1, 1, 2]);
+        assert_eq!(sizes(&mut publisher), [1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn closed_windows_fill_the_queue_and_hold_up_no_other_topic() {
+        let other = Topic::new("a").expect("legal");
+        let mut publisher = Publisher::default();
+        publisher.ready(&topic(), publication(FULL_BYTES));
+        assert!(publisher.is_full() && !publisher.is_overfull());
+        publisher.ready(&other, publication(1));
+        let next = publisher.next_batch(|topic| *topic == other).expect("open");
+        assert_eq!((next.0, next.1.len()), (other, 1));
+        assert!(publisher.next_batch(|topic| topic.as_str() == "a").is_none());
+        assert_eq!(sizes(&mut publisher), [1]);
+        assert!(!publisher.is_full());
+        (0..FULL).for_each(|_| publisher.ready(&topic(), publication(0)));
+        assert!(publisher.is_full());
+        assert_eq!(publisher.waiting(), FULL);
     }
 
     #[test]

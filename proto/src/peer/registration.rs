@@ -442,6 +442,9 @@ impl Peer {
 
     /// Tells seeds and neighbours that this peer leaves.
     pub(super) fn leave(&mut self, request: RequestId) {
+        for publication in self.publisher.clear() {
+            self.out.answer(publication.request, Err(CommandError::Leaving));
+        }
         self.leave_news();
         let record = self.own_record(true);
         let links: Vec<_> = self.links.iter().map(|(id, link)| (id, link.phase)).collect();

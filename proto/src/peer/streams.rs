@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::id::Origin;
 use crate::peer::flow::Flow;
+use crate::peer::frontier::Frontier;
 use crate::peer::lag::Lag;
 use crate::peer::trees::short;
 use crate::time::Instant;
@@ -68,6 +69,8 @@ pub(crate) struct Stream {
     pub(crate) lag: Lag,
     /// Whether more of it is on its way.
     pub(crate) flow: Flow,
+    /// How far it is at those to whom it is pushed.
+    pub(crate) frontier: Frontier,
     used: u64,
 }
 
@@ -375,13 +378,7 @@ impl Streams {
     pub(crate) fn receive(&mut self, batch: &Arc<Batch>, deliver: bool) -> Reception {
         let origin = batch.header().origin;
         let first = batch.header().first_seq;
-        let begin = if first == 1 {
-            Some(1)
-        } else if deliver {
-            None
-        } else {
-            Some(first)
-        };
+        let begin = (first == 1 || !deliver).then_some(first);
         let stream = self.enter(origin, begin);
         stream.reopen(batch, deliver);
         if first == 1 && !stream.is_open() {
@@ -416,6 +413,7 @@ impl Streams {
             conceded: (0, Instant::ZERO),
             lag: Lag::default(),
             flow: Flow::default(),
+            frontier: Frontier::default(),
             used,
         });
         stream.used = used;

@@ -14,6 +14,7 @@ use crate::peer::retention::Retention;
 use crate::peer::streams::Streams;
 use crate::peer::trees::Trees;
 use crate::peer::value::TopicValue;
+use crate::peer::window::InFlight;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
 use crate::wire::frame::{Mode, PeerEntry, SAMPLE_MAX};
@@ -54,6 +55,8 @@ pub(crate) struct LocalTopic {
     pub(crate) streams: Streams,
     /// Which links carry its batches on.
     pub(crate) trees: Trees,
+    /// What this peer publishes to it and is on its way.
+    pub(crate) in_flight: InFlight,
     /// Recent batches.
     pub(crate) retention: Retention,
     /// The message that the topic retains.
@@ -97,6 +100,7 @@ impl LocalTopic {
             behind: 0,
             streams: Streams::new(config.streams_max),
             trees: Trees::new(config.streams_max),
+            in_flight: InFlight::default(),
             retention: Retention::default(),
             value: TopicValue::default(),
             wanted: false,
@@ -233,6 +237,11 @@ impl Topics {
     pub(crate) fn leave(&mut self, topic: &Topic) {
         self.local.remove(topic);
         self.directory.touch(topic);
+    }
+
+    /// Whether more of this peer's own may go out to the topic.
+    pub(crate) fn is_open(&self, topic: &Topic) -> bool {
+        self.local.get(topic).is_none_or(|local| local.in_flight.is_open())
     }
 
     /// Topics in which this peer takes part, by name.

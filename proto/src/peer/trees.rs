@@ -277,6 +277,11 @@ impl Trees {
         if self.origins.contains_key(&origin) { OWN_PUSHES_MIN } else { FIRST_PUSHES_MIN }
     }
 
+    /// The links on which batches of an origin are only announced.
+    pub(crate) fn lazy(&self, origin: u64) -> Slots {
+        self.origins.get(&origin).map_or(0, |tree| tree.lazy)
+    }
+
     /// The link that brought the last batch of an origin.
     pub(crate) fn parent(&self, origin: u64) -> Option<u8> {
         self.origins.get(&origin)?.parent

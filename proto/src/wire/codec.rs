@@ -25,8 +25,8 @@ const CONTROL_BYTES_USUAL: usize = 64;
 const BATCH_KIND: u8 = 255;
 /// The kind and the fields of a batch frame before the batch.
 const BATCH_PREFIX_BYTES: usize = 1 + 7;
-/// One past the kind of the last control frame, [`Frame::Forgetting`].
-const CONTROL_KINDS: u8 = 55;
+/// One past the kind of the last control frame, [`Frame::Reached`].
+const CONTROL_KINDS: u8 = 56;
 
 /// A frame as it goes out: a small head to copy, and the shared bytes of a batch.
 #[derive(Clone, Debug)]

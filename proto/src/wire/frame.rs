@@ -188,6 +188,9 @@ pub enum Frame {
     /// Seeds to each other: a peer is to be forgotten.
     Forgetting(Forgetting),
 
+    /// To the neighbour that pushes a stream here: how far it has come, here and behind.
+    Reached(Reached),
+
     /// A batch. Not encoded as the rest is: see [`crate::wire::codec`].
     #[serde(skip)]
     Batch(BatchFrame),

@@ -15,6 +15,8 @@ pub enum FrameKind {
     Prune,
     /// A link becomes eager.
     Graft,
+    /// How far a stream has come, for who pushes it.
+    Frontier,
     /// A hash of how far streams are.
     Digest,
     /// How far streams are.
@@ -33,12 +35,13 @@ pub enum FrameKind {
 
 impl FrameKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Push,
         Self::Repair,
         Self::Announce,
         Self::Prune,
         Self::Graft,
+        Self::Frontier,
         Self::Digest,
         Self::Heads,
         Self::Pull,
@@ -56,6 +59,7 @@ impl FrameKind {
             Frame::Announce(_) => Self::Announce,
             Frame::Prune(_) => Self::Prune,
             Frame::Graft(_) | Frame::GraftAll(_) => Self::Graft,
+            Frame::Reached(_) => Self::Frontier,
             Frame::Digest(_) => Self::Digest,
             Frame::Heads(_) => Self::Heads,
             Frame::Pull(_) | Frame::PullDone(_) | Frame::History(_) | Frame::HistoryDone(_) => {
@@ -116,6 +120,7 @@ impl FrameKind {
             Self::Announce => "announce",
             Self::Prune => "prune",
             Self::Graft => "graft",
+            Self::Frontier => "frontier",
             Self::Digest => "digest",
             Self::Heads => "heads",
             Self::Pull => "pull",

@@ -56,6 +56,7 @@ impl Cluster<'_> {
             published: apps.ledger.all.len() as u64,
             refused: tally.refused,
             skipped: tally.skipped,
+            held_back: tally.held_back,
             deliveries: tally.delivered,
             redundancy: tally.redundancy(),
             hops_max: tally.hops_max(),

@@ -23,7 +23,7 @@ use tidings_proto::peer::event::{Command, From};
 use tidings_proto::wire::batch::Message;
 use tidings_proto::wire::frame::Frame;
 use tidings_proto::wire::record::TopicPolicy;
-use tidings_proto::{Instant, PeerConfig, SeedConfig};
+use tidings_proto::{Instant, Machine as _, PeerConfig, SeedConfig};
 
 use crate::check::converge::Converge;
 use crate::check::liveness::Death;
@@ -366,6 +366,10 @@ impl<'a> Cluster<'a> {
         let leaving = self.world.host.apps[origin as usize].leaving;
         if leaving || !self.world.is_running(origin) {
             self.world.host.tally.skipped += 1;
+            return;
+        }
+        if !self.world.machine(origin).is_some_and(|peer| peer.takes_traffic()) {
+            self.world.host.tally.held_back += 1;
             return;
         }
         let apps = &mut self.world.host;

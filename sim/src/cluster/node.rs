@@ -87,6 +87,13 @@ impl Machine for AnyNode {
         }
     }
 
+    fn takes_traffic(&self) -> bool {
+        match self {
+            Self::Peer(peer) => peer.takes_traffic(),
+            Self::Seed(seed) => seed.takes_traffic(),
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         match self {
             Self::Peer(peer) => peer.next_deadline(),

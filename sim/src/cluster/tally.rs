@@ -37,6 +37,8 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// Publications whose publisher was not running.
     pub(super) skipped: u64,
+    /// Publications that were not made because the publisher was to wait.
+    pub(super) held_back: u64,
     /// `Dead Node` lines.
     pub(super) dead_nodes: u64,
     /// Suspicions withdrawn.
@@ -70,6 +72,7 @@ impl Tally {
             delivered: 0,
             refused: 0,
             skipped: 0,
+            held_back: 0,
             dead_nodes: 0,
             refuted: 0,
             returned: 0,

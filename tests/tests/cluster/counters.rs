@@ -6,9 +6,9 @@ use tidings_tests::http;
 use tidings_tests::status::Status;
 use tidings_tests::wait::{self, SOON};
 
-const KINDS: [&str; 12] = [
-    "push", "repair", "announce", "prune", "graft", "digest", "heads", "pull", "liveness",
-    "overlay", "seeds", "tables",
+const KINDS: [&str; 13] = [
+    "push", "repair", "announce", "prune", "graft", "frontier", "digest", "heads", "pull",
+    "liveness", "overlay", "seeds", "tables",
 ];
 const CLASSES: [&str; 5] = ["control", "own", "repair", "forward", "announce"];
 const REASONS: [&str; 3] = ["class_full", "queue_full", "link_closed"];

@@ -5,6 +5,7 @@ mod history;
 mod membership;
 mod messages;
 mod news;
+mod pacing;
 mod retained;
 mod rig;
 mod sessions;

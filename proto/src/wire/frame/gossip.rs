@@ -171,6 +171,18 @@ pub struct Prune {
     pub tree: u8,
 }
 
+/// How far a stream has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The topic.
+    pub topic: Topic,
+    /// Short name of the origin.
+    pub origin: u64,
+    /// Nothing is missing up to this number at the sender, nor at more than half of those to whom
+    /// it pushes the stream.
+    pub seq: u64,
+}
+
 /// One origin of a graft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GraftItem {

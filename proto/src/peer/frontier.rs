@@ -1,0 +1,178 @@
+//! How far a stream has come at a peer and at most of those to whom it pushes.
+//!
+//! A peer that publishes at full speed hands its batches to a few neighbours, whose sockets take
+//! megabytes: it cannot see from them whether those behind keep up. So each peer tells those
+//! who push a stream to it how far it is, and how far most of those are to whom it pushes itself:
+//! the answers are summed up along the tree as acknowledgements of a reliable multicast are (RMTP,
+//! Paul et al. 1997). One slow branch of several has no say: it is the majority that counts at
+//! each peer.
+
+use core::time::Duration;
+
+use crate::id::LinkId;
+use crate::time::Instant;
+
+/// A peer that pushes the stream to nobody tells how far it is each time that so many bytes have
+/// come: with every second full batch.
+const TELL_BYTES: usize = 96 << 10;
+/// Who has not told for so long has no say, and who has not pushed for so long is told nothing. As
+/// long as a publisher waits for anybody to tell.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+/// The most neighbours that are remembered: a set of links has no more.
+const BELOW_MAX: usize = 64;
+/// The most neighbours that are told: the parent, those before it, and an origin, which pushes on
+/// three links whatever their other ends think of it.
+const ABOVE_MAX: usize = 8;
+
+/// The frontier of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Frontier {
+    /// What was told last.
+    told: u64,
+    /// Bytes that have come since then.
+    untold_bytes: usize,
+    below: Vec<Below>,
+    /// Who pushes the stream here, be it again, and when last.
+    above: Vec<(LinkId, Instant)>,
+}
+
+/// What a neighbour has told.
+#[derive(Clone, Copy, Debug)]
+struct Below {
+    link: LinkId,
+    seq: u64,
+    at: Instant,
+}
+
+impl Frontier {
+    /// A neighbour pushed a batch, which need not be new.
+    pub(crate) fn pushed(&mut self, now: Instant, by: LinkId) {
+        if let Some((_, at)) = self.above.iter_mut().find(|(link, _)| *link == by) {
+            *at = now;
+            return;
+        }
+        self.above.retain(|(_, at)| now.since(*at) < SILENT_AFTER);
+        if self.above.len() < ABOVE_MAX {
+            self.above.push((by, now));
+        }
+    }
+
+    /// Who is to be told.
+    pub(crate) fn above(&self, now: Instant) -> impl Iterator<Item = LinkId> {
+        let recent = self.above.iter().filter(move |(_, at)| now.since(*at) < SILENT_AFTER);
+        recent.map(|(link, _)| *link)
+    }
+
+    /// A batch of so many bytes came. Says whether it is time to tell.
+    pub(crate) fn came(&mut self, bytes: usize) -> bool {
+        self.untold_bytes = self.untold_bytes.saturating_add(bytes);
+        self.untold_bytes >= TELL_BYTES
+    }
+
+    /// A neighbour told how far it is, which never goes back.
+    pub(crate) fn hear(&mut self, now: Instant, link: LinkId, seq: u64) {
+        if let Some(known) = self.below.iter_mut().find(|below| below.link == link) {
+            (known.seq, known.at) = (known.seq.max(seq), now);
+        } else if self.below.len() < BELOW_MAX {
+            self.below.push(Below { link, seq, at: now });
+        }
+    }
+
+    /// How far the stream is here, where nothing is missing up to `high`, and at more than half of
+    /// the neighbours that are pushed to and tell. `None` when that was said already.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        high: u64,
+        is_pushed: impl Fn(LinkId) -> bool,
+    ) -> Option<u64> {
+        self.below.retain(|below| is_pushed(below.link) && now.since(below.at) < SILENT_AFTER);
+        let reached = if self.below.is_empty() {
+            high
+        } else {
+            let at = self.below.len() / 2;
+            // The furthest first: this one and all before it are more than half.
+            self.below.sort_unstable_by_key(|below| core::cmp::Reverse(below.seq));
+            high.min(self.below[at].seq)
+        };
+        if reached <= self.told {
+            return None;
+        }
+        self.told = reached;
+        self.untold_bytes = 0;
+        Some(reached)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn who_pushes_to_nobody_tells_what_it_has_now_and_then() {
+        let mut frontier = Frontier::default();
+        assert!(!frontier.came(TELL_BYTES - 1));
+        assert!(frontier.came(1));
+        assert_eq!(frontier.advance(at(0), 7, |_| true), Some(7));
+        assert!(!frontier.came(1));
+        assert!(frontier.came(TELL_BYTES), "behind a hole");
+        assert_eq!(frontier.advance(at(0), 7, |_| true), None);
+        assert!(frontier.came(1), "as soon as the hole is filled");
+        assert_eq!(frontier.advance(at(0), 9, |_| true), Some(9));
+    }
+
+    #[test]
+    fn more_than_half_of_those_below_have_it() {
+        for (told, reached) in [
+            (&[5][..], 5),
+            (&[5, 9], 5),
+            (&[2, 5, 9], 5),
+            (&[2, 3, 8, 9], 3),
+            (&[1, 2, 3, 8, 9], 3),
+            (&[30, 40, 50], 20),
+        ] {
+            let mut frontier = Frontier::default();
+            for (link, seq) in (1..).zip(told) {
+                frontier.hear(at(0), LinkId(link), *seq);
+            }
+            assert_eq!(frontier.advance(at(0), 20, |_| true), Some(reached), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_silent_or_not_pushed_to_has_no_say() {
+        let mut frontier = Frontier::default();
+        frontier.hear(at(0), LinkId(1), 1);
+        frontier.hear(at(900), LinkId(2), 8);
+        frontier.hear(at(900), LinkId(3), 9);
+        assert_eq!(frontier.advance(at(999), 20, |link| link != LinkId(3)), Some(1));
+        assert_eq!(frontier.advance(at(1_000), 20, |_| true), Some(8));
+        frontier.hear(at(1_000), LinkId(2), 3);
+        assert_eq!(frontier.advance(at(1_000), 20, |_| true), None, "it does not go back");
+        assert_eq!(frontier.advance(at(9_000), 20, |_| true), Some(20));
+    }
+
+    #[test]
+    fn who_pushed_lately_is_told() {
+        let mut frontier = Frontier::default();
+        frontier.pushed(at(0), LinkId(1));
+        frontier.pushed(at(500), LinkId(2));
+        frontier.pushed(at(600), LinkId(1));
+        let above = |ms| frontier.above(at(ms)).collect::<Vec<_>>();
+        assert_eq!(above(600), [LinkId(1), LinkId(2)]);
+        assert_eq!(above(1_500), [LinkId(1)]);
+        assert_eq!(above(1_600), []);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut frontier = Frontier::default();
+        (0..1_000).for_each(|link| frontier.hear(at(0), LinkId(link), 1));
+        (0..1_000).for_each(|link| frontier.pushed(at(0), LinkId(link)));
+        assert_eq!((frontier.below.len(), frontier.above.len()), (BELOW_MAX, ABOVE_MAX));
+    }
+}

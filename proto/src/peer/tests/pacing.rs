@@ -1,0 +1,119 @@
+//! Publishers that wait for those who receive.
+
+use super::rig::{Rig, topic};
+use crate::id::RequestId;
+use crate::machine::{Input, Machine as _};
+use crate::peer::event::{Answer, Command, CommandError, From};
+use crate::wire::batch::Message;
+
+/// As large as a full batch.
+const BODY: usize = 60 << 10;
+
+/// A publisher, and subscribers that have received something.
+fn rig(subscribers: usize) -> Rig {
+    let mut rig = Rig::new(subscribers + 1, |_| {});
+    rig.create(0).expect("created");
+    rig.run(100);
+    (1..=subscribers).for_each(|n| rig.subscribe(n, From::New));
+    rig.run(1_000);
+    rig.publish(0, "first").expect("published");
+    rig.run(100);
+    rig
+}
+
+/// Hands the publisher one message after the other while it takes any, at most `most`. Returns how
+/// many.
+fn publish_all(rig: &mut Rig, from: u64, most: u64) -> u64 {
+    let mut handed = 0;
+    while handed < most && rig.peers[0].takes_traffic() {
+        let request = RequestId(1_000_000 + from + handed);
+        let message = Message::new(vec![b'x'; BODY]);
+        rig.feed(0, Input::Command(Command::Publish { request, topic: topic(), message }));
+        handed += 1;
+    }
+    handed
+}
+
+fn answered(rig: &Rig) -> usize {
+    rig.answers.keys().filter(|request| request.0 >= 1_000_000).count()
+}
+
+#[test]
+fn a_publisher_goes_on_as_those_who_receive_do() {
+    let mut rig = rig(4);
+    let mut handed = publish_all(&mut rig, 0, 1_000);
+    assert!((20..30).contains(&handed), "{handed}: a window and a full queue");
+    assert!((4..8).contains(&answered(&rig)), "a window went out");
+    assert_eq!(rig.peers[0].stats().windows_full, 1);
+    for _ in 0..200 {
+        rig.run(10);
+        handed += publish_all(&mut rig, handed, 1_000);
+    }
+    rig.run(3_000);
+    // A round takes 20 to 40 ms here, and the window grows.
+    assert!(handed > 500, "{handed}");
+    assert_eq!(answered(&rig), handed as usize);
+    for n in 1..=4 {
+        assert_eq!(rig.delivered[n].len(), handed as usize + 1);
+        assert!(rig.peers[n].stats().batches_duplicate < 10, "those of the first message");
+    }
+    assert_eq!(rig.peers[0].stats().windows_stuck, 0);
+}
+
+#[test]
+fn a_minority_that_does_not_keep_up_holds_up_nobody() {
+    let mut rig = rig(5);
+    rig.stopped.insert(5);
+    let mut handed = 0;
+    for _ in 0..200 {
+        handed += publish_all(&mut rig, handed, 1_000);
+        rig.run(10);
+    }
+    assert!(handed > 500, "{handed}");
+    assert_eq!(rig.peers[0].stats().windows_stuck, 0);
+}
+
+#[test]
+fn where_nobody_tells_publishing_goes_on_slowly() {
+    let mut rig = rig(2);
+    rig.lossy.extend([(0, 1), (0, 2)]);
+    let mut handed = publish_all(&mut rig, 0, 1_000);
+    for _ in 0..220 {
+        rig.run(10);
+        handed += publish_all(&mut rig, handed, 1_000);
+    }
+    let stuck = rig.peers[0].stats().windows_stuck;
+    assert_eq!(stuck, 2);
+    assert!((30..35).contains(&handed), "{handed}: a window in each second");
+}
+
+#[test]
+fn one_topic_does_not_wait_for_another() {
+    let mut rig = rig(2);
+    rig.lossy.extend([(0, 1), (0, 2)]);
+    // Less than what would fill the queue of the publisher.
+    publish_all(&mut rig, 0, 12);
+    assert_eq!(rig.peers[0].stats().windows_full, 1);
+    let other = crate::id::Topic::new("other").expect("legal");
+    let create = |request| Command::CreateTopic {
+        request,
+        topic: other.clone(),
+        exist_ok: true,
+        policy: Default::default(),
+    };
+    rig.ask(0, create).expect("created");
+    let message = Message::new("at once");
+    let publish = |request| Command::Publish { request, topic: other.clone(), message };
+    assert!(matches!(rig.ask(0, publish), Ok(Answer::Published { .. })));
+    assert!(answered(&rig) < 12);
+}
+
+#[test]
+fn what_waits_when_a_peer_leaves_is_refused() {
+    let mut rig = rig(2);
+    let handed = publish_all(&mut rig, 0, 1_000);
+    rig.ask(0, |request| Command::Leave { request }).expect("left");
+    assert_eq!(answered(&rig), handed as usize);
+    let refused = |answer: &&Result<_, _>| matches!(answer, Err(CommandError::Leaving));
+    assert!(rig.answers.values().filter(refused).count() >= 15);
+}
