@@ -42,7 +42,7 @@ fn answered(rig: &Rig) -> usize {
 fn a_publisher_goes_on_as_those_who_receive_do() {
     let mut rig = rig(4);
     let mut handed = publish_all(&mut rig, 0, 1_000);
-    assert!((20..30).contains(&handed), "{handed}: a window and a full queue");
+    assert!((9..12).contains(&handed), "{handed}: a window and a full queue");
     assert!((4..8).contains(&answered(&rig)), "a window went out");
     assert_eq!(rig.peers[0].stats().windows_full, 1);
     for _ in 0..200 {
@@ -84,7 +84,7 @@ fn where_nobody_tells_publishing_goes_on_slowly() {
     }
     let stuck = rig.peers[0].stats().windows_stuck;
     assert_eq!(stuck, 2);
-    assert!((30..35).contains(&handed), "{handed}: a window in each second");
+    assert!((18..23).contains(&handed), "{handed}: a window in each second");
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn one_topic_does_not_wait_for_another() {
     let mut rig = rig(2);
     rig.lossy.extend([(0, 1), (0, 2)]);
     // Less than what would fill the queue of the publisher.
-    publish_all(&mut rig, 0, 12);
+    publish_all(&mut rig, 0, 8);
+    assert!(rig.peers[0].takes_traffic());
     assert_eq!(rig.peers[0].stats().windows_full, 1);
     let other = crate::id::Topic::new("other").expect("legal");
     let create = |request| Command::CreateTopic {
@@ -105,7 +106,7 @@ fn one_topic_does_not_wait_for_another() {
     let message = Message::new("at once");
     let publish = |request| Command::Publish { request, topic: other.clone(), message };
     assert!(matches!(rig.ask(0, publish), Ok(Answer::Published { .. })));
-    assert!(answered(&rig) < 12);
+    assert!(answered(&rig) < 8);
 }
 
 #[test]
@@ -115,5 +116,5 @@ fn what_waits_when_a_peer_leaves_is_refused() {
     rig.ask(0, |request| Command::Leave { request }).expect("left");
     assert_eq!(answered(&rig), handed as usize);
     let refused = |answer: &&Result<_, _>| matches!(answer, Err(CommandError::Leaving));
-    assert!(rig.answers.values().filter(refused).count() >= 15);
+    assert!(rig.answers.values().filter(refused).count() >= 4);
 }
