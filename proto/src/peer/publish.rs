@@ -16,8 +16,8 @@ pub(crate) const WAITING_MAX: usize = 4_096;
 pub(crate) const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// With so many bytes or publications that wait for a window no more are taken from applications,
-/// which wait instead. Four full batches: those of the next window. Measured with 64 peers: p50 of a
-/// full load 135 to 145 ms with 1 MiB, 94 to 105 ms with this, and 4 to 20% more deliveries.
+/// which wait instead. Four full batches: those of the next window. Measured with 64 peers: p50 of
+/// a full load 135 to 145 ms with 1 MiB, 94 to 105 ms with this, and 4 to 20% more deliveries.
 const FULL_BYTES: usize = 256 << 10;
 const FULL: usize = 4_096;
 
