@@ -76,7 +76,10 @@ impl Peer {
         let high = stream.high();
         let Some(seq) = stream.frontier.advance(self.now, high, is_pushed) else { return };
         if origin.node == self.node {
-            in_flight.reached(self.now, seq);
+            // A stream of a former life has no window.
+            if origin.incarnation == self.incarnation {
+                in_flight.reached(self.now, seq);
+            }
             return;
         }
         for link in stream.frontier.above(self.now) {

@@ -331,6 +331,7 @@ impl Topics {
     /// A new life begins: numbers begin again.
     pub(crate) fn restart_streams(&mut self) {
         self.own_seq.clear();
+        self.local.values_mut().for_each(|local| local.in_flight = InFlight::default());
     }
 }
 

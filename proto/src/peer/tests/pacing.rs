@@ -1,10 +1,12 @@
 //! Publishers that wait for those who receive.
 
 use super::rig::{Rig, topic};
-use crate::id::RequestId;
+use crate::id::{Incarnation, Origin, RequestId};
 use crate::machine::{Input, Machine as _};
 use crate::peer::event::{Answer, Command, CommandError, From};
+use crate::peer::trees::short;
 use crate::wire::batch::Message;
+use crate::wire::frame::{Frame, Reached};
 
 /// As large as a full batch.
 const BODY: usize = 60 << 10;
@@ -117,4 +119,22 @@ fn what_waits_when_a_peer_leaves_is_refused() {
     assert_eq!(answered(&rig), handed as usize);
     let refused = |answer: &&Result<_, _>| matches!(answer, Err(CommandError::Leaving));
     assert!(rig.answers.values().filter(refused).count() >= 4);
+}
+
+#[test]
+fn what_is_told_of_a_former_life_opens_no_window() {
+    let mut rig = rig(2);
+    rig.lossy.extend([(0, 1), (0, 2)]);
+    publish_all(&mut rig, 0, 8);
+    let before = answered(&rig);
+    let link = rig.peers[0].links.neighbor(&rig.peers[1].node).expect("linked");
+    let node = rig.peers[0].node;
+    let told = |rig: &mut Rig, incarnation| {
+        let origin = short(&Origin { node, incarnation: Incarnation(incarnation) });
+        let frame = Frame::Reached(Reached { topic: topic(), origin, seq: 1_000 });
+        rig.feed(0, Input::Received { link, frame });
+        answered(rig)
+    };
+    assert_eq!(told(&mut rig, 0), before, "of another life");
+    assert!(told(&mut rig, 1) > before);
 }
