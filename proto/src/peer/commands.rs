@@ -154,11 +154,15 @@ impl Peer {
         }
     }
 
-    /// Takes no part in a topic any more.
+    /// Takes no part in a topic any more, but as a publisher of what waits to be published.
     pub(super) fn drop_topic(&mut self, topic: &Topic) {
+        let waiting = self.publisher.take_back(topic);
         self.topics.leave(topic);
         self.repair.forget_topic(topic);
         self.announce_interest(topic, Mode::None);
+        if !waiting.is_empty() {
+            self.publish_now_or_later(topic, waiting);
+        }
     }
 
     fn subscribe(
@@ -342,8 +346,16 @@ impl Peer {
             return;
         }
         let waiting = self.publisher.release(topic);
+        self.publish_now_or_later(topic, waiting);
+    }
+
+    fn publish_now_or_later(
+        &mut self,
+        topic: &Topic,
+        publications: impl IntoIterator<Item = Publication>,
+    ) {
         let attached = self.attach(topic);
-        for publication in waiting {
+        for publication in publications {
             match &attached {
                 Ok(true) => self.publisher.ready(topic, publication),
                 Ok(false) => self.let_wait(topic, publication, self.now + ATTACH_FOR),

@@ -69,26 +69,30 @@ impl Frontier {
         self.untold_bytes >= TELL_BYTES
     }
 
-    /// A neighbour told how far it is, which never goes back.
+    /// A neighbour told how far it is, which never goes back. To repeat it is no news.
     pub(crate) fn hear(&mut self, now: Instant, link: LinkId, seq: u64) {
         if let Some(known) = self.below.iter_mut().find(|below| below.link == link) {
-            (known.seq, known.at) = (known.seq.max(seq), now);
+            if seq > known.seq {
+                (known.seq, known.at) = (seq, now);
+            }
         } else if self.below.len() < BELOW_MAX {
             self.below.push(Below { link, seq, at: now });
         }
     }
 
     /// How far the stream is here, where nothing is missing up to `high`, and at more than half of
-    /// the neighbours that are pushed to and tell. `None` when that was said already.
+    /// the neighbours that are pushed to and tell; `alone` where there are none. `None` when that was
+    /// said already.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
         high: u64,
+        alone: u64,
         is_pushed: impl Fn(LinkId) -> bool,
     ) -> Option<u64> {
         self.below.retain(|below| is_pushed(below.link) && now.since(below.at) < SILENT_AFTER);
         let reached = if self.below.is_empty() {
-            high
+            alone
         } else {
             let at = self.below.len() / 2;
             // The furthest first: this one and all before it are more than half.
@@ -117,12 +121,12 @@ mod tests {
         let mut frontier = Frontier::default();
         assert!(!frontier.came(TELL_BYTES - 1));
         assert!(frontier.came(1));
-        assert_eq!(frontier.advance(at(0), 7, |_| true), Some(7));
+        assert_eq!(frontier.advance(at(0), 7, 7, |_| true), Some(7));
         assert!(!frontier.came(1));
         assert!(frontier.came(TELL_BYTES), "behind a hole");
-        assert_eq!(frontier.advance(at(0), 7, |_| true), None);
+        assert_eq!(frontier.advance(at(0), 7, 7, |_| true), None);
         assert!(frontier.came(1), "as soon as the hole is filled");
-        assert_eq!(frontier.advance(at(0), 9, |_| true), Some(9));
+        assert_eq!(frontier.advance(at(0), 9, 9, |_| true), Some(9));
     }
 
     #[test]
@@ -139,7 +143,7 @@ mod tests {
             for (link, seq) in (1..).zip(told) {
                 frontier.hear(at(0), LinkId(link), *seq);
             }
-            assert_eq!(frontier.advance(at(0), 20, |_| true), Some(reached), "{told:?}");
+            assert_eq!(frontier.advance(at(0), 20, 20, |_| true), Some(reached), "{told:?}");
         }
     }
 
@@ -149,11 +153,11 @@ mod tests {
         frontier.hear(at(0), LinkId(1), 1);
         frontier.hear(at(900), LinkId(2), 8);
         frontier.hear(at(900), LinkId(3), 9);
-        assert_eq!(frontier.advance(at(999), 20, |link| link != LinkId(3)), Some(1));
-        assert_eq!(frontier.advance(at(1_000), 20, |_| true), Some(8));
+        assert_eq!(frontier.advance(at(999), 20, 20, |link| link != LinkId(3)), Some(1));
+        assert_eq!(frontier.advance(at(1_000), 20, 20, |_| true), Some(8));
         frontier.hear(at(1_000), LinkId(2), 3);
-        assert_eq!(frontier.advance(at(1_000), 20, |_| true), None, "it does not go back");
-        assert_eq!(frontier.advance(at(9_000), 20, |_| true), Some(20));
+        assert_eq!(frontier.advance(at(1_000), 20, 20, |_| true), None, "it does not go back");
+        assert_eq!(frontier.advance(at(9_000), 20, 20, |_| true), Some(20));
     }
 
     #[test]

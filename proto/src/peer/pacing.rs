@@ -41,7 +41,7 @@ impl Peer {
     /// A batch of this peer went to nobody: nobody is waited for.
     pub(super) fn landed(&mut self, batch: &Batch) {
         if let Some(local) = self.topics.get_mut(&batch.header().topic) {
-            local.in_flight.reached(self.now, batch.header().last_seq());
+            local.in_flight.forget(batch.header().last_seq());
         }
     }
 
@@ -49,7 +49,8 @@ impl Peer {
     pub(super) fn on_reached(&mut self, id: LinkId, reached: &Reached) {
         let Some(local) = self.topics.get_mut(&reached.topic) else { return };
         let Some(origin) = local.streams.named(reached.origin) else { return };
-        if local.slot(id).is_none() {
+        let Some(slot) = local.slot(id) else { return };
+        if local.trees.lazy(reached.origin) & slot_bit(slot) != 0 {
             return;
         }
         if let Some(stream) = local.streams.get_mut(&origin) {
@@ -74,7 +75,9 @@ impl Peer {
             })
         };
         let high = stream.high();
-        let Some(seq) = stream.frontier.advance(self.now, high, is_pushed) else { return };
+        // A publisher to which nobody tells anything knows nothing.
+        let alone = if origin.node == self.node { 0 } else { high };
+        let Some(seq) = stream.frontier.advance(self.now, high, alone, is_pushed) else { return };
         if origin.node == self.node {
             // A stream of a former life has no window.
             if origin.incarnation == self.incarnation {
@@ -92,10 +95,13 @@ impl Peer {
     /// Looks after the windows of own streams: how wide they are, and whether they are stuck.
     pub(super) fn tend_windows(&mut self) {
         let now = self.now;
+        let own = Origin { node: self.node, incarnation: self.incarnation };
         let flying = self.topics.local().filter(|(_, local)| local.in_flight.bytes() > 0);
         let flying: Vec<Topic> = flying.map(|(topic, _)| topic.clone()).collect();
         for topic in flying {
             let retained = self.retention_of(&topic).bytes_max;
+            // Who is pushed to no more, or silent, has no say any more.
+            self.tell_frontier(&topic, own);
             let Some(local) = self.topics.get_mut(&topic) else { continue };
             let others = local.streams.iter().filter(|(_, stream)| stream.flow.is_active(now));
             let width_max = window::width_max(retained, 1 + others.count());

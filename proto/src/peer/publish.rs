@@ -69,6 +69,14 @@ impl Publisher {
         self.waiting_count + self.ready_count
     }
 
+    /// Takes back all that waits of a topic, for whatever reason, in order.
+    pub(crate) fn take_back(&mut self, topic: &Topic) -> Vec<Publication> {
+        let ready = self.ready.remove(topic).unwrap_or_default();
+        self.ready_count -= ready.len();
+        self.ready_bytes -= ready.iter().map(|p| p.message.encoded_len()).sum::<usize>();
+        ready.into_iter().chain(self.release(topic)).collect()
+    }
+
     /// Gives up all that waits, for whatever reason.
     pub(crate) fn clear(&mut self) -> Vec<Publication> {
         let Self { ready, waiting, .. } = core::mem::take(self);
@@ -229,6 +237,9 @@ mod tests {
         (0..FULL).for_each(|_| publisher.ready(&topic(), publication(0)));
         assert!(publisher.is_full());
         assert_eq!(publisher.waiting(), FULL);
+        publisher.wait(&topic(), publication(9), Instant::ZERO).expect("room");
+        assert_eq!(publisher.take_back(&topic()).last().map(|p| p.message.body.len()), Some(9));
+        assert!(publisher.waiting() == 0 && !publisher.is_full());
     }
 
     #[test]

@@ -138,3 +138,31 @@ fn what_is_told_of_a_former_life_opens_no_window() {
     assert_eq!(told(&mut rig, 0), before, "of another life");
     assert!(told(&mut rig, 1) > before);
 }
+
+#[test]
+fn what_waits_is_published_though_its_publisher_unsubscribes() {
+    let mut rig = rig(3);
+    rig.subscribe(0, From::New);
+    let handed = publish_all(&mut rig, 0, 1_000) as usize;
+    assert!(answered(&rig) < handed);
+    rig.ask(0, |request| Command::Unsubscribe { request, topic: topic() }).expect("unsubscribed");
+    rig.run(5_000);
+    assert_eq!(answered(&rig), handed);
+    let ok = |answer: &&Result<_, _>| matches!(answer, Ok(Answer::Published { reached: 1.., .. }));
+    assert_eq!(rig.answers.values().filter(ok).count(), handed);
+    (1..=3).for_each(|n| assert_eq!(rig.delivered[n].len(), handed + 1));
+}
+
+#[test]
+fn what_waits_for_a_topic_that_is_deleted_is_refused() {
+    let mut rig = rig(3);
+    let handed = publish_all(&mut rig, 0, 1_000) as usize;
+    let sent = answered(&rig);
+    assert!(sent < handed);
+    rig.ask(0, |request| Command::DeleteTopic { request, topic: topic() }).expect("deleted");
+    rig.run(100);
+    assert_eq!(answered(&rig), handed);
+    let refused = |answer: &&Result<_, _>| matches!(answer, Err(CommandError::TopicNotFound(_)));
+    assert!(rig.answers.values().filter(refused).count() > 0);
+    assert!(rig.peers[0].takes_traffic());
+}
