@@ -85,8 +85,12 @@ fn what_links_could_not_carry_is_fetched_without_a_storm() {
     let mut scenario = Scenario::load("overrun").expect("legal");
     scenario.publish[0].origins = 16;
     scenario.publish[0].every_ms = 3;
+    // Twice as much as is retained, which is too much for whoever is furthest behind.
+    scenario.expect.complete = false;
+    scenario.expect.gaps = true;
     let report = run(&scenario, 1, Options::default());
-    assert_eq!((report.violations, report.missed, report.gaps), (0, 0, 0), "{report}");
+    assert_eq!((report.violations, report.missed), (0, 0), "{report}");
+    assert!(report.gaps < 10, "{report}");
     assert!(report.redundancy > 0.2 && report.redundancy < 2.0, "{report}");
 }
 
