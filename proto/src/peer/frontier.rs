@@ -81,8 +81,8 @@ impl Frontier {
     }
 
     /// How far the stream is here, where nothing is missing up to `high`, and at more than half of
-    /// the neighbours that are pushed to and tell; `alone` where there are none. `None` when that was
-    /// said already.
+    /// the neighbours that are pushed to and tell; `alone` where there are none. `None` when that
+    /// was said already.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
