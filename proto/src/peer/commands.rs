@@ -349,6 +349,7 @@ impl Peer {
         self.publish_now_or_later(topic, waiting);
     }
 
+    /// Publications of a known topic go out, or wait until somebody is linked.
     fn publish_now_or_later(
         &mut self,
         topic: &Topic,
