@@ -3,7 +3,7 @@
 use tidings_sim::cluster::{Options, run, run_beside};
 use tidings_sim::latency::Latency;
 use tidings_sim::report::Report;
-use tidings_sim::scenario::{Overrides, Scenario};
+use tidings_sim::scenario::{Crashes, Overrides, Scenario};
 
 fn play(name: &str, seed: u64, overrides: Overrides, options: Options) -> Report {
     let scenario = Scenario::load(name).and_then(|s| s.with(overrides)).expect("legal");
@@ -76,6 +76,44 @@ fn windows_are_as_wide_as_the_way_is_long() {
     let report = run(&scenario, 1, Options::default());
     assert_eq!((report.violations, report.missed, report.gaps), (0, 0, 0), "{report}");
     assert!(report.published > 1_500, "{report}");
+}
+
+/// A publisher stood still for a second: it waited to be told of what everybody had.
+#[test]
+fn nobody_waits_for_who_has_no_say_any_more() {
+    let mut overrun = Scenario::load("overrun").expect("legal");
+    overrun.publish[0].every_ms = 1;
+    // Neighbours crash.
+    let mut crashes = overrun.clone();
+    crashes.publish[0].until_ms = 11_000;
+    crashes.slow[0].bytes_per_s = Some(20_000_000);
+    crashes.crash = [10_300, 10_500, 10_700].map(crash).to_vec();
+    // Busy machines, where batches overtake each other on several links.
+    let sizes = Overrides { peers: Some(64), ..Overrides::default() };
+    let mut busy = overrun.with(sizes).expect("legal");
+    busy.network.latency = Latency::Lan;
+    busy.publish[0].until_ms = 10_800;
+    busy.slow[0].bytes_per_s = Some(30_000_000);
+    busy.slow[0].input_us = 2_000;
+    for (scenario, seed) in [(&busy, 12), (&crashes, 25), (&crashes, 41), (&crashes, 45)] {
+        let report = run(scenario, seed, Options::default());
+        assert_eq!((report.violations, report.missed), (0, 0), "{report}");
+        assert!(report.counters["windows_full"] > 0, "{report}");
+        assert_eq!(report.counters["windows_stuck"], 0, "seed {seed}: {report}");
+    }
+}
+
+/// A tenth of the peers crashes.
+fn crash(at_ms: u64) -> Crashes {
+    Crashes {
+        at_ms,
+        ppm: 100_000,
+        seeds: false,
+        silent: false,
+        disk_lost: false,
+        disk_damaged: false,
+        back_after_ms: None,
+    }
 }
 
 /// With windows that were full peers were sent 1 MiB again and again of what they had to throw

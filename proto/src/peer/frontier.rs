@@ -29,7 +29,7 @@ const ABOVE_MAX: usize = 8;
 pub(crate) struct Frontier {
     /// What was told last.
     told: u64,
-    /// Bytes that have come since then.
+    /// Bytes that have come and are not told, or more.
     untold_bytes: usize,
     below: Vec<Below>,
     /// Who pushes the stream here, be it again, and when last.
@@ -63,9 +63,13 @@ impl Frontier {
         recent.map(|(link, _)| *link)
     }
 
-    /// A batch of so many bytes came. Says whether it is time to tell.
-    pub(crate) fn came(&mut self, bytes: usize) -> bool {
+    /// A batch of so many bytes came.
+    pub(crate) fn came(&mut self, bytes: usize) {
         self.untold_bytes = self.untold_bytes.saturating_add(bytes);
+    }
+
+    /// Whether so much has come that it is time to tell.
+    pub(crate) fn is_due(&self) -> bool {
         self.untold_bytes >= TELL_BYTES
     }
 
@@ -80,13 +84,13 @@ impl Frontier {
         }
     }
 
-    /// How far the stream is here, where nothing is missing up to `high`, and at more than half of
-    /// the neighbours that are pushed to and tell; `alone` where there are none. `None` when that
-    /// was said already.
+    /// How far the stream is here, where nothing is missing up to `high` and `held` bytes are
+    /// behind a hole, and at more than half of the neighbours that are pushed to and tell; `alone`
+    /// where there are none. `None` when that was said already.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
-        high: u64,
+        (high, held): (u64, usize),
         alone: u64,
         is_pushed: impl Fn(LinkId) -> bool,
     ) -> Option<u64> {
@@ -103,7 +107,10 @@ impl Frontier {
             return None;
         }
         self.told = reached;
-        self.untold_bytes = 0;
+        // What others lack here remains to be told: they may soon have no say any more.
+        if reached == high {
+            self.untold_bytes = held;
+        }
         Some(reached)
     }
 }
@@ -116,17 +123,39 @@ mod tests {
         Instant::from_millis(millis)
     }
 
+    /// Whether it is time to tell once so many bytes more have come.
+    fn is_due(frontier: &mut Frontier, bytes: usize) -> bool {
+        frontier.came(bytes);
+        frontier.is_due()
+    }
+
     #[test]
     fn who_pushes_to_nobody_tells_what_it_has_now_and_then() {
         let mut frontier = Frontier::default();
-        assert!(!frontier.came(TELL_BYTES - 1));
-        assert!(frontier.came(1));
-        assert_eq!(frontier.advance(at(0), 7, 7, |_| true), Some(7));
-        assert!(!frontier.came(1));
-        assert!(frontier.came(TELL_BYTES), "behind a hole");
-        assert_eq!(frontier.advance(at(0), 7, 7, |_| true), None);
-        assert!(frontier.came(1), "as soon as the hole is filled");
-        assert_eq!(frontier.advance(at(0), 9, 9, |_| true), Some(9));
+        assert!(!is_due(&mut frontier, TELL_BYTES - 1));
+        assert!(is_due(&mut frontier, 1));
+        assert_eq!(frontier.advance(at(0), (7, 0), 7, |_| true), Some(7));
+        assert!(!is_due(&mut frontier, 1));
+        assert!(is_due(&mut frontier, TELL_BYTES), "behind a hole");
+        assert_eq!(frontier.advance(at(0), (7, TELL_BYTES + 1), 7, |_| true), None);
+        assert!(is_due(&mut frontier, 1), "as soon as the hole is filled");
+        assert_eq!(frontier.advance(at(0), (9, 0), 9, |_| true), Some(9));
+        assert!(!frontier.is_due());
+    }
+
+    #[test]
+    fn what_is_not_told_is_still_due() {
+        let mut frontier = Frontier::default();
+        frontier.came(2 * TELL_BYTES);
+        assert_eq!(frontier.advance(at(0), (7, TELL_BYTES), 7, |_| true), Some(7));
+        assert!(frontier.is_due(), "what waits behind a hole");
+        assert_eq!(frontier.advance(at(0), (9, 0), 9, |_| true), Some(9));
+        frontier.came(2 * TELL_BYTES);
+        frontier.hear(at(0), LinkId(1), 10);
+        assert_eq!(frontier.advance(at(0), (15, 0), 15, |_| true), Some(10));
+        assert!(frontier.is_due(), "what the one below lacks");
+        assert_eq!(frontier.advance(at(0), (15, 0), 15, |_| false), Some(15));
+        assert!(!frontier.is_due());
     }
 
     #[test]
@@ -143,7 +172,7 @@ mod tests {
             for (link, seq) in (1..).zip(told) {
                 frontier.hear(at(0), LinkId(link), *seq);
             }
-            assert_eq!(frontier.advance(at(0), 20, 20, |_| true), Some(reached), "{told:?}");
+            assert_eq!(frontier.advance(at(0), (20, 0), 20, |_| true), Some(reached), "{told:?}");
         }
     }
 
@@ -153,11 +182,11 @@ mod tests {
         frontier.hear(at(0), LinkId(1), 1);
         frontier.hear(at(900), LinkId(2), 8);
         frontier.hear(at(900), LinkId(3), 9);
-        assert_eq!(frontier.advance(at(999), 20, 20, |link| link != LinkId(3)), Some(1));
-        assert_eq!(frontier.advance(at(1_000), 20, 20, |_| true), Some(8));
+        assert_eq!(frontier.advance(at(999), (20, 0), 20, |link| link != LinkId(3)), Some(1));
+        assert_eq!(frontier.advance(at(1_000), (20, 0), 20, |_| true), Some(8));
         frontier.hear(at(1_000), LinkId(2), 3);
-        assert_eq!(frontier.advance(at(1_000), 20, 20, |_| true), None, "it does not go back");
-        assert_eq!(frontier.advance(at(9_000), 20, 20, |_| true), Some(20));
+        assert_eq!(frontier.advance(at(1_000), (20, 0), 20, |_| true), None, "it does not go back");
+        assert_eq!(frontier.advance(at(9_000), (20, 0), 20, |_| true), Some(20));
     }
 
     #[test]

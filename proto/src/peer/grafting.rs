@@ -39,6 +39,9 @@ impl Peer {
         let Some((tree, news)) = local.trees.duplicate(origin, header.first_seq, slot, tree) else {
             return;
         };
+        if news {
+            self.retell(&header.topic, origin);
+        }
         let Some(link) = self.links.get_mut(id) else { return };
         // The other end may have pushed before it heard of the last prune.
         if !news && self.now.since(link.pruned_at) < link.round_trip {
@@ -55,6 +58,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(&prune.topic) else { return };
         if let Some(slot) = local.slot(id) {
             local.trees.prune(prune.origin, slot, prune.tree);
+            self.retell(&prune.topic, prune.origin);
         }
     }
 

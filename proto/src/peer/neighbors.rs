@@ -137,6 +137,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(topic) else { return };
         let promoted = local.remove_link(id);
         self.promote(topic, &promoted);
+        self.retell_all(topic);
     }
 
     /// Takes the link into all topics that both ends want.

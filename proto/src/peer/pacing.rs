@@ -26,7 +26,8 @@ impl Peer {
         let local = self.topics.get_mut(&header.topic);
         let stream = local.and_then(|local| local.streams.get_mut(&header.origin));
         let Some(stream) = stream.filter(|_| !header.topic.is_internal()) else { return };
-        if stream.frontier.came(batch.bytes().len()) {
+        stream.frontier.came(batch.bytes().len());
+        if stream.frontier.is_due() {
             self.tell_frontier(&header.topic, header.origin);
         }
     }
@@ -59,6 +60,27 @@ impl Peer {
         }
     }
 
+    /// The tree of the origin with this short name has changed, and with it who has a say: who is
+    /// to be told hears it at once, for the next batch may be waiting itself.
+    pub(super) fn retell(&mut self, topic: &Topic, name: u64) {
+        let Some(local) = self.topics.get(topic) else { return };
+        let Some(origin) = local.streams.named(name) else { return };
+        let is_due = local.streams.get(&origin).is_some_and(|stream| stream.frontier.is_due());
+        if is_due || origin.node == self.node {
+            self.tell_frontier(topic, origin);
+        }
+    }
+
+    /// A link has left the topic, and with it all of its trees.
+    pub(super) fn retell_all(&mut self, topic: &Topic) {
+        let Some(local) = self.topics.get(topic) else { return };
+        let due = local.streams.iter().filter(|(origin, stream)| {
+            stream.frontier.is_due() || origin.node == self.node && local.in_flight.bytes() > 0
+        });
+        let due: Vec<Origin> = due.map(|(origin, _)| *origin).collect();
+        due.into_iter().for_each(|origin| self.tell_frontier(topic, origin));
+    }
+
     /// Tells those who push a stream here how far it is, when there is news of that; of an own
     /// stream the publisher takes note.
     fn tell_frontier(&mut self, topic: &Topic, origin: Origin) {
@@ -74,10 +96,12 @@ impl Peer {
                 lazy & slot_bit(slot) == 0 && parent != Some(slot)
             })
         };
-        let high = stream.high();
+        let (high, held) = (stream.high(), stream.held().1);
         // A publisher to which nobody tells anything knows nothing.
         let alone = if origin.node == self.node { 0 } else { high };
-        let Some(seq) = stream.frontier.advance(self.now, high, alone, is_pushed) else { return };
+        let Some(seq) = stream.frontier.advance(self.now, (high, held), alone, is_pushed) else {
+            return;
+        };
         if origin.node == self.node {
             // A stream of a former life has no window.
             if origin.incarnation == self.incarnation {
