@@ -141,7 +141,7 @@ impl Peer {
             (Select::Last(_), _) | (_, None) => Vec::new(),
             (_, Some(local)) => {
                 let mut known: BTreeMap<(Origin, u64), &Arc<Batch>> = BTreeMap::new();
-                known.extend(local.retention.by_stream().map(|(key, kept)| (*key, &kept.batch)));
+                known.extend(local.retention.by_stream().map(|(key, kept)| (key, &kept.batch)));
                 known.extend(collection.found.iter().map(|(key, (batch, _))| (*key, batch)));
                 ranges(known.into_values(), &collection.received)
             }
@@ -166,7 +166,7 @@ impl Peer {
             holds = local.mode() != Mode::None;
             let mut sent = 0;
             let selected = select(local.retention.by_stream(), history, now);
-            for (key, kept) in selected.filter(|(key, _)| history.after.is_none_or(|a| **key > a)) {
+            for (key, kept) in selected.filter(|(key, _)| history.after.is_none_or(|a| *key > a)) {
                 if sent >= ANSWER_BYTES_MAX {
                     next = frames.last().map(|frame: &BatchFrame| {
                         (frame.batch.header().origin, frame.batch.header().first_seq)
@@ -245,7 +245,7 @@ impl Peer {
             found.clear();
         }
         for (key, kept) in local.retention.by_stream().filter(|_| !only_value) {
-            found.entry(*key).or_insert_with(|| (Arc::clone(&kept.batch), kept.published));
+            found.entry(key).or_insert_with(|| (Arc::clone(&kept.batch), kept.published));
         }
         // What a stream has still to deliver is live.
         found.retain(|_, (batch, _)| local.streams.is_settled(batch));
@@ -333,11 +333,11 @@ fn is_missing(value: &Value, passages: &[Passage], received: &BTreeMap<Origin, u
 
 /// What of the retained batches a question selects, by stream.
 fn select<'a>(
-    retained: impl Iterator<Item = (&'a (Origin, u64), &'a Retained)>,
+    retained: impl Iterator<Item = ((Origin, u64), &'a Retained)>,
     history: &History,
     now: Instant,
-) -> impl Iterator<Item = (&'a (Origin, u64), &'a Retained)> {
-    let wanted = |(key, kept): &(&(Origin, u64), &Retained)| {
+) -> impl Iterator<Item = ((Origin, u64), &'a Retained)> {
+    let wanted = |(key, kept): &((Origin, u64), &Retained)| {
         let last = kept.batch.header().last_seq();
         let in_range =
             |range: &Range| range.origin == key.0 && range.from <= key.1 && last <= range.to;
@@ -362,7 +362,7 @@ fn select<'a>(
             before >= count
         });
         selected.truncate(enough.unwrap_or(selected.len()));
-        selected.sort_by_key(|(key, _)| **key);
+        selected.sort_by_key(|(key, _)| *key);
     }
     selected.into_iter()
 }

@@ -12,11 +12,14 @@ use crate::wire::batch::Batch;
 use crate::wire::frame::Range;
 
 /// Bounded by bytes and by age, whichever comes first.
+///
+/// Batches come and go at the ends of their streams, but for what is repaired or fetched from the
+/// past: a queue each, sorted by number, takes and finds them in one or two cache lines.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
-    batches: BTreeMap<(Origin, u64), Retained>,
-    /// In order of arrival, which is the order of leaving.
-    order: VecDeque<(Origin, u64)>,
+    streams: BTreeMap<Origin, VecDeque<(u64, Retained)>>,
+    /// Which batches came when, in the order of leaving.
+    order: VecDeque<(Instant, Origin, u64)>,
     bytes: usize,
 }
 
@@ -27,7 +30,6 @@ pub(crate) struct Retained {
     pub(crate) batch: Arc<Batch>,
     /// When it was published, as well as known.
     pub(crate) published: Instant,
-    arrived: Instant,
 }
 
 impl Retention {
@@ -39,11 +41,16 @@ impl Retention {
         published: Instant,
         config: &RetentionConfig,
     ) {
-        let key = (batch.header().origin, batch.header().first_seq);
-        let retained = Retained { batch: Arc::clone(batch), published, arrived: now };
-        if self.batches.insert(key, retained).is_none() {
+        let (origin, first) = (batch.header().origin, batch.header().first_seq);
+        let stream = self.streams.entry(origin).or_default();
+        let at = match stream.back() {
+            Some((last, _)) if *last >= first => stream.binary_search_by_key(&first, first_seq),
+            _ => Err(stream.len()),
+        };
+        if let Err(at) = at {
+            stream.insert(at, (first, Retained { batch: Arc::clone(batch), published }));
             self.bytes += batch.bytes().len();
-            self.order.push_back(key);
+            self.order.push_back((now, origin, first));
         }
         self.trim(now, config);
     }
@@ -51,7 +58,7 @@ impl Retention {
     /// How many messages are kept, and how many of them were published within `window`.
     pub(crate) fn count(&self, now: Instant, window: Duration) -> (u64, u64) {
         let (mut all, mut recent) = (0, 0);
-        for kept in self.batches.values() {
+        for (_, kept) in self.streams.values().flatten() {
             let count = u64::from(kept.batch.header().count);
             all += count;
             if now.since(kept.published) <= window {
@@ -63,45 +70,48 @@ impl Retention {
 
     /// Drops what is over the limits.
     pub(crate) fn trim(&mut self, now: Instant, config: &RetentionConfig) {
-        while let Some(key) = self.order.front() {
-            let old =
-                self.batches.get(key).is_none_or(|kept| now.since(kept.arrived) > config.age_max);
-            if !old && self.bytes <= config.bytes_max {
+        while let Some(&(arrived, origin, first)) = self.order.front() {
+            if now.since(arrived) <= config.age_max && self.bytes <= config.bytes_max {
                 return;
             }
-            if let Some(kept) = self.batches.remove(key) {
+            self.order.pop_front();
+            let Some(stream) = self.streams.get_mut(&origin) else { continue };
+            if let Ok(at) = stream.binary_search_by_key(&first, first_seq)
+                && let Some((_, kept)) = stream.remove(at)
+            {
                 self.bytes -= kept.batch.bytes().len();
             }
-            self.order.pop_front();
+            if stream.is_empty() {
+                self.streams.remove(&origin);
+            }
         }
     }
 
     /// Kept batches that touch a range, oldest first.
     pub(crate) fn range(&self, range: &Range) -> impl Iterator<Item = &Retained> {
         let Range { origin, from, to } = *range;
-        // The batch that holds `from` may begin before it.
-        let start = self
-            .batches
-            .range((origin, 0)..=(origin, from))
-            .next_back()
-            .filter(|(_, kept)| kept.batch.header().last_seq() >= from)
-            .map_or(from, |((_, first), _)| *first);
-        let end = to.max(start);
-        self.batches.range((origin, start)..=(origin, end)).map(|(_, kept)| kept)
+        let stream = self.streams.get(&origin);
+        let touched = stream.map(|stream| {
+            let after = stream.partition_point(|(first, _)| *first <= from);
+            // The batch that holds `from` may begin before it.
+            let holds = |(_, kept): &&(u64, Retained)| kept.batch.header().last_seq() >= from;
+            let before = after.checked_sub(1).and_then(|at| stream.get(at)).filter(holds);
+            let start = after - usize::from(before.is_some());
+            stream.range(start..).take_while(move |(first, _)| *first <= to)
+        });
+        touched.into_iter().flatten().map(|(_, kept)| kept)
     }
 
     /// The lowest retained number of a stream, and when its newest batch was published.
     pub(crate) fn bounds(&self, origin: Origin) -> Option<(u64, Instant)> {
-        let mut all = self.batches.range((origin, 0)..=(origin, u64::MAX));
-        let (&(_, low), first) = all.next()?;
-        let newest = all.next_back().map_or(first, |(_, last)| last);
-        Some((low, newest.published))
+        let stream = self.streams.get(&origin)?;
+        Some((stream.front()?.0, stream.back()?.1.published))
     }
 
     /// The first number of a stream published at or after `horizon`; the one after the last when
     /// all is older. `None` when it may precede what is retained.
     pub(crate) fn begin(&self, origin: Origin, horizon: Instant) -> Option<u64> {
-        let mut all = self.batches.range((origin, 0)..=(origin, u64::MAX)).map(|(_, kept)| kept);
+        let mut all = self.streams.get(&origin)?.iter().map(|(_, kept)| kept);
         let mut last = all.next()?;
         if last.published >= horizon {
             return (last.batch.header().first_seq == 1).then_some(1);
@@ -116,19 +126,25 @@ impl Retention {
     }
 
     /// All batches with their keys, by stream and number.
-    pub(crate) fn by_stream(&self) -> impl Iterator<Item = (&(Origin, u64), &Retained)> {
-        self.batches.iter()
+    pub(crate) fn by_stream(&self) -> impl Iterator<Item = ((Origin, u64), &Retained)> {
+        self.streams.iter().flat_map(|(origin, stream)| {
+            stream.iter().map(|(first, kept)| ((*origin, *first), kept))
+        })
     }
 
     /// How many batches are kept.
     pub(crate) fn len(&self) -> usize {
-        self.batches.len()
+        self.order.len()
     }
 
     /// How many bytes are kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+fn first_seq((first, _): &(u64, Retained)) -> u64 {
+    *first
 }
 
 #[cfg(test)]
