@@ -13,8 +13,8 @@ use thiserror::Error;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct NodeId(pub [u8; 32]);
 
-/// The order of the bytes. The first eight nearly always tell, without a call: whatever is found by
-/// node or by stream is found so, a dozen times for each batch.
+/// The order of the bytes. The first eight tell two nodes apart without a call: whatever is found
+/// by node or by stream is found so, a dozen times for each batch.
 impl Ord for NodeId {
     fn cmp(&self, other: &Self) -> Ordering {
         self.prefix().cmp(&other.prefix()).then_with(|| self.0[8..].cmp(&other.0[8..]))

@@ -245,6 +245,7 @@ impl Peer {
         let Some(stream) = local.streams.get_mut(&origin) else { return };
         let ready = stream.open(begin);
         self.deliver(ready);
+        self.retell(topic, origin);
     }
 
     fn give_up(&mut self, topic: &Topic, origin: Origin) {
@@ -264,6 +265,7 @@ impl Peer {
             }
             self.deliver(ready);
         }
+        self.retell(topic, origin);
     }
 
     pub(super) fn on_pull(&mut self, id: LinkId, pull: &Pull) {

@@ -12,8 +12,8 @@ use core::time::Duration;
 use crate::id::LinkId;
 use crate::time::Instant;
 
-/// A peer that pushes the stream to nobody tells how far it is each time that so many bytes have
-/// come: with every second full batch.
+/// A peer that pushes the stream to nobody tells how far it is when so many bytes are there, with
+/// nothing missing before them, that it has not told: with every second full batch.
 const TELL_BYTES: usize = 96 << 10;
 /// Who has not told for so long has no say, and who has not pushed for so long is told nothing. As
 /// long as a publisher waits for anybody to tell.
@@ -29,8 +29,9 @@ const ABOVE_MAX: usize = 8;
 pub(crate) struct Frontier {
     /// What was told last.
     told: u64,
-    /// Bytes that have come and are not told, or more.
+    /// Bytes that have come and are not told, what is behind a hole included.
     untold_bytes: usize,
+    /// What neighbours have told, be the stream pushed to them now or not: they do not repeat it.
     below: Vec<Below>,
     /// Who pushes the stream here, be it again, and when last.
     above: Vec<(LinkId, Instant)>,
@@ -68,9 +69,9 @@ impl Frontier {
         self.untold_bytes = self.untold_bytes.saturating_add(bytes);
     }
 
-    /// Whether so much has come that it is time to tell.
-    pub(crate) fn is_due(&self) -> bool {
-        self.untold_bytes >= TELL_BYTES
+    /// Whether it is time to tell, when `held` bytes are behind a hole.
+    pub(crate) fn is_due(&self, held: usize) -> bool {
+        self.untold_bytes.saturating_sub(held) >= TELL_BYTES
     }
 
     /// A neighbour told how far it is, which never goes back. To repeat it is no news.
@@ -94,15 +95,13 @@ impl Frontier {
         alone: u64,
         is_pushed: impl Fn(LinkId) -> bool,
     ) -> Option<u64> {
-        self.below.retain(|below| is_pushed(below.link) && now.since(below.at) < SILENT_AFTER);
-        let reached = if self.below.is_empty() {
-            alone
-        } else {
-            let at = self.below.len() / 2;
-            // The furthest first: this one and all before it are more than half.
-            self.below.sort_unstable_by_key(|below| core::cmp::Reverse(below.seq));
-            high.min(self.below[at].seq)
-        };
+        self.below.retain(|below| now.since(below.at) < SILENT_AFTER);
+        // The furthest first.
+        self.below.sort_unstable_by_key(|below| core::cmp::Reverse(below.seq));
+        let counted = || self.below.iter().filter(|below| is_pushed(below.link));
+        // This one and all before it are more than half.
+        let median = counted().nth(counted().count() / 2);
+        let reached = median.map_or(alone, |below| high.min(below.seq));
         if reached <= self.told {
             return None;
         }
@@ -126,7 +125,7 @@ mod tests {
     /// Whether it is time to tell once so many bytes more have come.
     fn is_due(frontier: &mut Frontier, bytes: usize) -> bool {
         frontier.came(bytes);
-        frontier.is_due()
+        frontier.is_due(0)
     }
 
     #[test]
@@ -136,26 +135,36 @@ mod tests {
         assert!(is_due(&mut frontier, 1));
         assert_eq!(frontier.advance(at(0), (7, 0), 7, |_| true), Some(7));
         assert!(!is_due(&mut frontier, 1));
-        assert!(is_due(&mut frontier, TELL_BYTES), "behind a hole");
-        assert_eq!(frontier.advance(at(0), (7, TELL_BYTES + 1), 7, |_| true), None);
-        assert!(is_due(&mut frontier, 1), "as soon as the hole is filled");
+        assert!(is_due(&mut frontier, TELL_BYTES));
+        assert!(!frontier.is_due(2), "behind a hole");
         assert_eq!(frontier.advance(at(0), (9, 0), 9, |_| true), Some(9));
-        assert!(!frontier.is_due());
+        assert!(!frontier.is_due(0));
     }
 
     #[test]
     fn what_is_not_told_is_still_due() {
         let mut frontier = Frontier::default();
         frontier.came(2 * TELL_BYTES);
+        assert!(frontier.is_due(TELL_BYTES));
         assert_eq!(frontier.advance(at(0), (7, TELL_BYTES), 7, |_| true), Some(7));
-        assert!(frontier.is_due(), "what waits behind a hole");
+        assert!(!frontier.is_due(TELL_BYTES), "what waits behind a hole");
+        assert!(frontier.is_due(0), "as soon as it is filled");
         assert_eq!(frontier.advance(at(0), (9, 0), 9, |_| true), Some(9));
         frontier.came(2 * TELL_BYTES);
         frontier.hear(at(0), LinkId(1), 10);
         assert_eq!(frontier.advance(at(0), (15, 0), 15, |_| true), Some(10));
-        assert!(frontier.is_due(), "what the one below lacks");
+        assert!(frontier.is_due(0), "what the one below lacks");
         assert_eq!(frontier.advance(at(0), (15, 0), 15, |_| false), Some(15));
-        assert!(!frontier.is_due());
+        assert!(!frontier.is_due(0));
+    }
+
+    #[test]
+    fn who_is_pushed_to_again_has_its_say() {
+        let mut frontier = Frontier::default();
+        frontier.hear(at(0), LinkId(1), 10);
+        frontier.hear(at(0), LinkId(2), 12);
+        assert_eq!(frontier.advance(at(0), (20, 0), 0, |link| link == LinkId(1)), Some(10));
+        assert_eq!(frontier.advance(at(1), (20, 0), 0, |link| link == LinkId(2)), Some(12));
     }
 
     #[test]

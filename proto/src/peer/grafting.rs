@@ -40,7 +40,7 @@ impl Peer {
             return;
         };
         if news {
-            self.retell(&header.topic, origin);
+            self.retell_named(&header.topic, origin);
         }
         let Some(link) = self.links.get_mut(id) else { return };
         // The other end may have pushed before it heard of the last prune.
@@ -58,7 +58,7 @@ impl Peer {
         let Some(local) = self.topics.get_mut(&prune.topic) else { return };
         if let Some(slot) = local.slot(id) {
             local.trees.prune(prune.origin, slot, prune.tree);
-            self.retell(&prune.topic, prune.origin);
+            self.retell_named(&prune.topic, prune.origin);
         }
     }
 

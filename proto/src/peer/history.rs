@@ -262,6 +262,7 @@ impl Peer {
         for origin in settled.begun {
             self.note_holes(&topic, origin, None);
         }
+        self.retell_all(&topic);
     }
 
     /// Whether what the topic retains may be delivered live, so that it is too early to say that

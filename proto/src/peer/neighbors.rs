@@ -135,6 +135,9 @@ impl Peer {
     /// Takes the link out of the topic. What came over it comes over others from now on.
     fn part(&mut self, id: LinkId, topic: &Topic) {
         let Some(local) = self.topics.get_mut(topic) else { return };
+        if local.slot(id).is_none() {
+            return;
+        }
         let promoted = local.remove_link(id);
         self.promote(topic, &promoted);
         self.retell_all(topic);

@@ -27,9 +27,7 @@ impl Peer {
         let stream = local.and_then(|local| local.streams.get_mut(&header.origin));
         let Some(stream) = stream.filter(|_| !header.topic.is_internal()) else { return };
         stream.frontier.came(batch.bytes().len());
-        if stream.frontier.is_due() {
-            self.tell_frontier(&header.topic, header.origin);
-        }
+        self.retell(&header.topic, header.origin);
     }
 
     /// Messages of this peer are about to go out, the last of them with this number.
@@ -50,8 +48,7 @@ impl Peer {
     pub(super) fn on_reached(&mut self, id: LinkId, reached: &Reached) {
         let Some(local) = self.topics.get_mut(&reached.topic) else { return };
         let Some(origin) = local.streams.named(reached.origin) else { return };
-        let Some(slot) = local.slot(id) else { return };
-        if local.trees.lazy(reached.origin) & slot_bit(slot) != 0 {
+        if local.slot(id).is_none() {
             return;
         }
         if let Some(stream) = local.streams.get_mut(&origin) {
@@ -60,22 +57,29 @@ impl Peer {
         }
     }
 
-    /// The tree of the origin with this short name has changed, and with it who has a say: who is
-    /// to be told hears it at once, for the next batch may be waiting itself.
-    pub(super) fn retell(&mut self, topic: &Topic, name: u64) {
-        let Some(local) = self.topics.get(topic) else { return };
-        let Some(origin) = local.streams.named(name) else { return };
-        let is_due = local.streams.get(&origin).is_some_and(|stream| stream.frontier.is_due());
+    /// More of a stream may be here, or others may have a say: who is to be told hears it at once,
+    /// for the next batch may be waiting for just that.
+    pub(super) fn retell(&mut self, topic: &Topic, origin: Origin) {
+        let stream = self.topics.get(topic).and_then(|local| local.streams.get(&origin));
+        let is_due = stream.is_some_and(|stream| stream.frontier.is_due(stream.held().1));
         if is_due || origin.node == self.node {
             self.tell_frontier(topic, origin);
         }
     }
 
-    /// A link has left the topic, and with it all of its trees.
+    /// The tree of the origin with this short name has changed.
+    pub(super) fn retell_named(&mut self, topic: &Topic, name: u64) {
+        let origin = self.topics.get(topic).and_then(|local| local.streams.named(name));
+        if let Some(origin) = origin {
+            self.retell(topic, origin);
+        }
+    }
+
+    /// All trees of a topic have changed, or many streams.
     pub(super) fn retell_all(&mut self, topic: &Topic) {
         let Some(local) = self.topics.get(topic) else { return };
         let due = local.streams.iter().filter(|(origin, stream)| {
-            stream.frontier.is_due() || origin.node == self.node && local.in_flight.bytes() > 0
+            stream.frontier.is_due(stream.held().1) || origin.node == self.node
         });
         let due: Vec<Origin> = due.map(|(origin, _)| *origin).collect();
         due.into_iter().for_each(|origin| self.tell_frontier(topic, origin));
@@ -88,7 +92,9 @@ impl Peer {
         let LocalTopic { links, streams, trees, in_flight, .. } = local;
         let name = streams.name(&origin);
         let Some(stream) = streams.get_mut(&origin) else { return };
-        let (lazy, parent) = (trees.lazy(name), trees.parent(name));
+        let lazy = trees.lazy(name);
+        // An origin has no parent, though its tree may be a copy of one that has.
+        let parent = trees.parent(name).filter(|_| origin.node != self.node);
         let is_pushed = |id: LinkId| {
             let at = links.binary_search_by_key(&id, |link| link.link);
             at.is_ok_and(|at| {
@@ -109,7 +115,9 @@ impl Peer {
             }
             return;
         }
-        for link in stream.frontier.above(self.now) {
+        let all = &self.links;
+        let is_heard = |id: &LinkId| all.get(*id).is_some_and(|link| link.suspect_since.is_none());
+        for link in stream.frontier.above(self.now).filter(is_heard) {
             self.stats.frontiers_sent += 1;
             let reached = Reached { topic: topic.clone(), origin: name, seq };
             self.out.control(link, Frame::Reached(reached));

@@ -14,7 +14,7 @@ use crate::wire::frame::Range;
 /// Bounded by bytes and by age, whichever comes first.
 ///
 /// Batches come and go at the ends of their streams, but for what is repaired or fetched from the
-/// past: a queue each, sorted by number, takes and finds them in one or two cache lines.
+/// past: so each stream is a queue, sorted by number.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     streams: BTreeMap<Origin, VecDeque<(u64, Retained)>>,
@@ -33,7 +33,7 @@ pub(crate) struct Retained {
 }
 
 impl Retention {
-    /// Keeps a batch that was published at `published`.
+    /// Keeps a batch that was published at `published`, unless the number is taken.
     pub(crate) fn insert(
         &mut self,
         now: Instant,
@@ -76,7 +76,11 @@ impl Retention {
             }
             self.order.pop_front();
             let Some(stream) = self.streams.get_mut(&origin) else { continue };
-            if let Ok(at) = stream.binary_search_by_key(&first, first_seq)
+            let at = match stream.front() {
+                Some((lowest, _)) if *lowest == first => Ok(0),
+                _ => stream.binary_search_by_key(&first, first_seq),
+            };
+            if let Ok(at) = at
                 && let Some((_, kept)) = stream.remove(at)
             {
                 self.bytes -= kept.batch.bytes().len();
@@ -202,6 +206,16 @@ mod tests {
         assert_eq!(retention.begin(ORIGIN, at(9_000)), Some(7));
         retention.insert(at(0), &batch(1, 3), at(3_000), &Default::default());
         assert_eq!(retention.begin(ORIGIN, at(0)), Some(1));
+    }
+
+    #[test]
+    fn a_number_is_kept_once() {
+        let (one, other) = (batch(1, 1), batch(1, 2));
+        let mut retention = Retention::default();
+        for batch in [&one, &other] {
+            retention.insert(Instant::ZERO, batch, Instant::ZERO, &Default::default());
+        }
+        assert_eq!((retention.len(), retention.bytes()), (1, one.bytes().len()));
     }
 
     #[test]

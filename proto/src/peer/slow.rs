@@ -48,7 +48,7 @@ impl Peer {
             let Some(slot) = local.slot(id) else { continue };
             if local.trees.prune(origin, slot, ORIGIN_TREE) {
                 self.stats.overload_lazy += 1;
-                self.retell(&header.topic, origin);
+                self.retell_named(&header.topic, origin);
             }
             let name = BatchName { origin, first_seq: header.first_seq };
             self.announcing.note(self.now, id, &header.topic, name);

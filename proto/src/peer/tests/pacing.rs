@@ -1,7 +1,7 @@
 //! Publishers that wait for those who receive.
 
 use super::rig::{Rig, topic};
-use crate::id::{Incarnation, Origin, RequestId};
+use crate::id::{Incarnation, NodeId, Origin, RequestId};
 use crate::machine::{Input, Machine as _};
 use crate::peer::event::{Answer, Command, CommandError, From};
 use crate::peer::trees::short;
@@ -10,6 +10,16 @@ use crate::wire::frame::{Frame, Reached};
 
 /// As large as a full batch.
 const BODY: usize = 60 << 10;
+
+/// Publishes as fast as the publisher takes it, for 2 s. Returns how many it took.
+fn publish_for_a_while(rig: &mut Rig) -> u64 {
+    let mut handed = 0;
+    for _ in 0..200 {
+        handed += publish_all(rig, handed, 1_000);
+        rig.run(10);
+    }
+    handed
+}
 
 /// A publisher, and subscribers that have received something.
 fn rig(subscribers: usize) -> Rig {
@@ -66,11 +76,46 @@ fn a_publisher_goes_on_as_those_who_receive_do() {
 fn a_minority_that_does_not_keep_up_holds_up_nobody() {
     let mut rig = rig(5);
     rig.stopped.insert(5);
-    let mut handed = 0;
-    for _ in 0..200 {
-        handed += publish_all(&mut rig, handed, 1_000);
-        rig.run(10);
+    let handed = publish_for_a_while(&mut rig);
+    assert!(handed > 500, "{handed}");
+    assert_eq!(rig.peers[0].stats().windows_stuck, 0);
+}
+
+#[test]
+fn a_tree_that_was_shared_takes_nobodys_say() {
+    // Two peers whose trees begin as copies of the same one, in which one is the other's parent.
+    let bucket = |n: u8, life| {
+        short(&Origin { node: NodeId([n + 1; 32]), incarnation: Incarnation(life) }) % 32
+    };
+    let life = (1..).find(|life| bucket(0, *life) == bucket(1, *life)).expect("one of 32 or so");
+    let mut rig = Rig::new(2, |config| config.identity.incarnation = Incarnation(life));
+    rig.create(0).expect("created");
+    rig.run(100);
+    rig.subscribe(0, From::New);
+    rig.subscribe(1, From::New);
+    rig.run(1_000);
+    rig.publish(1, "first").expect("published");
+    rig.run(100);
+    let handed = publish_for_a_while(&mut rig);
+    assert!(handed > 500, "{handed}");
+    assert_eq!(rig.peers[0].stats().windows_stuck, 0);
+}
+
+#[test]
+fn who_subscribes_late_holds_up_nobody() {
+    let mut rig = Rig::new(2, |_| {});
+    rig.create(0).expect("created");
+    rig.run(100);
+    for n in 0..20 {
+        rig.publish(0, &format!("{n}")).expect("published");
     }
+    rig.run(1_000);
+    let request = RequestId(5_000_000);
+    rig.feed(1, Input::Command(Command::Subscribe { request, topic: topic(), from: From::New }));
+    while rig.peers[0].topics.get(&topic()).is_none_or(|local| local.links.is_empty()) {
+        rig.run(1);
+    }
+    let handed = publish_for_a_while(&mut rig);
     assert!(handed > 500, "{handed}");
     assert_eq!(rig.peers[0].stats().windows_stuck, 0);
 }
