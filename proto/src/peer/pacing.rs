@@ -48,7 +48,8 @@ impl Peer {
     pub(super) fn on_reached(&mut self, id: LinkId, reached: &Reached) {
         let Some(local) = self.topics.get_mut(&reached.topic) else { return };
         let Some(origin) = local.streams.named(reached.origin) else { return };
-        if local.slot(id).is_none() {
+        let Some(slot) = local.slot(id) else { return };
+        if local.trees.lazy(reached.origin) & slot_bit(slot) != 0 {
             return;
         }
         if let Some(stream) = local.streams.get_mut(&origin) {
