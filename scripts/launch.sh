@@ -178,7 +178,7 @@ subscribed() {
 
 subscribe_all() {
     local i answer
-    "$bin/peer" topic create "$topic" --control "$(control 0)" >/dev/null ||
+    "$bin/peer" topic create "$topic" --exist-ok --control "$(control 0)" >/dev/null ||
         give_up "the topic $topic cannot be created"
     for ((i = 0; i < peers; i++)); do
         answer=$(ask "$(control "$i")" "{\"command\":\"subscribe\",\"topic\":\"$topic\"}") || answer=

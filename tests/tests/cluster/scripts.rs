@@ -74,6 +74,11 @@ fn launch_status_stop() {
     assert!(!pids.iter().any(|pid| running(pid)), "all ended");
     assert_eq!(launched.pids(), [""; 0]);
     launched.script("stop.sh", &[]).expect_code(0);
+
+    // What was launched before is still there: the keys, and the topic.
+    let later = launched.script("launch.sh", &launch).expect_code(0).text();
+    assert!(later.contains("Received by 4 of 4 other peers"), "{later}");
+    launched.script("stop.sh", &[]).expect_code(0);
 }
 
 #[test]
