@@ -205,12 +205,14 @@ impl Publisher {
 
     /// Until there is room; the receipt is looked at elsewhere.
     pub(crate) async fn enqueue(&self, body: Bytes) -> anyhow::Result<()> {
-        let receipt = self.peer.enqueue(TOPIC, body).await?;
-        match self.receipts.try_send(receipt) {
-            Err(TrySendError::Full(receipt)) => self.receipts.send(receipt).await.map_err(drop),
-            sent => sent.map_err(drop),
-        }
-        .map_err(|()| anyhow::anyhow!("the receipts are not read"))
+        let place = match self.receipts.try_reserve() {
+            Err(TrySendError::Full(())) => self.receipts.reserve().await.ok(),
+            place => place.ok(),
+        };
+        let place = place.ok_or_else(|| anyhow::anyhow!("the receipts are not read"))?;
+        // Last, so that whoever drops this when time is up knows that nothing was taken.
+        place.send(self.peer.enqueue(TOPIC, body).await?);
+        Ok(())
     }
 }
 
