@@ -25,6 +25,9 @@ const SMALL: usize = 16;
 /// A hundred peers are one overlay within this, on two busy cores.
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Seeds that are back are joined again within this: the longest wait between two dials is 5 s.
+pub const REJOIN: Duration = Duration::from_secs(15);
+
 /// Starts a program to which a write beyond a limit is an error, and not the end.
 const UNSIGNALLED: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
 

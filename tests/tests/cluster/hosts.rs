@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidings_tests::cluster::Cluster;
+use tidings_tests::cluster::{Cluster, REJOIN, joined};
 use tidings_tests::wait::{self, SOON};
 
 /// What each publisher has published at least before the topic goes.
@@ -133,6 +133,7 @@ fn a_topic_says_where_its_host_is_and_keeps_it_over_a_restart() {
     assert_eq!(code, "topic_exists");
     cluster.peers[0].restart();
     let mut host = cluster.peers[0].control();
+    wait::holds("the host has joined again", REJOIN, || joined(&mut host));
     wait::holds("the host is back", Duration::from_secs(20), || {
         controls[1].ok(&command("topic_info", "news"))["state"] == "hosted"
     });

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use tidings_tests::cluster::{Setup, joined};
+use tidings_tests::cluster::{REJOIN, Setup, joined};
 use tidings_tests::control::Control;
 use tidings_tests::http;
 use tidings_tests::log::LogLine;
 use tidings_tests::node::Node;
 use tidings_tests::wait::{self, SOON};
-
-/// The longest wait between two dials of a seed is 5 s.
-const REJOIN: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_minority_of_the_seeds_may_be_down() {
