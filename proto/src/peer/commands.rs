@@ -156,7 +156,7 @@ impl Peer {
 
     /// Takes no part in a topic any more, but as a publisher of what waits to be published.
     pub(super) fn drop_topic(&mut self, topic: &Topic) {
-        let waiting = self.publisher.take_back(topic);
+        let waiting = self.take_back(topic);
         self.topics.leave(topic);
         self.repair.forget_topic(topic);
         self.announce_interest(topic, Mode::None);

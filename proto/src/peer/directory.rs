@@ -74,7 +74,12 @@ impl Directory {
     /// The generation in which a topic that is not there is created: the majority of the seeds
     /// that was asked, or one that it shares a seed with, knows of no later one, nor has known.
     pub(crate) fn next_generation(&self, topic: &Topic) -> u64 {
-        self.record(topic).map_or(0, |known| known.generation).max(self.forgotten) + 1
+        self.generation(topic).max(self.forgotten) + 1
+    }
+
+    /// Which creation of the topic is known; 0 when none is.
+    pub(crate) fn generation(&self, topic: &Topic) -> u64 {
+        self.record(topic).map_or(0, |known| known.generation)
     }
 
     /// The seeds have dropped the topic.

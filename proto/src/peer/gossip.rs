@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use super::Peer;
 use super::announced::Wanted;
-use super::event::{Answer, Event, Notice};
+use super::event::{Event, Notice};
 use super::links::Phase;
 use super::proven::Finding;
 use super::streams::{Ready, Reception, is_after};
 use super::topics::TopicLink;
 use super::trees::{self, NO_TREE, ORIGIN_TREE};
 use crate::config::Dissemination;
-use crate::id::{LinkId, Origin, RequestId, Topic};
+use crate::id::LinkId;
 use crate::machine::Class;
 use crate::time::Instant;
-use crate::wire::batch::{Batch, BatchHeader, Message};
+use crate::wire::batch::Batch;
 use crate::wire::frame::{BatchFrame, BatchName, Cause, Frame, Reason};
 
 /// Clocks of publisher and receiver may differ by this much before a batch of an unknown stream
@@ -157,7 +157,7 @@ impl Peer {
 
     /// Sends a batch on: pushes it on the links of its tree, announces it on the others. Returns
     /// on how many links it was pushed.
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         batch: &Arc<Batch>,
         from: Option<(LinkId, Cause, u8)>,
@@ -234,73 +234,5 @@ impl Peer {
             self.stats.delivered += batch.header().last_seq() - from_seq + 1;
             self.out.event(Event::Deliver { batch, from_seq });
         }
-    }
-
-    /// Signs and sends what the application published since the last draining, as far as windows
-    /// are open, all of it with as few signatures as possible.
-    pub(super) fn flush_publications(&mut self) {
-        let (mut requests, mut contents) = (Vec::new(), Vec::new());
-        loop {
-            let next = self.publisher.next_batch(|topic| self.topics.is_open(topic));
-            let Some((topic, publications, bytes)) = next else { break };
-            let (ids, messages): (Vec<RequestId>, Vec<Message>) =
-                publications.into_iter().map(|p| (p.request, p.message)).unzip();
-            let header = self.next_header(&topic, messages.len());
-            self.take_off(&topic, header.first_seq + messages.len() as u64 - 1, bytes);
-            requests.push(ids);
-            contents.push((header, messages));
-        }
-        self.stats.windows_full += u64::from(self.publisher.hold());
-        if contents.is_empty() {
-            return;
-        }
-        let unsigned = contents.iter().map(|(header, messages)| (header.clone(), &messages[..]));
-        let signed = Batch::sign_all(unsigned.collect(), &self.signer);
-        for (batch, requests) in signed.iter().zip(requests) {
-            let reached = self.send_batch(batch);
-            if reached == 0 {
-                self.landed(batch);
-            }
-            if batch.retained().is_some() {
-                self.hold_own(&batch.header().topic);
-            }
-            self.stats.published += requests.len() as u64;
-            let first = batch.header().first_seq;
-            for (request, seq) in requests.into_iter().zip(first..) {
-                let answer = Answer::Published { seq, batch: first, reached };
-                self.out.answer(request, Ok(answer));
-            }
-        }
-    }
-
-    /// What precedes the next messages of this peer in a topic; their numbers are used.
-    pub(super) fn next_header(&mut self, topic: &Topic, messages: usize) -> BatchHeader {
-        BatchHeader {
-            topic: topic.clone(),
-            origin: Origin { node: self.node, incarnation: self.incarnation },
-            address: self.config.identity.address,
-            generation: self.topics.directory.record(topic).map_or(0, |record| record.generation),
-            first_seq: self.topics.take_seq(topic, messages as u64),
-            published_at_us: self.wall_us(self.now),
-            count: 0,
-        }
-    }
-
-    /// Publishes a batch of this peer. Returns how many links it went to.
-    pub(super) fn send_batch(&mut self, batch: &Arc<Batch>) -> u32 {
-        let BatchHeader { topic, origin, first_seq, .. } = batch.header();
-        if !topic.is_internal() {
-            self.out.notice(Notice::Published { batch: Arc::clone(batch) });
-        }
-        let (now, retention) = (self.now, self.retention_of(topic));
-        let Some(local) = self.topics.enter(now, topic, &self.config) else { return 0 };
-        let subscribed = local.subscribed_at.is_some();
-        // The stream may begin later than 1: a topic that was left and entered again.
-        local.streams.enter(*origin, Some(*first_seq));
-        if let Reception::New(ready) = local.streams.receive(batch, subscribed) {
-            local.keep(now, batch, now, &retention);
-            self.deliver(ready);
-        }
-        self.forward(batch, None, 1, now, None)
     }
 }

@@ -344,7 +344,7 @@ impl Peer {
             return;
         }
         let topic = &record.topic;
-        for publication in self.publisher.take_back(topic) {
+        for publication in self.take_back(topic) {
             let error = CommandError::TopicNotFound(topic.clone());
             self.out.answer(publication.request, Err(error));
         }

@@ -55,6 +55,7 @@ mod rendezvous;
 mod repair;
 mod requests;
 mod retention;
+mod sealing;
 pub mod seed_set;
 mod settling;
 mod silence;

@@ -4,10 +4,11 @@
 //! together leaves together: one message when idle, full batches under load.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::id::{RequestId, Topic};
 use crate::time::Instant;
-use crate::wire::batch::{BATCH_BYTES_TARGET, BATCH_MESSAGES_MAX, Message};
+use crate::wire::batch::{BATCH_BYTES_TARGET, BATCH_MESSAGES_MAX, Batch, BatchHeader, Message};
 use crate::wire::headers::RETAIN;
 
 /// The most publications that wait for their topic to be looked up or for a first neighbour.
@@ -30,11 +31,25 @@ pub(crate) struct Publication {
     pub(crate) message: Message,
 }
 
+/// A batch that was signed, and has not been sent.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// The batch.
+    pub(crate) batch: Arc<Batch>,
+    /// The commands to answer, one for each message.
+    pub(crate) requests: Vec<RequestId>,
+    /// What its messages take in a batch.
+    pub(crate) bytes: usize,
+}
+
 /// Publications by topic.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
     /// Ready to be signed when the window of their stream is open.
     ready: BTreeMap<Topic, VecDeque<Publication>>,
+    /// Signed already, and ahead of those: batches that wait for the window.
+    sealed: BTreeMap<Topic, VecDeque<Sealed>>,
+    /// Of both.
     ready_count: usize,
     ready_bytes: usize,
     /// Some of them wait for a window.
@@ -69,7 +84,7 @@ impl Publisher {
         self.waiting_count + self.ready_count
     }
 
-    /// Takes back all that waits of a topic, for whatever reason, in order.
+    /// Takes back all that waits of a topic and is not signed, for whatever reason, in order.
     pub(crate) fn take_back(&mut self, topic: &Topic) -> Vec<Publication> {
         let ready = self.ready.remove(topic).unwrap_or_default();
         self.ready_count -= ready.len();
@@ -79,9 +94,10 @@ impl Publisher {
 
     /// Gives up all that waits, for whatever reason.
     pub(crate) fn clear(&mut self) -> Vec<Publication> {
-        let Self { ready, waiting, .. } = core::mem::take(self);
+        let Self { sealed, ready, waiting, .. } = core::mem::take(self);
+        let sealed = sealed.into_values().flatten().flat_map(Sealed::open);
         let waiting = waiting.into_values().flat_map(|waiting| waiting.publications);
-        ready.into_values().flatten().chain(waiting).collect()
+        sealed.chain(ready.into_values().flatten()).chain(waiting).collect()
     }
 
     /// Takes note that all open windows are used. Returns whether publications wait, and did not
@@ -147,43 +163,102 @@ impl Publisher {
         self.waiting.values().map(|waiting| waiting.until).min()
     }
 
-    /// The next batch to sign, of a topic whose window is open: the topic, what goes into the
-    /// batch, and its bytes.
-    pub(crate) fn next_batch(
-        &mut self,
-        is_open: impl Fn(&Topic) -> bool,
-    ) -> Option<(Topic, Vec<Publication>, usize)> {
-        let (topic, queue) = self.ready.iter_mut().find(|(topic, _)| is_open(topic))?;
-        let topic = topic.clone();
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(publication) = queue.front() {
-            let size = publication.message.encoded_len();
-            // A message that its topic retains is alone in its batch.
-            let alone = publication.message.headers.get(RETAIN).is_some();
-            let full =
-                batch.len() == BATCH_MESSAGES_MAX || bytes + size > BATCH_BYTES_TARGET || alone;
-            if full && !batch.is_empty() {
-                break;
-            }
-            bytes += size;
-            batch.extend(queue.pop_front());
-            if alone {
-                break;
-            }
-        }
-        if queue.is_empty() {
-            self.ready.remove(&topic);
-        }
-        self.ready_count -= batch.len();
-        self.ready_bytes -= bytes;
-        Some((topic, batch, bytes))
+    /// Topics with publications to sign, whose window is open and of which nothing is signed.
+    pub(crate) fn unsealed(&self, is_open: impl Fn(&Topic) -> bool) -> Vec<Topic> {
+        let topics = self.ready.keys();
+        let next = topics.filter(|topic| !self.sealed.contains_key(*topic) && is_open(topic));
+        next.cloned().collect()
     }
+
+    /// The next batch to sign of a topic, and its bytes; only if it is full, unless it is to go out
+    /// `now`.
+    pub(crate) fn cut(&mut self, topic: &Topic, now: bool) -> Option<(Vec<Publication>, usize)> {
+        let queue = self.ready.get_mut(topic)?;
+        let (count, bytes, is_full) = measure(queue);
+        if !now && !is_full {
+            return None;
+        }
+        let batch = queue.drain(..count).collect();
+        if queue.is_empty() {
+            self.ready.remove(topic);
+        }
+        Some((batch, bytes))
+    }
+
+    /// A batch was signed. It counts as waiting until it is sent.
+    pub(crate) fn seal(&mut self, sealed: Sealed) {
+        let topic = &sealed.batch.header().topic;
+        match self.sealed.get_mut(topic) {
+            Some(queue) => queue.push_back(sealed),
+            None => {
+                self.sealed.insert(topic.clone(), VecDeque::from([sealed]));
+            }
+        }
+    }
+
+    /// The next batch to send, of a topic whose window is open.
+    pub(crate) fn next_sealed(&self, is_open: impl Fn(&Topic) -> bool) -> Option<&Arc<Batch>> {
+        let (_, queue) = self.sealed.iter().find(|(topic, _)| is_open(topic))?;
+        queue.front().map(|next| &next.batch)
+    }
+
+    /// The next batch of a topic is sent.
+    pub(crate) fn pop_sealed(&mut self, topic: &Topic) -> Option<Sealed> {
+        let queue = self.sealed.get_mut(topic)?;
+        let next = queue.pop_front()?;
+        if queue.is_empty() {
+            self.sealed.remove(topic);
+        }
+        self.ready_count -= next.requests.len();
+        self.ready_bytes -= next.bytes;
+        Some(next)
+    }
+
+    /// Takes apart the batches of a topic that were signed: what they hold is to be signed again.
+    /// Returns what was said of the first.
+    pub(crate) fn unseal(&mut self, topic: &Topic) -> Option<BatchHeader> {
+        let sealed = self.sealed.remove(topic)?;
+        let first = sealed.front()?.batch.header().clone();
+        let ready = self.ready.remove(topic).unwrap_or_default();
+        let unsealed = sealed.into_iter().flat_map(Sealed::open);
+        self.ready.insert(topic.clone(), unsealed.chain(ready).collect());
+        Some(first)
+    }
+}
+
+impl Sealed {
+    fn open(self) -> Vec<Publication> {
+        let messages = self.batch.messages().map(|(_, message)| message);
+        let publication = |(request, message)| Publication { request, message };
+        self.requests.into_iter().zip(messages).map(publication).collect()
+    }
+}
+
+/// How many publications make the next batch, their bytes, and whether no more would find room.
+fn measure(queue: &VecDeque<Publication>) -> (usize, usize, bool) {
+    let (mut count, mut bytes) = (0, 0);
+    for publication in queue {
+        let size = publication.message.encoded_len();
+        // A message that its topic retains is alone in its batch.
+        let alone = publication.message.headers.get(RETAIN).is_some();
+        let fits = count < BATCH_MESSAGES_MAX && bytes + size <= BATCH_BYTES_TARGET && !alone;
+        if count > 0 && !fits {
+            return (count, bytes, true);
+        }
+        count += 1;
+        bytes += size;
+        if alone {
+            return (count, bytes, true);
+        }
+    }
+    (count, bytes, count >= BATCH_MESSAGES_MAX || bytes >= BATCH_BYTES_TARGET)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Signer;
+    use crate::id::{Incarnation, Origin};
 
     fn publication(size: usize) -> Publication {
         Publication { request: RequestId(0), message: Message::new(vec![0; size]) }
@@ -194,8 +269,27 @@ mod tests {
     }
 
     fn sizes(publisher: &mut Publisher) -> Vec<usize> {
-        let batches = core::iter::from_fn(|| publisher.next_batch(|_| true));
-        batches.map(|(_, batch, _)| batch.len()).collect()
+        let batches = core::iter::from_fn(|| publisher.cut(&topic(), true));
+        batches.map(|(batch, _)| batch.len()).collect()
+    }
+
+    /// Signs the next batch of a topic.
+    fn seal(publisher: &mut Publisher, topic: &Topic, first_seq: u64) {
+        let signer = Signer::ed25519(&[7; 32]);
+        let (publications, bytes) = publisher.cut(topic, true).expect("there is one");
+        let (requests, messages): (Vec<_>, Vec<_>) =
+            publications.into_iter().map(|p| (p.request, p.message)).unzip();
+        let header = BatchHeader {
+            topic: topic.clone(),
+            origin: Origin { node: signer.node(), incarnation: Incarnation(1) },
+            address: ([127, 0, 0, 1], 1).into(),
+            generation: 1,
+            first_seq,
+            published_at_us: 0,
+            count: 0,
+        };
+        let batch = Batch::sign(header, &messages, &signer);
+        publisher.seal(Sealed { batch, requests, bytes });
     }
 
     #[test]
@@ -223,23 +317,64 @@ mod tests {
     }
 
     #[test]
+    fn only_full_batches_are_signed_ahead() {
+        let mut publisher = Publisher::default();
+        let size = BATCH_BYTES_TARGET / 4;
+        (0..9).for_each(|_| publisher.ready(&topic(), publication(size - 6)));
+        let ahead = core::iter::from_fn(|| publisher.cut(&topic(), false));
+        assert_eq!(ahead.map(|(batch, _)| batch.len()).collect::<Vec<_>>(), [4, 4]);
+        assert_eq!(publisher.cut(&topic(), true).map(|(_, bytes)| bytes), Some(size));
+        publisher.ready(&topic(), publication(BATCH_BYTES_TARGET));
+        assert!(publisher.cut(&topic(), false).is_some(), "larger than a batch");
+        (0..BATCH_MESSAGES_MAX).for_each(|_| publisher.ready(&topic(), publication(0)));
+        assert!(publisher.cut(&topic(), false).is_some(), "as many as there may be");
+    }
+
+    #[test]
     fn closed_windows_fill_the_queue_and_hold_up_no_other_topic() {
         let other = Topic::new("a").expect("legal");
         let mut publisher = Publisher::default();
         publisher.ready(&topic(), publication(FULL_BYTES));
-        assert!(publisher.is_full() && !publisher.is_overfull());
         publisher.ready(&other, publication(1));
-        let next = publisher.next_batch(|topic| *topic == other).expect("open");
-        assert_eq!((next.0, next.1.len()), (other, 1));
-        assert!(publisher.next_batch(|topic| topic.as_str() == "a").is_none());
-        assert_eq!(sizes(&mut publisher), [1]);
-        assert!(!publisher.is_full());
+        assert_eq!(publisher.unsealed(|topic| *topic == other), std::slice::from_ref(&other));
+        for topic in [topic(), other.clone()] {
+            seal(&mut publisher, &topic, 1);
+        }
+        assert!(publisher.is_full() && !publisher.is_overfull(), "what is signed waits");
+        assert_eq!(publisher.unsealed(|_| true), [], "one of each is signed");
+        let next = publisher.next_sealed(|topic| *topic == other).expect("open");
+        assert_eq!(next.header().topic, other);
+        assert!(publisher.pop_sealed(&other).is_some() && publisher.pop_sealed(&other).is_none());
+        assert!(publisher.next_sealed(|topic| *topic == other).is_none() && publisher.is_full());
+        assert!(publisher.pop_sealed(&topic()).is_some() && !publisher.is_full());
         (0..FULL).for_each(|_| publisher.ready(&topic(), publication(0)));
         assert!(publisher.is_full());
         assert_eq!(publisher.waiting(), FULL);
         publisher.wait(&topic(), publication(9), Instant::ZERO).expect("room");
         assert_eq!(publisher.take_back(&topic()).last().map(|p| p.message.body.len()), Some(9));
         assert!(publisher.waiting() == 0 && !publisher.is_full());
+    }
+
+    #[test]
+    fn what_was_signed_is_taken_apart_in_order() {
+        let mut publisher = Publisher::default();
+        for number in 0..600_u64 {
+            let message = Message::new(number.to_be_bytes().to_vec());
+            publisher.ready(&topic(), Publication { request: RequestId(number), message });
+        }
+        seal(&mut publisher, &topic(), 7);
+        seal(&mut publisher, &topic(), 7 + BATCH_MESSAGES_MAX as u64);
+        assert_eq!(publisher.unseal(&topic()).map(|first| first.first_seq), Some(7));
+        assert!(publisher.unseal(&topic()).is_none());
+        assert_eq!(publisher.waiting(), 600);
+        seal(&mut publisher, &topic(), 7);
+        let all = publisher.clear();
+        assert!(publisher.waiting() == 0 && publisher.clear().is_empty());
+        assert_eq!(all.len(), 600);
+        for (number, publication) in (0..).zip(all) {
+            assert_eq!(publication.request, RequestId(number));
+            assert_eq!(publication.message.body[..], number.to_be_bytes());
+        }
     }
 
     #[test]

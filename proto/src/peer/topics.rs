@@ -239,9 +239,10 @@ impl Topics {
         self.directory.touch(topic);
     }
 
-    /// Whether more of this peer's own may go out to the topic.
-    pub(crate) fn is_open(&self, topic: &Topic) -> bool {
-        self.local.get(topic).is_none_or(|local| local.in_flight.is_open())
+    /// How many bytes of this peer's own may go out to the topic. One more batch may whatever its
+    /// size, while there are any.
+    pub(crate) fn room(&self, topic: &Topic) -> usize {
+        self.local.get(topic).map_or(usize::MAX, |local| local.in_flight.room())
     }
 
     /// Topics in which this peer takes part, by name.
@@ -323,6 +324,11 @@ impl Topics {
         first
     }
 
+    /// Numbers from this on were used by nobody, and are free again.
+    pub(crate) fn give_back(&mut self, topic: &Topic, first_seq: u64) {
+        self.own_seq.insert(topic.clone(), first_seq - 1);
+    }
+
     /// Whether this peer may publish to one more topic.
     pub(crate) fn may_publish(&self, topic: &Topic, streams_max: usize) -> bool {
         self.own_seq.contains_key(topic) || self.own_seq.len() < streams_max
@@ -352,7 +358,9 @@ mod tests {
         let mut topics = Topics::default();
         assert_eq!(topics.take_seq(&topic, 3), 1);
         topics.leave(&topic);
-        assert_eq!(topics.take_seq(&topic, 1), 4);
+        assert_eq!(topics.take_seq(&topic, 2), 4);
+        topics.give_back(&topic, 5);
+        assert_eq!(topics.take_seq(&topic, 1), 5);
         assert!(!topics.may_publish(&Topic::new("u").expect("legal"), 1));
     }
 }

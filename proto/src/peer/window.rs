@@ -177,9 +177,13 @@ impl InFlight {
         self.width = self.width.min(width_max);
     }
 
-    /// Whether more may go out.
-    pub(crate) fn is_open(&self) -> bool {
-        self.bytes < self.width
+    /// How many bytes more may go out.
+    pub(crate) fn room(&self) -> usize {
+        self.width.saturating_sub(self.bytes)
+    }
+
+    fn is_open(&self) -> bool {
+        self.room() > 0
     }
 
     /// Bytes on their way.

@@ -8,6 +8,7 @@ mod news;
 mod pacing;
 mod retained;
 mod rig;
+mod sealing;
 mod sessions;
 mod slow;
 mod spreading;

@@ -9,7 +9,7 @@ use crate::wire::batch::Message;
 use crate::wire::frame::{Frame, Reached};
 
 /// As large as a full batch.
-const BODY: usize = 60 << 10;
+pub(super) const BODY: usize = 60 << 10;
 
 /// Publishes as fast as the publisher takes it, for 2 s. Returns how many it took.
 fn publish_for_a_while(rig: &mut Rig) -> u64 {
@@ -22,7 +22,7 @@ fn publish_for_a_while(rig: &mut Rig) -> u64 {
 }
 
 /// A publisher, and subscribers that have received something.
-fn rig(subscribers: usize) -> Rig {
+pub(super) fn rig(subscribers: usize) -> Rig {
     let mut rig = Rig::new(subscribers + 1, |_| {});
     rig.create(0).expect("created");
     rig.run(100);
@@ -35,7 +35,7 @@ fn rig(subscribers: usize) -> Rig {
 
 /// Hands the publisher one message after the other while it takes any, at most `most`. Returns how
 /// many.
-fn publish_all(rig: &mut Rig, from: u64, most: u64) -> u64 {
+pub(super) fn publish_all(rig: &mut Rig, from: u64, most: u64) -> u64 {
     let mut handed = 0;
     while handed < most && rig.peers[0].takes_traffic() {
         let request = RequestId(1_000_000 + from + handed);
@@ -46,7 +46,7 @@ fn publish_all(rig: &mut Rig, from: u64, most: u64) -> u64 {
     handed
 }
 
-fn answered(rig: &Rig) -> usize {
+pub(super) fn answered(rig: &Rig) -> usize {
     rig.answers.keys().filter(|request| request.0 >= 1_000_000).count()
 }
 
