@@ -5,7 +5,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | layout version, 2 |
+//! | 1 | layout version, 3; what was kept on disk may have 2, of which another digest is signed |
 //! | 1 + t | topic: length, then UTF-8 |
 //! | 32 | origin's public key |
 //! | 1 + 4 or 16 + 2 | origin's advertised address: 4 or 6, address, port |
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::crypto::{Digest, Scheme, Signer, digest};
+use crate::crypto::{Digest, Scheme, Signer, digest, long_digest};
 use crate::id::{Incarnation, NodeId, Origin, Topic};
 use crate::wire::DecodeError;
 use crate::wire::headers::{self, Headers};
@@ -42,8 +42,11 @@ pub const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX + HEADERS_BYTES_MAX + 1024;
 
 /// The fields before the messages, with the longest topic and address.
 const HEADER_BYTES_MAX: usize = 1 + 256 + 32 + 19 + 8 * 4 + 2;
-const LAYOUT: u8 = 2;
-const DOMAIN: &str = "tidings batch 2";
+const LAYOUT: u8 = 3;
+const DOMAIN: &str = "tidings batch 3";
+/// What peers kept on disk before may be of this layout, which differs in its digest only.
+const FORMER_LAYOUT: u8 = 2;
+const FORMER_DOMAIN: &str = "tidings batch 2";
 
 /// One application message.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -120,7 +123,7 @@ impl Batch {
     pub fn sign_all(batches: Vec<(BatchHeader, &[Message])>, signer: &Signer) -> Vec<Arc<Self>> {
         let unsigned: Vec<_> =
             batches.into_iter().map(|(header, messages)| Unsigned::new(header, messages)).collect();
-        let leaves: Vec<Digest> = unsigned.iter().map(|one| digest(DOMAIN, &one.bytes)).collect();
+        let leaves: Vec<Digest> = unsigned.iter().map(|one| leaf(&one.bytes)).collect();
         let proofs = proof::prove(&leaves, signer);
         unsigned.into_iter().zip(proofs).map(|(one, proof)| one.with_proof(&proof)).collect()
     }
@@ -160,7 +163,7 @@ impl Batch {
     /// What the origin is said to have signed, for this batch and those signed with it.
     pub fn claim(&self) -> Claim {
         let (signed, proof) = self.bytes.split_at(self.proof_at);
-        proof::claim(digest(DOMAIN, signed), proof)
+        proof::claim(leaf(signed), proof)
     }
 
     /// What the origin says of it.
@@ -207,6 +210,15 @@ impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let BatchHeader { topic, origin, first_seq, count, .. } = &self.header;
         write!(f, "Batch({topic} {:?} {first_seq}+{count} <{} b>)", origin.node, self.bytes.len())
+    }
+}
+
+/// What of a batch is signed, as a digest.
+fn leaf(signed: &[u8]) -> Digest {
+    if signed.first() == Some(&FORMER_LAYOUT) {
+        digest(FORMER_DOMAIN, signed)
+    } else {
+        long_digest(DOMAIN, signed)
     }
 }
 
@@ -310,7 +322,7 @@ impl<'a> Reader<'a> {
     }
 
     fn header(&mut self) -> Result<BatchHeader, DecodeError> {
-        if self.u8()? != LAYOUT {
+        if !matches!(self.u8()?, LAYOUT | FORMER_LAYOUT) {
             return Err(DecodeError::Malformed("batch layout"));
         }
         let length = usize::from(self.u8()?);

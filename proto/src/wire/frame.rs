@@ -18,7 +18,7 @@ use crate::id::{Incarnation, NodeId, RequestId, Topic};
 use crate::wire::record::SignedRecord;
 
 /// The version of the protocol that a [`Hello`] declares; another one is refused.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// The longest cluster name, in bytes.
 pub const CLUSTER_BYTES_MAX: usize = 64;
 /// The most topic hashes in a [`Hello`]: keeps the first frame under 4 KiB.

@@ -9,7 +9,7 @@ use super::frame::{
 };
 use super::headers::Headers;
 use super::record::{PeerRecord, Record, SignedRecord};
-use crate::crypto::{Scheme, Signer};
+use crate::crypto::{Scheme, Signer, digest};
 use crate::filter::TopicFilter;
 use crate::id::{Incarnation, NodeId, Origin, RequestId, Topic};
 use crate::wire::DecodeError;
@@ -112,10 +112,25 @@ fn any_changed_byte_of_batches_signed_together_is_noticed() {
 }
 
 #[test]
+fn a_batch_of_the_former_layout_is_checked_by_its_own_digest() {
+    let now = batch(&[Message::new("kept on disk")]);
+    let mut bytes = now.bytes()[..now.bytes().len() - 66].to_vec();
+    bytes[0] = 2;
+    let signature = signer().sign_digest(&digest("tidings batch 2", &bytes));
+    bytes.extend([0, 0]);
+    bytes.extend(signature.0);
+    let former = Batch::decode(bytes.clone().into()).expect("decodes");
+    assert!(former.verify(Scheme::Ed25519));
+    assert_eq!((former.header(), former.bytes().len()), (now.header(), now.bytes().len()));
+    bytes[0] = 3;
+    assert!(!Batch::decode(bytes.into()).expect("decodes").verify(Scheme::Ed25519));
+}
+
+#[test]
 fn golden_bytes_of_a_batch_prefix() {
     let sent = batch(&[Message::new("hi")]);
     let prefix: String = sent.bytes()[..16].iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!(prefix, "020e73706f72742f666f6f7462616c6c");
+    assert_eq!(prefix, "030e73706f72742f666f6f7462616c6c");
     // layout, topic, key, address, four u64, count, one message, proof without a path
     assert_eq!(sent.bytes().len(), 1 + 15 + 32 + 7 + 32 + 2 + (6 + 2) + 2 + 64);
 }
