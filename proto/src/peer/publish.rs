@@ -175,7 +175,8 @@ impl Publisher {
     pub(crate) fn cut(&mut self, topic: &Topic, now: bool) -> Option<(Vec<Publication>, usize)> {
         let queue = self.ready.get_mut(topic)?;
         let (count, bytes, is_full) = measure(queue);
-        if !now && !is_full {
+        // Of what a topic retains the newest stands, by when it was signed: that is when it goes.
+        if !now && (!is_full || queue.front().is_some_and(is_retained)) {
             return None;
         }
         let batch = queue.drain(..count).collect();
@@ -234,13 +235,17 @@ impl Sealed {
     }
 }
 
+fn is_retained(publication: &Publication) -> bool {
+    publication.message.headers.get(RETAIN).is_some()
+}
+
 /// How many publications make the next batch, their bytes, and whether no more would find room.
 fn measure(queue: &VecDeque<Publication>) -> (usize, usize, bool) {
     let (mut count, mut bytes) = (0, 0);
     for publication in queue {
         let size = publication.message.encoded_len();
         // A message that its topic retains is alone in its batch.
-        let alone = publication.message.headers.get(RETAIN).is_some();
+        let alone = is_retained(publication);
         let fits = count < BATCH_MESSAGES_MAX && bytes + size <= BATCH_BYTES_TARGET && !alone;
         if count > 0 && !fits {
             return (count, bytes, true);
@@ -262,6 +267,13 @@ mod tests {
 
     fn publication(size: usize) -> Publication {
         Publication { request: RequestId(0), message: Message::new(vec![0; size]) }
+    }
+
+    fn retained() -> Publication {
+        let mut publication = publication(1);
+        let headers = publication.message.headers.with(RETAIN, "true");
+        publication.message.headers = headers.expect("legal");
+        publication
     }
 
     fn topic() -> Topic {
@@ -306,12 +318,7 @@ mod tests {
     fn what_is_retained_is_alone_in_its_batch() {
         let mut publisher = Publisher::default();
         for retain in [false, true, true, false, false] {
-            let mut publication = publication(1);
-            if retain {
-                let headers = publication.message.headers.with(RETAIN, "true");
-                publication.message.headers = headers.expect("legal");
-            }
-            publisher.ready(&topic(), publication);
+            publisher.ready(&topic(), if retain { retained() } else { publication(1) });
         }
         assert_eq!(sizes(&mut publisher), [1, 1, 1, 2]);
     }
@@ -328,6 +335,11 @@ mod tests {
         assert!(publisher.cut(&topic(), false).is_some(), "larger than a batch");
         (0..BATCH_MESSAGES_MAX).for_each(|_| publisher.ready(&topic(), publication(0)));
         assert!(publisher.cut(&topic(), false).is_some(), "as many as there may be");
+        publisher.ready(&topic(), retained());
+        (0..2).for_each(|_| publisher.ready(&topic(), publication(BATCH_BYTES_TARGET)));
+        assert!(publisher.cut(&topic(), false).is_none(), "signed when it goes");
+        assert_eq!(publisher.cut(&topic(), true).map(|(batch, _)| batch.len()), Some(1));
+        assert!(publisher.cut(&topic(), false).is_some());
     }
 
     #[test]
