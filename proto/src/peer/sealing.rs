@@ -1,9 +1,9 @@
 //! Own batches: signed together, and sent as the windows of their streams open.
 //!
 //! A window opens by a batch or two at a time, while more wait. Whatever waits and fills a batch is
-//! signed with those that can go out now, ahead of the window, so that one signature is for
-//! all of them; nobody else has seen a batch that was not sent, so it can be taken apart again. Others
-//! may know its hash, as a sibling on the path of one that was sent: who learns its messages later can
+//! signed with those that can go out now, ahead of the window, so that one signature is for all of
+//! them; nobody else has seen a batch that was not sent, so it can be taken apart again. Others may
+//! know its hash, as a sibling on the path of one that was sent: who learns its messages later can
 //! put together again what its origin did sign, and nothing else.
 
 use std::sync::Arc;

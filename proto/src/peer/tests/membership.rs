@@ -2,7 +2,7 @@ use super::rig::{Rig, address, entry};
 use crate::id::{DialId, Incarnation, LinkId, NodeId};
 use crate::machine::{Input, Machine as _};
 use crate::peer::event::{Command, Notice};
-use crate::wire::frame::{Dead, Frame, Hello, Interest, Mode, Purpose, Role};
+use crate::wire::frame::{Dead, Frame, Hello, Interest, Mode, PROTOCOL_VERSION, Purpose, Role};
 
 fn neighbors(rig: &Rig, n: usize) -> Vec<NodeId> {
     rig.peers[n].status().neighbors.iter().map(|neighbor| neighbor.peer.node).collect()
@@ -100,7 +100,7 @@ fn connect(rig: &mut Rig, link: u64, greet: impl FnOnce(&mut Hello)) -> LinkId {
     let remote = address(99);
     rig.feed(0, Input::LinkUp { link, node, remote, dialed: None });
     let mut hello = Hello {
-        version: 1,
+        version: PROTOCOL_VERSION,
         cluster: "test".into(),
         role: Role::Peer,
         purpose: Purpose::Neighbor,

@@ -12,7 +12,9 @@ use crate::machine::{Input, Machine as _, Output};
 use crate::peer::Peer;
 use crate::peer::event::{Answer, Command, CommandError, Event};
 use crate::time::Instant;
-use crate::wire::frame::{Dead, Frame, Hello, Purpose, Registered, Role, TopicPage};
+use crate::wire::frame::{
+    Dead, Frame, Hello, PROTOCOL_VERSION, Purpose, Registered, Role, TopicPage,
+};
 use crate::wire::record::{DeathVote, Record, SignedRecord};
 
 pub(super) struct Stage {
@@ -91,7 +93,7 @@ impl Stage {
         let (link, node) = (LinkId(dial.0), NodeId([100 + remote.port() as u8; 32]));
         self.input(Input::LinkUp { link, node, remote, dialed: Some(dial) });
         let hello = Hello {
-            version: 1,
+            version: PROTOCOL_VERSION,
             cluster: "test".into(),
             role: Role::Seed,
             purpose: Purpose::Session,
